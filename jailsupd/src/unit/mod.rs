@@ -1,0 +1,107 @@
+//! Unit files: from text to a checked, typed [`Unit`].
+//!
+//! The first of the three pure rooms (`unit` -> `plan`, `machine`): no file is opened here, no clock
+//! read, nothing logged, and nothing of the rooms above is used. The caller reads the file and says what
+//! it is called; what comes back is either a unit in which everything that can be checked without the host
+//! has been checked, or every [`Problem`] of the text at once, each with its line, column and remedy.
+//!
+//! `keys` is the one table of what a unit may say: the parser, the reference page and the canonical
+//! form are driven by it. `host` reads `host.toml` with the same means; `set` compares units.
+
+pub mod address;
+pub mod amount;
+pub mod capability;
+pub mod name;
+mod nearest;
+pub mod path;
+pub mod problem;
+pub mod section;
+pub mod signal;
+pub mod value;
+
+pub use address::{IpPrefix, MacAddress};
+pub use amount::{Bytes, CpuQuota};
+pub use capability::{Capabilities, Capability};
+pub use name::{HostName, JailName, LinkName, UserSpec};
+pub use path::{HostPath, JailPath};
+pub use problem::{Place, Problem};
+pub use section::{
+    Backing, CpuWeight, Image, ImageKind, ImageSource, Network, NetworkMode, PidsMax, Process,
+    Resources, Restart, RestartPolicy, Root, RootMode, Seccomp, Security, Stop,
+};
+pub use signal::Signal;
+
+use std::collections::BTreeMap;
+
+/// One jail as its unit file asks for it. Only [`parse`] makes one, so all checks hold.
+#[derive(Clone, Debug)]
+pub struct Unit {
+    /// The file's stem.
+    pub name: JailName,
+    /// Version of the unit format: 1.
+    pub version: u32,
+    /// One line for people.
+    pub description: Option<String>,
+    /// Whether the host's A/B commit waits for this jail.
+    pub critical: bool,
+    /// What its root is made from.
+    pub image: Image,
+    /// What happens to writes.
+    pub root: Root,
+    /// The program.
+    pub process: Process,
+    /// Privileges.
+    pub security: Security,
+    /// Link and addresses.
+    pub network: Network,
+    /// Limits.
+    pub resources: Resources,
+    /// What follows when it ends by itself.
+    pub restart: Restart,
+    /// How it is asked to end.
+    pub stop: Stop,
+    /// Where each key stands, for problems that are found later.
+    pub origin: Origin,
+    settings: BTreeMap<String, String>,
+}
+
+impl Unit {
+    /// What the unit says that is not the default: `section.key` to its canonical TOML value.
+    pub const fn settings(&self) -> &BTreeMap<String, String> {
+        &self.settings
+    }
+
+    /// A problem of this unit that shows only on the host ("no such file"), at `key`'s place.
+    pub fn problem(
+        &self,
+        key: &str,
+        message: impl Into<String>,
+        help: impl Into<String>,
+    ) -> Problem {
+        Problem::new(self.origin.at(key), key, message).help(help)
+    }
+}
+
+/// Where each key of a file stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Origin {
+    file: String,
+    places: BTreeMap<String, Place>,
+}
+
+impl Origin {
+    /// The file's path, for messages.
+    pub fn file(&self) -> &str {
+        &self.file
+    }
+
+    /// The place of `section.key`; the whole file when the key is not in it.
+    pub fn at(&self, key: &str) -> Place {
+        self.places.get(key).cloned().unwrap_or_else(|| Place::whole(&self.file))
+    }
+
+    /// Whether the file itself says it.
+    pub fn has(&self, key: &str) -> bool {
+        self.places.contains_key(key)
+    }
+}

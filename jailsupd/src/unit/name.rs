@@ -1,0 +1,216 @@
+//! Names: of jails, of hosts, of network links, and of users inside a jail.
+
+use std::fmt;
+
+use super::value::{Fault, FromText, FromToml, Kind, Value, quoted};
+
+/// A jail's name: the stem of its unit file, `[a-z0-9][a-z0-9-]{0,62}`.
+///
+/// The alphabet is that of a DNS label, so the name serves as host name, cgroup and directory.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct JailName(String);
+
+impl JailName {
+    /// The longest name, in bytes (a DNS label's).
+    pub const MAX: usize = 63;
+
+    /// Checks `stem`; the fault says which rule is broken and offers a name that would do.
+    pub fn new(stem: &str) -> Result<Self, Fault> {
+        let broken = if stem.is_empty() {
+            "is empty".to_owned()
+        } else if stem.len() > Self::MAX {
+            format!("is {} bytes long, {} are allowed", stem.len(), Self::MAX)
+        } else if let Some(c) = stem.chars().find(|c| !is_label_char(*c)) {
+            format!("holds {}", quoted(&c.to_string()))
+        } else if stem.starts_with('-') {
+            "starts with `-`".to_owned()
+        } else {
+            return Ok(Self(stem.to_owned()));
+        };
+        let rule = "a jail's name is made of a-z, 0-9 and `-`, and starts with a letter or a digit";
+        let offer = mend(stem).map_or_else(String::new, |name| format!("; try `{name}.toml`"));
+        Err(Fault::new(format!("the name {} {broken}", quoted(stem)))
+            .help(format!("{rule}{offer}")))
+    }
+
+    /// The name as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for JailName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+fn is_label_char(c: char) -> bool {
+    c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-'
+}
+
+/// The nearest allowed name, when one is to be seen in `stem`.
+fn mend(stem: &str) -> Option<String> {
+    let lower = stem.to_lowercase();
+    let mapped: String = lower
+        .chars()
+        .map(|c| if is_label_char(c) { c } else { '-' })
+        .skip_while(|c| *c == '-')
+        .take(JailName::MAX)
+        .collect();
+    let name = mapped.trim_end_matches('-');
+    (!name.is_empty()).then(|| name.to_owned())
+}
+
+/// A host name as `sethostname(2)` takes it: dot-separated labels, at most 64 bytes in all.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HostName(String);
+
+impl HostName {
+    /// The name as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromText for HostName {
+    const KIND: Kind = Kind::text("host name", "^[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?$");
+
+    fn from_text(text: &str) -> Result<Self, Fault> {
+        let label = |l: &str| {
+            !l.is_empty()
+                && l.len() <= 63
+                && l.chars().all(|c| c.is_ascii_alphanumeric() || c == '-')
+                && !l.starts_with('-')
+                && !l.ends_with('-')
+        };
+        // HOST_NAME_MAX of the kernel's utsname.
+        if text.len() <= 64 && text.split('.').all(label) {
+            return Ok(Self(text.to_owned()));
+        }
+        Err(Fault::new(format!("{} is not a host name", quoted(text))).help(
+            "at most 64 letters, digits and `-` in parts separated by `.`; \
+             no part empty, and none starts or ends with `-`",
+        ))
+    }
+}
+
+impl fmt::Display for HostName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// The name of a network link of the host, or the alias `uplink` (see `host.toml`).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LinkName(String);
+
+impl LinkName {
+    /// The alias that `host.toml` resolves to a physical link.
+    pub const UPLINK: &'static str = "uplink";
+
+    /// The alias `uplink`.
+    pub fn uplink() -> Self {
+        Self(Self::UPLINK.to_owned())
+    }
+
+    /// Whether this is the alias and not a link's own name.
+    pub fn is_uplink(&self) -> bool {
+        self.0 == Self::UPLINK
+    }
+
+    /// The name as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromText for LinkName {
+    const KIND: Kind = Kind::text("link name", "^[^/:\\s]{1,15}$");
+
+    fn from_text(text: &str) -> Result<Self, Fault> {
+        // dev_valid_name() of the kernel, IFNAMSIZ 16.
+        let bad = |c: char| c == '/' || c == ':' || c.is_whitespace() || c.is_control();
+        if text.is_empty() || text.len() > 15 || text == "." || text == ".." || text.contains(bad) {
+            return Err(Fault::new(format!("{} is not the name of a network link", quoted(text)))
+                .help("1 to 15 bytes without `/`, `:` and blanks, such as `eth0`; or `uplink`, the host's own link"));
+        }
+        Ok(Self(text.to_owned()))
+    }
+}
+
+impl fmt::Display for LinkName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// A user or group inside the jail: a name of the image's own `/etc/passwd` or `/etc/group`, or
+/// a number as the jail sees it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum UserSpec {
+    /// Looked up in the image when the jail starts.
+    Name(String),
+    /// 0 to 65535, before the jail's own id range is added.
+    Id(u32),
+}
+
+impl UserSpec {
+    /// The highest id inside a jail: each has a range of 65536.
+    pub const MAX_ID: u32 = 65535;
+
+    /// The jail's root.
+    pub const fn root() -> Self {
+        Self::Id(0)
+    }
+
+    fn from_id(id: Option<u32>, shown: &str) -> Result<Self, Fault> {
+        match id {
+            Some(id) if id <= Self::MAX_ID => Ok(Self::Id(id)),
+            _ => Err(Fault::new(format!("the id {shown} is outside the jail's range"))
+                .help(format!("a jail has the ids 0 to {}", Self::MAX_ID))),
+        }
+    }
+
+    fn from_name(text: &str) -> Result<Self, Fault> {
+        if let Some((user, group)) = text.split_once(':') {
+            return Err(Fault::new(format!("{} names two things", quoted(text))).help(format!(
+                "write them apart: user = {} and group = {}",
+                quoted(user),
+                quoted(group)
+            )));
+        }
+        let first = |c: char| c.is_ascii_alphabetic() || c == '_';
+        let rest = |c: char| c.is_ascii_alphanumeric() || "_-.".contains(c);
+        if text.len() > 32 || !text.starts_with(first) || !text.chars().all(rest) {
+            return Err(Fault::new(format!("{} is not the name of a user or group", quoted(text)))
+                .help("give a name from the image's /etc/passwd or /etc/group, or a number from 0 to 65535"));
+        }
+        // One spelling for one user, so that both have one hash.
+        Ok(if text == "root" { Self::root() } else { Self::Name(text.to_owned()) })
+    }
+}
+
+impl FromToml for UserSpec {
+    const KIND: Kind = Kind::NameOrId;
+
+    fn from_toml(value: &Value<'_>) -> Result<Self, Vec<Fault>> {
+        if let Some(integer) = value.get_ref().as_integer() {
+            let shown = integer.to_string();
+            return Self::from_id(super::value::number(integer), &shown).map_err(Fault::alone);
+        }
+        let text = value.get_ref().as_str().ok_or_else(|| Fault::wrong_type(value, &Self::KIND))?;
+        if !text.is_empty() && text.chars().all(|c| c.is_ascii_digit()) {
+            return Self::from_id(text.parse().ok(), text).map_err(Fault::alone);
+        }
+        Self::from_name(text).map_err(Fault::alone)
+    }
+
+    fn show(&self) -> Option<String> {
+        Some(match self {
+            Self::Name(name) => quoted(name),
+            Self::Id(0) => quoted("root"),
+            Self::Id(id) => id.to_string(),
+        })
+    }
+}

@@ -1,0 +1,370 @@
+//! The sections of a unit file as types, with their defaults. What each key means to a user is
+//! told once, in `keys`.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use super::address::{IpPrefix, MacAddress};
+use super::amount::{Bytes, CpuQuota};
+use super::capability::Capabilities;
+use super::name::{HostName, LinkName, UserSpec};
+use super::path::{HostPath, JailPath};
+use super::signal::Signal;
+use super::value::{Fault, FromText, Kind, Whole, choices, plain, quoted};
+
+/// Makes an enum whose variants are the words a key takes.
+macro_rules! words {
+    ($(#[$doc:meta])* $name:ident, $what:literal { $($(#[$vdoc:meta])* $variant:ident = $word:literal),+ $(,)? }) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum $name { $($(#[$vdoc])* $variant),+ }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(match self { $(Self::$variant => $word),+ })
+            }
+        }
+
+        impl FromText for $name {
+            const KIND: Kind = Kind::Choice(&[$($word),+]);
+
+            fn from_text(text: &str) -> Result<Self, Fault> {
+                match text {
+                    $($word => Ok(Self::$variant),)+
+                    _ => Err(unknown_word(text, $what, &[$($word),+])),
+                }
+            }
+        }
+    };
+}
+
+/// Words that the design has and this version lacks: said as such, not as a slip of the pen.
+const NOT_YET: [(&str, &str); 5] = [
+    ("root mode", "persistent"),
+    ("network mode", "ipvlan"),
+    ("network mode", "bridge"),
+    ("network mode", "host"),
+    ("seccomp profile", "strict"),
+];
+
+fn unknown_word(text: &str, what: &str, known: &[&str]) -> Fault {
+    let shown = quoted(&plain(text));
+    let message = if NOT_YET.contains(&(what, text)) {
+        format!("the {what} {shown} is not supported yet")
+    } else {
+        format!("{shown} is not a {what}")
+    };
+    Fault::new(message).help(format!("write {}", choices(known)))
+}
+
+/// `[image]`: what the jail's root is made from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Image {
+    /// Where it is.
+    pub source: ImageSource,
+}
+
+/// One image: `erofs:/path` or `dir:/path`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ImageSource {
+    /// What the path holds.
+    pub kind: ImageKind,
+    /// The file or directory, on the host.
+    pub path: HostPath,
+}
+
+/// What an image's path holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ImageKind {
+    /// A file with an erofs file system.
+    Erofs,
+    /// A directory tree, its ids counted from 0.
+    Directory,
+}
+
+impl ImageKind {
+    /// The scheme in front of the path.
+    pub const fn scheme(self) -> &'static str {
+        match self {
+            Self::Erofs => "erofs",
+            Self::Directory => "dir",
+        }
+    }
+}
+
+impl fmt::Display for ImageSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.kind.scheme(), self.path)
+    }
+}
+
+impl FromText for ImageSource {
+    const KIND: Kind = Kind::text("image", "^(erofs|dir):/");
+
+    fn from_text(text: &str) -> Result<Self, Fault> {
+        let help = "write \"erofs:/path/to/image.erofs\" or \"dir:/path/to/tree\"";
+        let (scheme, path) = match text.split_once(':') {
+            Some((scheme, path)) => (scheme, path),
+            None if text.starts_with('/') => {
+                let kind = if text.ends_with(".erofs") { "erofs" } else { "dir" };
+                return Err(Fault::new(format!(
+                    "the image {} does not say what it is",
+                    quoted(&plain(text))
+                ))
+                .help(format!("write {}", quoted(&format!("{kind}:{}", plain(text))))));
+            }
+            None => {
+                return Err(
+                    Fault::new(format!("{} is not an image", quoted(&plain(text)))).help(help)
+                );
+            }
+        };
+        let kind = match scheme {
+            "erofs" => ImageKind::Erofs,
+            "dir" => ImageKind::Directory,
+            "squashfs" | "tar" | "oci" | "docker" | "deb" | "iso" => {
+                return Err(Fault::new(format!(
+                    "images of the kind `{scheme}:` are not supported yet"
+                ))
+                .help(help));
+            }
+            _ => {
+                return Err(
+                    Fault::new(format!("`{}:` is not a kind of image", plain(scheme))).help(help)
+                );
+            }
+        };
+        let path = HostPath::new(path)?;
+        if path.as_str() == "/" {
+            return Err(Fault::new("the image is the host's own root").help(
+                "a jail never gets the host's files; give the directory of a tree made for it",
+            ));
+        }
+        Ok(Self { kind, path })
+    }
+}
+
+words! {
+    /// What happens to writes below the jail's `/`.
+    RootMode, "root mode" {
+        /// They fail.
+        ReadOnly = "read-only",
+        /// They last until the jail stops.
+        Ephemeral = "ephemeral",
+    }
+}
+
+words! {
+    /// Where an ephemeral root keeps its writes.
+    Backing, "backing" {
+        /// On the data partition.
+        Disk = "disk",
+        /// In memory, charged to the jail.
+        Memory = "memory",
+    }
+}
+
+/// `[root]`: what happens to writes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Root {
+    /// Whether writes are possible.
+    pub mode: RootMode,
+    /// Where they go; of no meaning when read-only.
+    pub backing: Backing,
+    /// Most bytes that an ephemeral root in memory may hold; only with [`Backing::Memory`].
+    pub size_max: Option<Bytes>,
+}
+
+impl Default for Root {
+    fn default() -> Self {
+        Self { mode: RootMode::Ephemeral, backing: Backing::Disk, size_max: None }
+    }
+}
+
+/// `[process]`: the program and how it is run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Process {
+    /// Program (absolute, in the jail) and its arguments; never empty, no NUL.
+    pub exec: Vec<String>,
+    /// User that it runs as.
+    pub user: UserSpec,
+    /// Group; none means the user's own of `/etc/passwd`, or the number of the user.
+    pub group: Option<UserSpec>,
+    /// Its environment, beside `PATH` and `HOME`; names have no `=` and no NUL.
+    pub environment: BTreeMap<String, String>,
+    /// Its working directory.
+    pub working_dir: JailPath,
+}
+
+impl Default for Process {
+    fn default() -> Self {
+        Self {
+            exec: Vec::new(),
+            user: UserSpec::root(),
+            group: None,
+            environment: BTreeMap::new(),
+            working_dir: JailPath::root(),
+        }
+    }
+}
+
+words! {
+    /// The system calls that a jail may make.
+    Seccomp, "seccomp profile" {
+        /// Warder's own profile.
+        Default = "default",
+    }
+}
+
+/// `[security]`: privileges.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Security {
+    /// Capabilities (inside the jail's user namespace); none by default.
+    pub add_capability: Capabilities,
+    /// The filter of system calls.
+    pub seccomp: Seccomp,
+}
+
+impl Default for Security {
+    fn default() -> Self {
+        Self { add_capability: Capabilities::NONE, seccomp: Seccomp::Default }
+    }
+}
+
+words! {
+    /// How the jail is on the network.
+    NetworkMode, "network mode" {
+        /// With an Ethernet address of its own on the parent link.
+        Macvlan = "macvlan",
+        /// With a loopback link only.
+        None = "none",
+    }
+}
+
+/// `[network]`: link and addresses.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Network {
+    /// The kind of link; with [`NetworkMode::None`] all but `hostname` is unset.
+    pub mode: NetworkMode,
+    /// The host's link that it sits on.
+    pub parent: LinkName,
+    /// Addresses; no two alike, at least one unless the mode is [`NetworkMode::None`].
+    pub address: Vec<IpPrefix>,
+    /// Next hops of the default routes; at most one of each family.
+    pub gateway: Vec<IpAddr>,
+    /// Ethernet address; none means one derived from the jail's name.
+    pub mac: Option<MacAddress>,
+    /// Host name in the jail; none means the jail's name.
+    pub hostname: Option<HostName>,
+}
+
+impl Default for Network {
+    fn default() -> Self {
+        Self {
+            mode: NetworkMode::Macvlan,
+            parent: LinkName::uplink(),
+            address: Vec::new(),
+            gateway: Vec::new(),
+            mac: None,
+            hostname: None,
+        }
+    }
+}
+
+/// `[resources]`: limits of the jail's cgroup; none means no limit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Resources {
+    /// `memory.max`, bytes.
+    pub memory_max: Option<Bytes>,
+    /// `memory.high`, bytes; not above `memory_max`.
+    pub memory_high: Option<Bytes>,
+    /// `memory.swap.max`, bytes.
+    pub memory_swap_max: Option<Bytes>,
+    /// `cpu.max`.
+    pub cpu_max: Option<CpuQuota>,
+    /// `cpu.weight`; the kernel's own default is 100.
+    pub cpu_weight: Option<CpuWeight>,
+    /// `pids.max`, processes and threads.
+    pub pids_max: PidsMax,
+    /// `memory.oom.group`: out of memory kills the whole jail, not one process.
+    pub oom_group: bool,
+}
+
+/// `cpu.weight`, 1 to 10000.
+pub type CpuWeight = Whole<1, 10_000>;
+/// `pids.max`, 1 to the kernel's largest pid.
+pub type PidsMax = Whole<1, 4_194_304>;
+
+impl Default for Resources {
+    fn default() -> Self {
+        Self {
+            memory_max: None,
+            memory_high: None,
+            memory_swap_max: None,
+            cpu_max: None,
+            cpu_weight: None,
+            pids_max: PidsMax::DEFAULT,
+            oom_group: true,
+        }
+    }
+}
+
+impl PidsMax {
+    /// Enough for any service that was not made to fork without end.
+    pub const DEFAULT: Self = Self::clamped(1024);
+}
+
+words! {
+    /// When a jail that ended by itself is started again.
+    RestartPolicy, "restart policy" {
+        /// Never.
+        No = "no",
+        /// When its main process exited with 0.
+        OnSuccess = "on-success",
+        /// When it exited otherwise, was killed or could not be started.
+        OnFailure = "on-failure",
+        /// Whatever happened.
+        Always = "always",
+    }
+}
+
+/// `[restart]`: what follows when the jail ends by itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Restart {
+    /// When.
+    pub policy: RestartPolicy,
+    /// Wait before the first restart, at least 1 ms; doubled for each further one in a row.
+    pub delay: Duration,
+    /// Longest wait; not below `delay`.
+    pub delay_max: Duration,
+    /// Time up after which the count of restarts in a row starts anew.
+    pub reset_after: Duration,
+}
+
+impl Default for Restart {
+    fn default() -> Self {
+        Self {
+            policy: RestartPolicy::OnFailure,
+            delay: Duration::from_millis(100),
+            delay_max: Duration::from_secs(60),
+            reset_after: Duration::from_secs(600),
+        }
+    }
+}
+
+/// `[stop]`: how the jail is asked to end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stop {
+    /// Sent to the main process.
+    pub signal: Signal,
+    /// Wait until everything in the jail is killed.
+    pub timeout: Duration,
+}
+
+impl Default for Stop {
+    fn default() -> Self {
+        Self { signal: Signal::TERM, timeout: Duration::from_secs(10) }
+    }
+}

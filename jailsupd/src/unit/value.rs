@@ -1,0 +1,346 @@
+//! How one TOML value becomes one typed value: the trait, the faults, and the plain types.
+//!
+//! A fault is a problem that does not know its file and key yet; `document` adds both.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+use toml::Spanned;
+use toml::de::{DeInteger, DeValue};
+
+/// A TOML value and where it stands.
+pub type Value<'a> = Spanned<DeValue<'a>>;
+
+/// What is wrong with a value, and what to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fault {
+    /// What is wrong, without a final stop.
+    pub message: String,
+    /// What to do, or what is allowed.
+    pub help: Option<String>,
+    /// Bytes of the text, when narrower than the key's whole value (an element of a list).
+    pub span: Option<Range<usize>>,
+}
+
+impl Fault {
+    /// A fault without help.
+    pub fn new(message: impl Into<String>) -> Self {
+        Self { message: message.into(), help: None, span: None }
+    }
+
+    /// Adds what to do.
+    #[must_use]
+    pub fn help(mut self, help: impl Into<String>) -> Self {
+        self.help = Some(help.into());
+        self
+    }
+
+    /// This fault as the only one.
+    pub(crate) fn alone(self) -> Vec<Self> {
+        vec![self]
+    }
+
+    /// Points at `span`, unless it already points at something narrower.
+    fn within(mut self, span: Range<usize>) -> Self {
+        self.span.get_or_insert(span);
+        self
+    }
+
+    /// `value` is of another TOML type than `kind` asks for.
+    pub(crate) fn wrong_type(value: &Value<'_>, kind: &Kind) -> Vec<Self> {
+        let found = describe(value.get_ref());
+        let mut fault =
+            Self::new(format!("expected {}, found {found}", kind.noun())).within(value.span());
+        if let (Kind::Text { .. } | Kind::Choice(_), DeValue::Integer(i)) = (kind, value.get_ref())
+        {
+            fault = fault.help(format!("write it in quotes: \"{i}\""));
+        }
+        fault.alone()
+    }
+}
+
+/// What a key takes: for messages, the reference page and, later, the JSON Schema.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// `true` or `false`.
+    Boolean,
+    /// A whole number of that range.
+    Integer {
+        /// The smallest.
+        min: u64,
+        /// The largest.
+        max: u64,
+    },
+    /// A string of a certain form.
+    Text {
+        /// What it is, as a noun: "size".
+        what: &'static str,
+        /// ECMA regular expression; the parser may be stricter.
+        pattern: Option<&'static str>,
+    },
+    /// One of these strings.
+    Choice(&'static [&'static str]),
+    /// A user's name or number.
+    NameOrId,
+    /// A list of such values.
+    List(&'static Kind),
+    /// A table of strings.
+    Map,
+}
+
+impl Kind {
+    pub(crate) const fn text(what: &'static str, pattern: &'static str) -> Self {
+        Self::Text { what, pattern: Some(pattern) }
+    }
+
+    /// With its article, for "expected ...".
+    pub fn noun(&self) -> String {
+        match self {
+            Self::Boolean => "`true` or `false`".to_owned(),
+            Self::Integer { min, max } if *max == u64::MAX => {
+                format!("a whole number from {min} on")
+            }
+            Self::Integer { min, max } => format!("a whole number from {min} to {max}"),
+            Self::Text { what, .. } => format!("a string ({what})"),
+            Self::Choice(words) => format!("one of {}", choices(words)),
+            Self::NameOrId => "a name or a number".to_owned(),
+            Self::List(of) => format!("a list, each element {}", of.noun()),
+            Self::Map => "a table of strings".to_owned(),
+        }
+    }
+}
+
+/// A type that a key can have.
+pub trait FromToml: Sized {
+    /// What it takes.
+    const KIND: Kind;
+
+    /// Reads the value; all faults of it at once.
+    fn from_toml(value: &Value<'_>) -> Result<Self, Vec<Fault>>;
+
+    /// The one canonical TOML spelling; none when nothing is set.
+    fn show(&self) -> Option<String>;
+}
+
+/// A type that is written as a TOML string.
+pub trait FromText: Sized + std::fmt::Display {
+    /// What it takes.
+    const KIND: Kind;
+
+    /// Reads the string.
+    fn from_text(text: &str) -> Result<Self, Fault>;
+}
+
+impl<T: FromText> FromToml for T {
+    const KIND: Kind = T::KIND;
+
+    fn from_toml(value: &Value<'_>) -> Result<Self, Vec<Fault>> {
+        let text = value.get_ref().as_str().ok_or_else(|| Fault::wrong_type(value, &T::KIND))?;
+        T::from_text(text).map_err(|fault| fault.within(value.span()).alone())
+    }
+
+    fn show(&self) -> Option<String> {
+        Some(quoted(&self.to_string()))
+    }
+}
+
+impl<T: FromToml> FromToml for Option<T> {
+    const KIND: Kind = T::KIND;
+
+    fn from_toml(value: &Value<'_>) -> Result<Self, Vec<Fault>> {
+        T::from_toml(value).map(Some)
+    }
+
+    fn show(&self) -> Option<String> {
+        self.as_ref().and_then(T::show)
+    }
+}
+
+impl FromToml for bool {
+    const KIND: Kind = Kind::Boolean;
+
+    fn from_toml(value: &Value<'_>) -> Result<Self, Vec<Fault>> {
+        value.get_ref().as_bool().ok_or_else(|| Fault::wrong_type(value, &Self::KIND))
+    }
+
+    fn show(&self) -> Option<String> {
+        Some(self.to_string())
+    }
+}
+
+/// A whole number from `MIN` to `MAX`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Whole<const MIN: u64, const MAX: u64>(u64);
+
+impl<const MIN: u64, const MAX: u64> Whole<MIN, MAX> {
+    /// The number, when it is in range.
+    pub const fn new(number: u64) -> Option<Self> {
+        if number >= MIN && number <= MAX { Some(Self(number)) } else { None }
+    }
+
+    /// The number, or the nearest end of the range.
+    pub(crate) const fn clamped(number: u64) -> Self {
+        Self(if number < MIN {
+            MIN
+        } else if number > MAX {
+            MAX
+        } else {
+            number
+        })
+    }
+
+    /// The number.
+    pub const fn get(self) -> u64 {
+        self.0
+    }
+}
+
+impl<const MIN: u64, const MAX: u64> FromToml for Whole<MIN, MAX> {
+    const KIND: Kind = Kind::Integer { min: MIN, max: MAX };
+
+    fn from_toml(value: &Value<'_>) -> Result<Self, Vec<Fault>> {
+        let DeValue::Integer(integer) = value.get_ref() else {
+            return Err(Fault::wrong_type(value, &Self::KIND));
+        };
+        number(integer).and_then(Self::new).ok_or_else(|| {
+            let what = Self::KIND.noun();
+            Fault::new(format!("{integer} is out of range")).help(format!("give {what}")).alone()
+        })
+    }
+
+    fn show(&self) -> Option<String> {
+        Some(self.0.to_string())
+    }
+}
+
+impl<T: FromToml> FromToml for Vec<T> {
+    const KIND: Kind = Kind::List(&T::KIND);
+
+    fn from_toml(value: &Value<'_>) -> Result<Self, Vec<Fault>> {
+        let DeValue::Array(array) = value.get_ref() else {
+            let mut faults = Fault::wrong_type(value, &Self::KIND);
+            if let (Some(text), [fault]) = (value.get_ref().as_str(), faults.as_mut_slice()) {
+                fault.help = Some(format!("write it as a list: [{}]", quoted(text)));
+            }
+            return Err(faults);
+        };
+        let mut good = Self::new();
+        let mut faults = Vec::new();
+        for element in array.iter() {
+            match T::from_toml(element) {
+                Ok(item) => good.push(item),
+                Err(bad) => faults.extend(bad.into_iter().map(|f| f.within(element.span()))),
+            }
+        }
+        if faults.is_empty() { Ok(good) } else { Err(faults) }
+    }
+
+    fn show(&self) -> Option<String> {
+        let items: Vec<String> = self.iter().filter_map(T::show).collect();
+        Some(format!("[{}]", items.join(", ")))
+    }
+}
+
+/// Environment-like tables: name to text, in the order of names.
+impl FromToml for BTreeMap<String, String> {
+    const KIND: Kind = Kind::Map;
+
+    fn from_toml(value: &Value<'_>) -> Result<Self, Vec<Fault>> {
+        let DeValue::Table(table) = value.get_ref() else {
+            return Err(Fault::wrong_type(value, &Self::KIND));
+        };
+        let mut good = Self::new();
+        let mut faults = Vec::new();
+        for (name, value) in table {
+            match value.get_ref() {
+                DeValue::String(text) => {
+                    good.insert(name.get_ref().to_string(), text.to_string());
+                }
+                other => faults.push(
+                    Fault::new(format!(
+                        "`{}` must be a string, found {}",
+                        plain(name.get_ref()),
+                        describe(other)
+                    ))
+                    .help(in_quotes(other))
+                    .within(value.span()),
+                ),
+            }
+        }
+        if faults.is_empty() { Ok(good) } else { Err(faults) }
+    }
+
+    fn show(&self) -> Option<String> {
+        let items: Vec<String> = self
+            .iter()
+            .map(|(name, text)| format!("{} = {}", quoted(name), quoted(text)))
+            .collect();
+        Some(if items.is_empty() { "{}".to_owned() } else { format!("{{ {} }}", items.join(", ")) })
+    }
+}
+
+fn in_quotes(value: &DeValue<'_>) -> String {
+    match value {
+        DeValue::Integer(i) => format!("write it in quotes: \"{i}\""),
+        DeValue::Float(x) => format!("write it in quotes: \"{x}\""),
+        DeValue::Boolean(b) => format!("write it in quotes: \"{b}\""),
+        _ => "write one string in quotes".to_owned(),
+    }
+}
+
+/// The integer, when it is not negative and fits.
+pub(crate) fn number<N: TryFrom<u64>>(integer: &DeInteger<'_>) -> Option<N> {
+    let magnitude = u64::from_str_radix(integer.as_str(), integer.radix()).ok()?;
+    N::try_from(magnitude).ok()
+}
+
+/// "the string `x`", "an integer", ...: short, whatever the file holds.
+fn describe(value: &DeValue<'_>) -> String {
+    match value {
+        DeValue::String(text) => format!("the string {}", quoted(text)),
+        DeValue::Integer(i) => format!("the number {}", plain(&i.to_string())),
+        DeValue::Float(x) => format!("the number {}", plain(&x.to_string())),
+        DeValue::Boolean(b) => format!("`{b}`"),
+        DeValue::Datetime(_) => "a date or time".to_owned(),
+        DeValue::Array(_) => "a list".to_owned(),
+        DeValue::Table(_) => "a table".to_owned(),
+    }
+}
+
+/// `"a"`, `"b"` or `"c"`.
+pub(crate) fn choices(words: &[&str]) -> String {
+    let all: Vec<String> = words.iter().map(|w| format!("\"{w}\"")).collect();
+    match all.split_last() {
+        Some((last, [])) => last.clone(),
+        Some((last, head)) => format!("{} or {last}", head.join(", ")),
+        None => String::new(),
+    }
+}
+
+/// Text of the file as a message may show it: no control characters and not too long.
+pub(crate) fn plain(text: &str) -> String {
+    const LONGEST: usize = 60;
+    let mut shown: String = text.chars().take(LONGEST).flat_map(char::escape_debug).collect();
+    if text.chars().nth(LONGEST).is_some() {
+        shown.push_str("...");
+    }
+    shown.replace("\\\"", "\"").replace("\\'", "'")
+}
+
+/// A TOML basic string.
+pub(crate) fn quoted(text: &str) -> String {
+    let mut out = String::with_capacity(text.len() + 2);
+    out.push('"');
+    for c in text.chars() {
+        match c {
+            '"' => out.push_str("\\\""),
+            '\\' => out.push_str("\\\\"),
+            '\n' => out.push_str("\\n"),
+            '\t' => out.push_str("\\t"),
+            c if c.is_control() => out.push_str(&format!("\\u{:04X}", u32::from(c))),
+            c => out.push(c),
+        }
+    }
+    out.push('"');
+    out
+}
