@@ -1,0 +1,162 @@
+//! The host's own programs that the keeper starts, and starts again when they end.
+
+use rustix::fd::{AsFd, OwnedFd};
+use rustix::fs::{Mode, OFlags};
+use rustix::net::{AddressFamily, SocketFlags, SocketType};
+use std::ffi::CString;
+use std::io;
+use std::path::Path;
+use std::time::{Duration, Instant};
+use sys::clone::Request;
+use sys::exec::Vector;
+
+/// Delay before the first restart; doubled at each failure in a row.
+const DELAY_FIRST: Duration = Duration::from_millis(100);
+/// Longest delay: a host without its brain still wants it back soon.
+const DELAY_MAX: Duration = Duration::from_secs(5);
+/// A life of this length makes the next restart count as the first.
+const HEALTHY_AFTER: Duration = Duration::from_secs(10);
+
+/// A program to keep running.
+#[derive(Debug)]
+pub struct Service {
+    /// Names it in the log and its cgroup.
+    pub name: String,
+    /// Absolute path first.
+    pub argv: Vec<CString>,
+    /// This is jailsupd: it finds the wire at [`crate::WIRE_FD`].
+    pub brain: bool,
+}
+
+/// A service and how it fares.
+#[derive(Debug)]
+pub(crate) struct Running {
+    pub(crate) service: Service,
+    pub(crate) pid: Option<i32>,
+    /// When it was started, or is to be started.
+    at: Instant,
+    delay: Duration,
+}
+
+impl Running {
+    pub(crate) fn new(service: Service, now: Instant) -> Self {
+        Self { service, pid: None, at: now, delay: DELAY_FIRST }
+    }
+
+    /// When it wants to be started; `None` while it runs.
+    pub(crate) fn due(&self) -> Option<Instant> {
+        self.pid.is_none().then_some(self.at)
+    }
+
+    /// It has ended: the next start comes after the delay.
+    pub(crate) fn ended(&mut self, now: Instant) {
+        if now.duration_since(self.at) >= HEALTHY_AFTER {
+            self.delay = DELAY_FIRST;
+        }
+        self.pid = None;
+        self.at = now + self.delay;
+        self.delay = (self.delay * 2).min(DELAY_MAX);
+    }
+
+    /// Starts it. The brain's end of the wire is closed here; the keeper's is returned.
+    pub(crate) fn start(&mut self, cgroup_root: &Path, now: Instant) -> Option<OwnedFd> {
+        match spawn(&self.service, cgroup_root) {
+            Ok((pid, wire)) => {
+                (self.pid, self.at) = (Some(pid), now);
+                wire
+            }
+            Err(error) => {
+                log::error!("cannot start {}: {error}", self.service.name);
+                self.ended(now);
+                None
+            }
+        }
+    }
+}
+
+fn spawn(service: &Service, cgroup_root: &Path) -> io::Result<(i32, Option<OwnedFd>)> {
+    let Some(path) = service.argv.first() else { return Err(io::ErrorKind::InvalidInput.into()) };
+    let argv = Vector::new(service.argv.clone());
+    let envp = Vector::new(vec![CString::from(c"PATH=/usr/sbin:/usr/bin")]);
+    let (ours, theirs) = match service.brain {
+        true => {
+            let flags = SocketFlags::CLOEXEC;
+            let (ours, theirs) =
+                rustix::net::socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None)?;
+            (Some(ours), Some(theirs))
+        }
+        false => (None, None),
+    };
+    let cgroup = cgroup_of(service, cgroup_root);
+    let request = Request {
+        exit_signal: libc::SIGCHLD,
+        cgroup: cgroup.as_ref().map(AsFd::as_fd),
+        ..Request::default()
+    };
+    let child = sys::clone::spawn(&request, &mut || {
+        let mut first_closed = 3;
+        if let Some(wire) = &theirs {
+            if sys::fd::place(wire.as_fd(), crate::WIRE_FD).is_err() {
+                return 126;
+            }
+            first_closed = crate::WIRE_FD.unsigned_abs() + 1;
+        }
+        let _ = sys::fd::close_from(first_closed);
+        let _ = rustix::process::setsid();
+        let _ = sys::signal::reset();
+        sys::exec::execute(path, &argv, &envp);
+        127
+    })?;
+    Ok((child.pid, ours))
+}
+
+/// The service's leaf cgroup beside the jails' subtree; without one (a host with cgroup v1 only) the
+/// service runs in the keeper's own.
+fn cgroup_of(service: &Service, root: &Path) -> Option<OwnedFd> {
+    let path = match service.brain {
+        true => root.join(&service.name),
+        false => root.join("services").join(&service.name),
+    };
+    let opened = std::fs::create_dir_all(&path).and_then(|()| {
+        let flags = OFlags::DIRECTORY | OFlags::PATH | OFlags::CLOEXEC;
+        Ok(rustix::fs::open(&path, flags, Mode::empty())?)
+    });
+    opened.map_err(|error| log::warn!("no cgroup {}: {error}", path.display())).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn running(now: Instant) -> Running {
+        let service = Service { name: "x".into(), argv: Vec::new(), brain: false };
+        let mut running = Running::new(service, now);
+        running.pid = Some(1);
+        running
+    }
+
+    #[test]
+    fn failures_in_a_row_are_delayed_ever_longer_up_to_the_limit() {
+        let now = Instant::now();
+        let mut running = running(now);
+        let mut delays = Vec::new();
+        let mut at = now;
+        for _ in 0..8 {
+            running.ended(at);
+            let due = running.due().unwrap();
+            delays.push(due.duration_since(at).as_millis());
+            (running.pid, running.at, at) = (Some(1), due, due);
+        }
+        assert_eq!(delays, [100, 200, 400, 800, 1600, 3200, 5000, 5000]);
+    }
+
+    #[test]
+    fn a_healthy_life_starts_the_delays_anew() {
+        let now = Instant::now();
+        let mut running = running(now);
+        running.delay = DELAY_MAX;
+        let end = now + HEALTHY_AFTER;
+        running.ended(end);
+        assert_eq!(running.due(), Some(end + DELAY_FIRST));
+    }
+}

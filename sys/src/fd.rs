@@ -1,0 +1,67 @@
+//! File descriptors by number: what a child does to its table before it executes something.
+
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd};
+
+/// Closes every descriptor whose number is not in `keep`, which must be sorted ascending.
+///
+/// close_range(2); rustix and nix lack it, and a loop over /proc/self/fd would allocate.
+///
+/// # Errors
+/// The errno of close_range(2) (`EINVAL` when `keep` is not sorted).
+pub fn close_all_except(keep: &[BorrowedFd<'_>]) -> io::Result<()> {
+    let mut first = 0u32;
+    for fd in keep {
+        let number = fd.as_raw_fd().unsigned_abs();
+        if number > first {
+            close_range(first, number - 1)?;
+        }
+        first = number + 1;
+    }
+    close_range(first, u32::MAX)
+}
+
+/// Closes every descriptor from number `first` on.
+///
+/// # Errors
+/// The errno of close_range(2).
+pub fn close_from(first: u32) -> io::Result<()> {
+    close_range(first, u32::MAX)
+}
+
+fn close_range(first: u32, last: u32) -> io::Result<()> {
+    // SAFETY: no memory is passed. Descriptors that someone in this process still owns are closed
+    // under them: callers are children that are about to execute and own nothing else.
+    let result = unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) };
+    check(result)
+}
+
+/// Duplicates `fd` to exactly `number` without close-on-exec, so that the next program finds it there.
+///
+/// dup2(2), or fcntl(2) `F_SETFD` when it is already there. rustix's `dup2` wants to own the target.
+///
+/// # Errors
+/// The errno of dup2(2) or fcntl(2).
+pub fn place(fd: BorrowedFd<'_>, number: i32) -> io::Result<()> {
+    if fd.as_raw_fd() == number {
+        // SAFETY: plain integers; `fd` is open as long as it is borrowed.
+        return check(unsafe { libc::fcntl(number, libc::F_SETFD, 0) }.into());
+    }
+    // SAFETY: plain integers; whatever was open at `number` is closed, as the caller wants.
+    check(unsafe { libc::dup2(fd.as_raw_fd(), number) }.into())
+}
+
+fn check(result: libc::c_long) -> io::Result<()> {
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+/// Takes ownership of the descriptor that a parent left at `number`, and sets close-on-exec.
+///
+/// # Errors
+/// `EBADF` when nothing is open there.
+pub fn inherit(number: i32) -> io::Result<std::os::fd::OwnedFd> {
+    // SAFETY: plain integers; fails with EBADF when nothing is open there.
+    check(unsafe { libc::fcntl(number, libc::F_SETFD, libc::FD_CLOEXEC) }.into())?;
+    // SAFETY: it is open (checked), and by contract of the program's start nobody else owns it.
+    Ok(unsafe { std::os::fd::FromRawFd::from_raw_fd(number) })
+}

@@ -1,0 +1,55 @@
+//! The last walls before exec: seccomp filters and the session keyring, which rustix and nix lack.
+
+use std::io;
+
+/// One classic BPF instruction, in the kernel's layout (`struct sock_filter`, linux/filter.h).
+#[repr(C)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Instruction {
+    /// Operation.
+    pub code: u16,
+    /// Jump distance if true.
+    pub jt: u8,
+    /// Jump distance if false.
+    pub jf: u8,
+    /// Operand.
+    pub k: u32,
+}
+
+/// Installs a seccomp filter for this process and all it will ever execute (seccomp(2)).
+/// The process must have `no_new_privs` set or be capable in its user namespace.
+///
+/// # Errors
+/// The errno of seccomp(2); `EINVAL` for an empty or malformed program.
+pub fn set_seccomp_filter(program: &[Instruction]) -> io::Result<()> {
+    let length =
+        u16::try_from(program.len()).map_err(|_| io::Error::from_raw_os_error(libc::EINVAL))?;
+    let fprog = libc::sock_fprog {
+        len: length,
+        filter: program.as_ptr().cast::<libc::sock_filter>().cast_mut(),
+    };
+    // SAFETY: `fprog` points to `length` instructions in the kernel's own layout (`repr(C)` above);
+    // the kernel only reads them.
+    let result = unsafe {
+        libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, 0, &raw const fprog)
+    };
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+/// Leaves the inherited session keyring for a new anonymous one (keyctl(2),
+/// `KEYCTL_JOIN_SESSION_KEYRING`).
+///
+/// # Errors
+/// The errno of keyctl(2); `ENOSYS` on a kernel without keys.
+pub fn join_new_session_keyring() -> io::Result<()> {
+    const KEYCTL_JOIN_SESSION_KEYRING: libc::c_int = 1;
+    // SAFETY: a null name asks for an anonymous keyring; no memory is passed.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_keyctl,
+            KEYCTL_JOIN_SESSION_KEYRING,
+            std::ptr::null::<libc::c_char>(),
+        )
+    };
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
