@@ -1,1 +1,35 @@
-//! stub
+//! Boots the real image in QEMU and watches it: the harness of the VM tests, of `make run` and of
+//! `make bench`.
+//!
+//! ```text
+//!  Machine ──start──► Vm ──┬── console   serial lines, each with the time it arrived
+//!  (what to boot)          ├── qmp       power button, SHUTDOWN event
+//!                          ├── agent     commands inside the debug image, over virtio-serial
+//!                          └── http      the jails' pages through forwarded ports
+//! ```
+//!
+//! A built image is never written to: each machine gets a copy. A guest ends with the process that
+//! started it, whatever ends that process.
+
+#![forbid(unsafe_code)]
+
+mod accel;
+pub mod agent;
+pub mod console;
+pub mod disk;
+mod error;
+pub mod floor;
+pub mod http;
+pub mod image;
+mod machine;
+pub mod proto;
+pub mod qmp;
+mod shared;
+pub mod time;
+mod vm;
+
+pub use error::{Error, Result};
+pub use image::Image;
+pub use machine::{Boot, Machine};
+pub use shared::{Guest, Shared};
+pub use vm::{End, Vm};

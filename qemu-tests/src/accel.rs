@@ -1,0 +1,118 @@
+//! Whether this machine's KVM can run a guest. `/dev/kvm` may open and even make a machine, and
+//! still hang a stock guest (nested virtual machines), so a tiny guest is booted once.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+    sync::OnceLock,
+    time::Duration,
+};
+
+use crate::{Error, Image, Result, console::Console, floor, image, time::Deadline};
+
+/// A guest that works is done in one; there is no factor here, a slow KVM is no use.
+const PROBE_LIMIT: Duration = Duration::from_secs(10);
+
+/// How guests run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Accel {
+    Kvm,
+    Tcg,
+}
+
+impl Accel {
+    /// For `-accel`.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Kvm => "kvm",
+            Self::Tcg => "tcg",
+        }
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        [Self::Kvm, Self::Tcg].into_iter().find(|accel| accel.name() == text.trim())
+    }
+}
+
+/// `ACCEL` where it is set, else what the probe found, now or in an earlier run on this machine.
+pub(crate) fn choose() -> Result<Accel> {
+    static CHOICE: OnceLock<Accel> = OnceLock::new();
+    if let Ok(value) = std::env::var("ACCEL") {
+        let remedy = "say kvm or tcg, or leave it out";
+        return Accel::parse(&value).ok_or(Error::Setting { name: "ACCEL", value, remedy });
+    }
+    if let Some(choice) = CHOICE.get() {
+        return Ok(*choice);
+    }
+    let memory = memory_file()?;
+    let known = fs::read_to_string(&memory).ok().and_then(|text| Accel::parse(&text));
+    let choice = match known {
+        Some(choice) => choice,
+        None => {
+            let choice = probe()?;
+            fs::write(&memory, choice.name())
+                .map_err(Error::io(format!("write {}", memory.display())))?;
+            choice
+        }
+    };
+    Ok(*CHOICE.get_or_init(|| choice))
+}
+
+/// One answer per machine and kernel.
+fn memory_file() -> Result<PathBuf> {
+    let cache = std::env::var_os("WARDER_CACHE").map_or_else(
+        || PathBuf::from(std::env::var_os("HOME").unwrap_or("/root".into())).join(".cache/warder"),
+        PathBuf::from,
+    );
+    let id = fs::read_to_string("/etc/machine-id").unwrap_or_default();
+    let name = rustix::system::uname();
+    let file = format!("accel-{}-{}", id.trim(), name.release().to_string_lossy());
+    Ok(image::ensure_dir(cache)?.join(file))
+}
+
+fn probe() -> Result<Accel> {
+    if !Path::new("/dev/kvm").exists() {
+        return Ok(Accel::Tcg);
+    }
+    let dir = image::ensure_dir(image::target().join(format!("vm/probe-{}", std::process::id())))?;
+    let initrd = dir.join("initrd");
+    floor::write_initrd(&initrd)?;
+    let works = boots(&Image::Production.file("vmlinuz")?, &initrd, &dir.join("console.log"))?;
+    // Left behind it only costs space.
+    let _ = fs::remove_dir_all(dir);
+    let choice = if works { Accel::Kvm } else { Accel::Tcg };
+    eprintln!("probed /dev/kvm with a tiny guest: using {}", choice.name());
+    Ok(choice)
+}
+
+fn boots(kernel: &Path, initrd: &Path, log: &Path) -> Result<bool> {
+    let mut log = fs::File::create(log).map_err(Error::io("make the probe's log"))?;
+    let mut qemu = Command::new("setpriv")
+        .args(["--pdeathsig", "KILL", "qemu-system-x86_64"])
+        .args(["-accel", "kvm", "-cpu", "host", "-m", "256", "-nodefaults", "-no-reboot"])
+        .args(["-display", "none", "-serial", "stdio", "-append", "console=ttyS0 panic=-1"])
+        .arg("-kernel")
+        .arg(kernel)
+        .arg("-initrd")
+        .arg(initrd)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .map_err(Error::io("start qemu-system-x86_64"))?;
+    let console = Console::default();
+    let stream = qemu.stdout.take();
+    let recorder = console.clone();
+    let reader = std::thread::spawn(move || {
+        if let Some(stream) = stream {
+            recorder.record(stream, &mut log, false);
+        }
+    });
+    let works = console.wait(0, floor::SAYS, Deadline::exactly(PROBE_LIMIT)).is_ok();
+    // It may have ended by itself.
+    let _ = qemu.kill();
+    qemu.wait().map_err(Error::io("wait for qemu-system-x86_64"))?;
+    let _ = reader.join();
+    Ok(works)
+}

@@ -1,0 +1,62 @@
+//! Just enough HTTP to see whether a jail serves its page.
+
+use std::{
+    io::{Read, Write},
+    net::{SocketAddr, TcpStream},
+    thread,
+    time::Duration,
+};
+
+use crate::{Error, Result, time::Deadline};
+
+/// One attempt: QEMU accepts a forwarded connection before the guest does, so an attempt at a
+/// guest that is not ready hangs.
+const ATTEMPT: Duration = Duration::from_secs(2);
+/// Between attempts; nothing outside of the guest can tell the moment.
+const PAUSE: Duration = Duration::from_millis(20);
+
+/// A response.
+#[derive(Debug)]
+pub struct Page {
+    /// 200 and so on.
+    pub status: u16,
+    /// After the header.
+    pub body: String,
+}
+
+/// GETs `/` once.
+///
+/// # Errors
+/// No connection, no answer in two seconds, or not HTTP.
+pub fn get(address: SocketAddr) -> Result<Page> {
+    let text = exchange(address).map_err(Error::io(format!("GET http://{address}/")))?;
+    let status = text.strip_prefix("HTTP/1.").and_then(|rest| rest.get(2..5)?.parse().ok());
+    match (status, text.split_once("\r\n\r\n")) {
+        (Some(status), Some((_, body))) => Ok(Page { status, body: body.into() }),
+        _ => Err(Error::Answer { peer: "the page's server", answer: format!("{text:?}") }),
+    }
+}
+
+/// GETs `/` until there is an answer.
+///
+/// # Errors
+/// None within `limit` (of an idle machine), or `over` says that there will be none.
+pub fn wait(address: SocketAddr, limit: Duration, over: impl Fn() -> bool) -> Result<Page> {
+    let deadline = Deadline::after(limit);
+    loop {
+        match get(address) {
+            Ok(page) => return Ok(page),
+            Err(error) if over() || deadline.left().is_none() => return Err(error),
+            Err(_) => thread::sleep(PAUSE),
+        }
+    }
+}
+
+fn exchange(address: SocketAddr) -> std::io::Result<String> {
+    let mut stream = TcpStream::connect_timeout(&address, ATTEMPT)?;
+    stream.set_read_timeout(Some(ATTEMPT))?;
+    stream.write_all(b"GET / HTTP/1.1\r\nHost: warder.test\r\nConnection: close\r\n\r\n")?;
+    let mut bytes = Vec::new();
+    stream.read_to_end(&mut bytes)?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}

@@ -1,0 +1,73 @@
+//! Where the build puts what is booted: `target/image`, or the directory `WARDER_IMAGES`.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use crate::{Error, Result};
+
+/// A profile of the image.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Image {
+    /// What is shipped: no shell, no agent.
+    Production,
+    /// With a console shell, busybox and the test agent.
+    Debug,
+}
+
+impl Image {
+    /// A file of the build: `warder.raw`, `vmlinuz`, `initrd`, `cmdline`, ...
+    ///
+    /// # Errors
+    /// It is not there.
+    pub fn file(self, name: &str) -> Result<PathBuf> {
+        let profile = match self {
+            Self::Production => "production",
+            Self::Debug => "debug",
+        };
+        built(&format!("{profile}/{name}"))
+    }
+
+    /// The text of a small file of the build, without the line end.
+    ///
+    /// # Errors
+    /// It is not there.
+    pub fn text(self, name: &str) -> Result<String> {
+        let path = self.file(name)?;
+        let text =
+            fs::read_to_string(&path).map_err(Error::io(format!("read {}", path.display())))?;
+        Ok(text.trim_end().into())
+    }
+}
+
+/// The disk with the example jails.
+///
+/// # Errors
+/// It is not there.
+pub fn jails_disk() -> Result<PathBuf> {
+    built("jails.raw")
+}
+
+/// The checkout's `target/`, where the image is, whatever `CARGO_TARGET_DIR` says.
+#[must_use]
+pub fn target() -> PathBuf {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    here.parent().unwrap_or(here).join("target")
+}
+
+/// Makes `dir` and gives it back.
+///
+/// # Errors
+/// It cannot be made.
+pub fn ensure_dir(dir: PathBuf) -> Result<PathBuf> {
+    fs::create_dir_all(&dir).map_err(Error::io(format!("make {}", dir.display())))?;
+    Ok(dir)
+}
+
+fn built(name: &str) -> Result<PathBuf> {
+    let images =
+        std::env::var_os("WARDER_IMAGES").map_or_else(|| target().join("image"), PathBuf::from);
+    let path = images.join(name);
+    if path.exists() { Ok(path) } else { Err(Error::NotBuilt { path }) }
+}
