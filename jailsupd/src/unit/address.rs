@@ -144,7 +144,7 @@ fn is_fe80(ip: Ipv6Addr) -> bool {
 }
 
 /// An Ethernet address of one host (not multicast, not zero).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct MacAddress([u8; 6]);
 
 impl MacAddress {

@@ -10,19 +10,30 @@
 
 pub mod address;
 pub mod amount;
+pub mod canonical;
 pub mod capability;
+mod check;
+mod command;
+mod document;
+pub mod host;
+mod keys;
 pub mod name;
 mod nearest;
+mod parse;
 pub mod path;
 pub mod problem;
 pub mod section;
+pub mod set;
 pub mod signal;
 pub mod value;
 
 pub use address::{IpPrefix, MacAddress};
 pub use amount::{Bytes, CpuQuota};
+pub use canonical::UnitHash;
 pub use capability::{Capabilities, Capability};
+pub use host::Host;
 pub use name::{HostName, JailName, LinkName, UserSpec};
+pub use parse::{MAX_FILE, parse, text};
 pub use path::{HostPath, JailPath};
 pub use problem::{Place, Problem};
 pub use section::{

@@ -41,7 +41,7 @@ impl Fault {
     }
 
     /// Points at `span`, unless it already points at something narrower.
-    fn within(mut self, span: Range<usize>) -> Self {
+    pub(crate) fn within(mut self, span: Range<usize>) -> Self {
         self.span.get_or_insert(span);
         self
     }
@@ -142,6 +142,19 @@ impl<T: FromText> FromToml for T {
     fn show(&self) -> Option<String> {
         Some(quoted(&self.to_string()))
     }
+}
+
+/// Free text. What it goes to (exec, environment) ends at a NUL byte, so it holds none.
+impl FromText for String {
+    const KIND: Kind = Kind::Text { what: "text", pattern: None };
+
+    fn from_text(text: &str) -> Result<Self, Fault> {
+        if text.contains('\0') { Err(holds_nul(text)) } else { Ok(text.to_owned()) }
+    }
+}
+
+fn holds_nul(text: &str) -> Fault {
+    Fault::new(format!("{} holds a NUL byte", quoted(&plain(text)))).help("take the NUL byte out")
 }
 
 impl<T: FromToml> FromToml for Option<T> {
@@ -253,6 +266,19 @@ impl FromToml for BTreeMap<String, String> {
         let mut faults = Vec::new();
         for (name, value) in table {
             match value.get_ref() {
+                DeValue::String(text) if text.contains('\0') => {
+                    faults.push(holds_nul(text).within(value.span()));
+                }
+                DeValue::String(_)
+                    if name.get_ref().is_empty() || name.get_ref().contains(['=', '\0']) =>
+                {
+                    let message = format!(
+                        "{} cannot be the name of a variable",
+                        quoted(&plain(name.get_ref()))
+                    );
+                    let help = "a name is not empty and holds neither `=` nor a NUL byte";
+                    faults.push(Fault::new(message).help(help).within(name.span()));
+                }
                 DeValue::String(text) => {
                     good.insert(name.get_ref().to_string(), text.to_string());
                 }

@@ -1,0 +1,169 @@
+//! What the keys of one unit must be to each other. Only keys that were read well are compared, so that
+//! one mistake leads to one problem.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use super::address::{IpPrefix, is_link_local};
+use super::amount::{Bytes, show_duration};
+use super::document::Walk;
+use super::keys::Draft;
+use super::section::{Backing, Network, NetworkMode, Resources, Restart, Root, RootMode};
+
+pub(crate) fn unit(walk: &mut Walk<'_>, draft: &Draft) {
+    description(walk, draft.description.as_deref());
+    root(walk, &draft.root);
+    network(walk, &draft.network);
+    resources(walk, &draft.resources);
+    restart(walk, &draft.restart);
+}
+
+fn description(walk: &mut Walk<'_>, text: Option<&str>) {
+    if text.is_some_and(|t| t.contains(char::is_control)) {
+        walk.refuse("description", "is more than one line", "write one line of plain text");
+    }
+}
+
+fn root(walk: &mut Walk<'_>, root: &Root) {
+    if !walk.sound("root.mode") || !walk.sound("root.backing") {
+        return;
+    }
+    if root.mode == RootMode::ReadOnly {
+        for key in ["root.backing", "root.size_max"] {
+            if walk.has(key) {
+                walk.refuse(
+                    key,
+                    "has no effect on a read-only root",
+                    "take it out, or write `mode = \"ephemeral\"`",
+                );
+            }
+        }
+    } else if root.backing == Backing::Disk && walk.has("root.size_max") {
+        walk.refuse(
+            "root.size_max",
+            "is supported only for a root in memory so far",
+            "take it out, or write `backing = \"memory\"`",
+        );
+    } else if root.size_max.is_some_and(|size| size < Bytes::new(64 << 10)) {
+        walk.refuse("root.size_max", "is less than any program needs", "at least \"64K\"");
+    }
+}
+
+fn network(walk: &mut Walk<'_>, network: &Network) {
+    if !walk.sound("network.mode") {
+        return;
+    }
+    if network.mode == NetworkMode::None {
+        for key in ["network.parent", "network.address", "network.gateway", "network.mac"] {
+            if walk.has(key) {
+                walk.refuse(
+                    key,
+                    "has no effect with `mode = \"none\"`",
+                    "take it out, or choose another mode",
+                );
+            }
+        }
+        return;
+    }
+    if network.address.is_empty() && walk.sound("network.address") {
+        let key = "network.address";
+        let place = if walk.has(key) { key } else { "network" };
+        let problem = super::Problem::new(
+            walk.at(place),
+            key,
+            "is missing: addresses are not found out by themselves yet",
+        );
+        walk.add(problem.help("add `address = [\"192.0.2.10/24\"]` in `[network]`, or `mode = \"none\"` for a jail without network"));
+    }
+    addresses(walk, "network", &network.address, &network.gateway);
+}
+
+/// Addresses and gateways of one link; `section` has the keys `address` and `gateway`.
+pub(crate) fn addresses(
+    walk: &mut Walk<'_>,
+    section: &str,
+    address: &[IpPrefix],
+    gateway: &[IpAddr],
+) {
+    let address_key = format!("{section}.address");
+    let gateway_key = format!("{section}.gateway");
+    if !walk.sound(&address_key) || !walk.sound(&gateway_key) {
+        return;
+    }
+    for (at, one) in address.iter().enumerate() {
+        if address[..at].iter().any(|other| other.address() == one.address()) {
+            walk.refuse(
+                &address_key,
+                format!("{} is there twice", one.address()),
+                "take one of them out",
+            );
+        }
+    }
+    for (at, one) in gateway.iter().enumerate() {
+        if gateway[..at].iter().any(|other| other.is_ipv4() == one.is_ipv4()) {
+            let family = if one.is_ipv4() { "IPv4" } else { "IPv6" };
+            walk.refuse(&gateway_key, format!("has two routers for {family}"), "keep one of them");
+        }
+        if address.iter().any(|own| own.address() == *one) {
+            walk.refuse(
+                &gateway_key,
+                format!("{one} is the address that is routed from"),
+                "give the router's address",
+            );
+            continue;
+        }
+        let near = address.iter().any(|own| own.contains(*one));
+        let family = address.iter().any(|own| own.address().is_ipv4() == one.is_ipv4());
+        if !family {
+            let wanted = if one.is_ipv4() { "IPv4" } else { "IPv6" };
+            walk.refuse(
+                &gateway_key,
+                format!("{one} has no address to go with: none is {wanted}"),
+                format!("add an {wanted} address, or take the gateway out"),
+            );
+        } else if !near && !is_link_local(*one) {
+            let subnets: Vec<String> = address.iter().map(ToString::to_string).collect();
+            walk.refuse(
+                &gateway_key,
+                format!("{one} is in no subnet of `address`"),
+                format!(
+                    "a router must be reachable directly, in {}; check it and the prefix length",
+                    subnets.join(" or ")
+                ),
+            );
+        }
+    }
+}
+
+fn resources(walk: &mut Walk<'_>, resources: &Resources) {
+    if resources.memory_max.is_some_and(|max| max < Bytes::new(1 << 20)) {
+        walk.refuse("resources.memory_max", "is less than any program needs", "at least \"1M\"");
+    }
+    if let (Some(high), Some(max)) = (resources.memory_high, resources.memory_max) {
+        if high > max {
+            walk.refuse(
+                "resources.memory_high",
+                format!("{high} is above `memory_max`, {max}"),
+                "the jail is slowed down at `memory_high` and killed at `memory_max`: make it the smaller one",
+            );
+        }
+    }
+}
+
+fn restart(walk: &mut Walk<'_>, restart: &Restart) {
+    if !walk.sound("restart.delay") || !walk.sound("restart.delay_max") {
+        return;
+    }
+    if restart.delay < Duration::from_millis(1) {
+        walk.refuse("restart.delay", "is too short", "at least \"1ms\"");
+    }
+    if restart.delay > restart.delay_max {
+        let key = if walk.has("restart.delay_max") { "restart.delay_max" } else { "restart.delay" };
+        let (delay, most) = (show_duration(restart.delay), show_duration(restart.delay_max));
+        walk.refuse(
+            key,
+            format!("the first wait, {delay}, is longer than the longest, {most}"),
+            "make `delay_max` at least as long as `delay`",
+        );
+    }
+}

@@ -1,0 +1,184 @@
+//! `host.toml`: what the host itself is. Read with the same means as units.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::IpAddr;
+
+use super::address::IpPrefix;
+use super::document::{Grammar, Key, Presence, Section};
+use super::keys::{Version, key};
+use super::name::HostName;
+use super::value::{Fault, FromText, FromToml, Kind, plain, quoted};
+use super::{Origin, Problem, check};
+
+/// The host's configuration, all layers merged.
+#[derive(Clone, Debug)]
+pub struct Host {
+    /// The host's name; none leaves the one that init has set.
+    pub hostname: Option<HostName>,
+    /// The link that the alias `uplink` names.
+    pub uplink: Uplink,
+    /// Where each key stands, in the layer that decides it.
+    pub origin: Origin,
+}
+
+/// `[uplink]`: which physical link it is, and the host's own addresses on it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Uplink {
+    /// Names to look for, in order.
+    pub patterns: Vec<Pattern>,
+    /// The host's addresses; none is allowed.
+    pub address: Vec<IpPrefix>,
+    /// Next hops of the host's default routes; at most one of each family.
+    pub gateway: Vec<IpAddr>,
+}
+
+impl Default for Uplink {
+    fn default() -> Self {
+        let patterns = ["en*", "eth*"].map(|p| Pattern(p.to_owned())).to_vec();
+        Self { patterns, address: Vec::new(), gateway: Vec::new() }
+    }
+}
+
+impl Uplink {
+    /// The link that is the uplink: the first pattern that matches any link decides; of several links
+    /// the one that sorts first (`eth2` before `eth10`).
+    pub fn choose<'a>(&self, links: &[&'a str]) -> Option<&'a str> {
+        let first = |pattern: &Pattern| {
+            links.iter().copied().filter(|l| pattern.matches(l)).min_by_key(|l| (l.len(), *l))
+        };
+        self.patterns.iter().find_map(first)
+    }
+}
+
+/// A pattern for link names: `*` is any run of characters, `?` any one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pattern(String);
+
+impl Pattern {
+    /// Whether the whole `name` fits.
+    pub fn matches(&self, name: &str) -> bool {
+        fits(self.0.as_bytes(), name.as_bytes())
+    }
+}
+
+/// Greedy with one point to come back to: linear in practice, quadratic at worst.
+fn fits(pattern: &[u8], name: &[u8]) -> bool {
+    let (mut p, mut n) = (0, 0);
+    let mut back: Option<(usize, usize)> = None;
+    while n < name.len() {
+        match pattern.get(p) {
+            Some(b'*') => {
+                back = Some((p + 1, n));
+                p += 1;
+            }
+            Some(c) if *c == b'?' || *c == name[n] => {
+                p += 1;
+                n += 1;
+            }
+            _ => match back {
+                Some((star, from)) => {
+                    back = Some((star, from + 1));
+                    p = star;
+                    n = from + 1;
+                }
+                None => return false,
+            },
+        }
+    }
+    pattern[p..].iter().all(|c| *c == b'*')
+}
+
+impl fmt::Display for Pattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl FromText for Pattern {
+    const KIND: Kind = Kind::text("pattern of link names", "^[^/:\\s]{1,15}$");
+
+    fn from_text(text: &str) -> Result<Self, Fault> {
+        let bad = |c: char| c == '/' || c == ':' || c.is_whitespace() || c.is_control();
+        if text.is_empty() || text.len() > 15 || text.contains(bad) {
+            return Err(Fault::new(format!("{} matches no link", quoted(&plain(text))))
+                .help("a link's name has 1 to 15 bytes without `/`, `:` and blanks; `*` stands for any characters, `?` for one"));
+        }
+        Ok(Self(text.to_owned()))
+    }
+}
+
+#[derive(Default)]
+pub(crate) struct Draft {
+    version: Option<Version>,
+    hostname: Option<HostName>,
+    uplink: Uplink,
+}
+
+use Presence::{Default as Otherwise, Required, Unset};
+
+/// What `host.toml` may say.
+pub(crate) static HOST: Grammar<Draft> = Grammar {
+    what: "host.toml",
+    sections: &[Section {
+        name: "uplink",
+        doc: "The host's own link to the network, which jails on `parent = \"uplink\"` share.",
+    }],
+    keys: KEYS,
+    not_yet: &[],
+};
+
+static KEYS: &[Key<Draft>] = &[
+    key!("" "version": Option<Version> = version; Required; "1";
+        "Version of the file's format. Always 1 today."),
+    key!("" "hostname": Option<HostName> = hostname; Unset("the one from the kernel command line, else `warder`"); "\"rack4-12\"";
+        "The host's name."),
+    key!("uplink" "match": Vec<Pattern> = uplink.patterns; Otherwise("[\"en*\", \"eth*\"]"); "[\"enp1s0\"]";
+        "Patterns for the name of the physical link; `*` stands for any characters, `?` for one. The first pattern that matches a link decides; of several links, the first by number."),
+    key!("uplink" "address": Vec<IpPrefix> = uplink.address; Otherwise("[]"); "[\"192.0.2.2/24\"]";
+        "The host's own addresses. A host needs none for its jails to be reachable."),
+    key!("uplink" "gateway": Vec<IpAddr> = uplink.gateway; Otherwise("[]"); "[\"192.0.2.1\"]";
+        "Routers for the host's own traffic: at most one for IPv4 and one for IPv6."),
+];
+
+/// One file of the configuration.
+#[derive(Clone, Copy, Debug)]
+pub struct Layer<'a> {
+    /// Its path, for messages.
+    pub file: &'a str,
+    /// Its text.
+    pub text: &'a str,
+}
+
+/// Reads the layers, lowest first; a key in a later one replaces the same key of an earlier one.
+///
+/// # Errors
+/// Every problem of every layer. The caller may go on with [`Host::default`] then.
+pub fn parse(layers: &[Layer<'_>]) -> Result<Host, Vec<Problem>> {
+    let mut draft = Draft::default();
+    let mut places = BTreeMap::new();
+    let mut problems = Vec::new();
+    for layer in layers {
+        let mut walk = HOST.walk(layer.file, layer.text, &mut draft);
+        HOST.require(&mut walk);
+        // Checked with what the layers below said: the merged state after each layer must hold.
+        check::addresses(&mut walk, "uplink", &draft.uplink.address, &draft.uplink.gateway);
+        match walk.finish() {
+            Ok(found) => places.extend(found),
+            Err(found) => problems.extend(found),
+        }
+    }
+    if !problems.is_empty() {
+        return Err(problems);
+    }
+    let file = layers.last().map_or("", |layer| layer.file).to_owned();
+    Ok(Host { hostname: draft.hostname, uplink: draft.uplink, origin: Origin { file, places } })
+}
+
+impl Default for Host {
+    /// What holds without any file.
+    fn default() -> Self {
+        let origin = Origin { file: String::new(), places: BTreeMap::new() };
+        Self { hostname: None, uplink: Uplink::default(), origin }
+    }
+}

@@ -1,0 +1,189 @@
+//! The one table of what a unit file may say. Parser, canonical form, `docs/units.md` and (to come)
+//! the JSON Schema and `jailctl explain` all read this. A key stands here when it works, not before.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use super::address::{IpPrefix, MacAddress};
+use super::amount::{Bytes, CpuQuota};
+use super::capability::Capabilities;
+use super::document::{Grammar, Key, NotYet, Presence, Section};
+use super::name::{HostName, LinkName, UserSpec};
+use super::path::JailPath;
+use super::section::{
+    Backing, CpuWeight, ImageSource, Network, NetworkMode, PidsMax, Process, Resources, Restart,
+    RestartPolicy, Root, RootMode, Seccomp, Security, Stop,
+};
+use super::signal::Signal;
+use super::value::{Fault, FromToml, Kind, Value, plain};
+
+/// A unit while it is read: required parts may still be missing.
+#[derive(Default)]
+pub(crate) struct Draft {
+    pub(crate) version: Option<Version>,
+    pub(crate) description: Option<String>,
+    pub(crate) critical: bool,
+    pub(crate) source: Option<ImageSource>,
+    pub(crate) root: Root,
+    pub(crate) process: Process,
+    pub(crate) security: Security,
+    pub(crate) network: Network,
+    pub(crate) resources: Resources,
+    pub(crate) restart: Restart,
+    pub(crate) stop: Stop,
+}
+
+/// The version of a file's format.
+#[derive(Clone, Copy)]
+pub(crate) struct Version(pub(crate) u32);
+
+impl FromToml for Version {
+    const KIND: Kind = Kind::Integer { min: 1, max: 1 };
+
+    fn from_toml(value: &Value<'_>) -> Result<Self, Vec<Fault>> {
+        let integer =
+            value.get_ref().as_integer().ok_or_else(|| Fault::wrong_type(value, &Self::KIND))?;
+        match super::value::number(integer) {
+            Some(1_u32) => Ok(Self(1)),
+            _ => Err(Fault::new(format!(
+                "this Warder does not read version {}",
+                plain(&integer.to_string())
+            ))
+            .help("write `version = 1`, or update Warder")
+            .alone()),
+        }
+    }
+
+    /// Not part of the canonical form: another spelling of the same unit restarts nothing.
+    fn show(&self) -> Option<String> {
+        None
+    }
+}
+
+/// One row of the table.
+macro_rules! key {
+    ($section:literal $name:literal: $type:ty = $($field:ident).+; $presence:expr; $example:literal; $doc:literal) => {
+        key!(@ $section $name, $type, $($field).+, FromToml::from_toml; $presence; $example; $doc)
+    };
+    (@ $section:literal $name:literal, $type:ty, $($field:ident).+, $read:expr; $presence:expr; $example:literal; $doc:literal) => {
+        Key {
+            section: $section,
+            name: $name,
+            kind: <$type as FromToml>::KIND,
+            presence: $presence,
+            example: $example,
+            doc: $doc,
+            read: |draft, value| {
+                draft.$($field).+ = $read(value)?;
+                Ok(())
+            },
+            show: |draft| <$type as FromToml>::show(&draft.$($field).+),
+        }
+    };
+}
+pub(crate) use key;
+
+use Presence::{Default, Required, Unset};
+
+/// What a unit file may say.
+pub(crate) static UNIT: Grammar<Draft> =
+    Grammar { what: "unit file", sections: SECTIONS, keys: KEYS, not_yet: NOT_YET };
+
+static SECTIONS: &[Section] = &[
+    Section {
+        name: "image",
+        doc: "What the jail's root is made from. Images are never written to.",
+    },
+    Section { name: "root", doc: "What happens when the jail writes below its `/`." },
+    Section { name: "process", doc: "The program, and how it is run." },
+    Section {
+        name: "security",
+        doc: "Privileges. By default a jail has none: no capability, no new privileges, and its root is an unprivileged user of the host.",
+    },
+    Section { name: "network", doc: "The jail's link and its addresses." },
+    Section {
+        name: "resources",
+        doc: "Limits, kept by the kernel for all processes of the jail together.",
+    },
+    Section { name: "restart", doc: "What follows when the jail ends by itself." },
+    Section { name: "stop", doc: "How the jail is asked to end." },
+];
+
+static NOT_YET: &[NotYet] = &[
+    NotYet { section: "image", name: "digest" },
+    NotYet { section: "process", name: "notify" },
+    NotYet { section: "process", name: "init" },
+    NotYet { section: "process", name: "umask" },
+    NotYet { section: "health", name: "" },
+    NotYet { section: "volume", name: "" },
+];
+
+static KEYS: &[Key<Draft>] = &[
+    key!("" "version": Option<Version> = version; Required; "1";
+        "Version of the file's format. Always 1 today; it lets a later Warder read old files rightly."),
+    key!("" "description": Option<String> = description; Unset("none"); "\"front web server\"";
+        "One line for people; `jailctl inspect` shows it."),
+    key!("" "critical": bool = critical; Default("false"); "true";
+        "Marks a jail that the host is useless without. It is shown; the update of the host does not look at it yet."),
+    key!("image" "source": Option<ImageSource> = source; Required; "\"erofs:/usr/share/jails/web.erofs\"";
+        "The image: `erofs:` and the absolute path of a file with an erofs file system, or `dir:` and that of a directory tree. Owners in it are counted from 0, as in any image."),
+    key!("root" "mode": RootMode = root.mode; Default("\"ephemeral\""); "\"read-only\"";
+        "Whether the jail can write below its `/`: not at all (`read-only`), or until it stops (`ephemeral`)."),
+    key!("root" "backing": Backing = root.backing; Default("\"disk\""); "\"memory\"";
+        "Where an ephemeral root keeps what is written: on the host's data partition (`disk`) or in memory that counts as the jail's (`memory`)."),
+    key!("root" "size_max": Option<Bytes> = root.size_max; Unset("half of the host's memory"); "\"64M\"";
+        "The most that an ephemeral root in memory may hold. Only with `backing = \"memory\"`."),
+    key!(@ "process" "exec", Vec<String>, process.exec, super::command::read; Required; "[\"/usr/sbin/nginx\", \"-g\", \"daemon off;\"]";
+        "The program and its arguments. The program is an absolute path in the image; no shell and no search path is involved. It must stay in the foreground."),
+    key!("process" "user": UserSpec = process.user; Default("\"root\""); "\"www-data\"";
+        "The user that the program runs as: a name of the image's `/etc/passwd`, or a number from 0 to 65535. The jail's root is an unprivileged user on the host."),
+    key!("process" "group": Option<UserSpec> = process.group; Unset("the user's own group"); "\"www-data\"";
+        "The group that the program runs as: a name of the image's `/etc/group`, or a number."),
+    key!("process" "environment": BTreeMap<String, String> = process.environment; Default("{}"); "{ TZ = \"UTC\" }";
+        "Variables for the program. Nothing of the host's environment reaches it."),
+    key!("process" "working_dir": JailPath = process.working_dir; Default("\"/\""); "\"/var/lib/web\"";
+        "The directory in the jail that the program starts in."),
+    key!("security" "add_capability": Capabilities = security.add_capability; Default("[]"); "[\"NET_BIND_SERVICE\"]";
+        "Capabilities that the program gets, by the names of capabilities(7), with or without `CAP_`. They hold inside the jail's user namespace only."),
+    key!("security" "seccomp": Seccomp = security.seccomp; Default("\"default\""); "\"default\"";
+        "The filter of system calls. There is one so far."),
+    key!("network" "mode": NetworkMode = network.mode; Default("\"macvlan\""); "\"none\"";
+        "`macvlan`: the jail has an Ethernet address of its own on the parent link, and is a host like any other there. `none`: a loopback link only."),
+    key!("network" "parent": LinkName = network.parent; Default("\"uplink\""); "\"eth1\"";
+        "The host's link that the jail sits on: a link's name, or `uplink`, which `host.toml` resolves."),
+    key!("network" "address": Vec<IpPrefix> = network.address; Default("[]"); "[\"192.0.2.10/24\", \"2001:db8::10/64\"]";
+        "The jail's addresses, each with the prefix length of its subnet. At least one is needed unless `mode` is `none`."),
+    key!("network" "gateway": Vec<IpAddr> = network.gateway; Default("[]"); "[\"192.0.2.1\"]";
+        "Routers for everything outside the subnets: at most one for IPv4 and one for IPv6."),
+    key!("network" "mac": Option<MacAddress> = network.mac; Unset("derived from the jail's name, so always the same"); "\"02:00:00:00:00:0a\"";
+        "The jail's Ethernet address."),
+    key!("network" "hostname": Option<HostName> = network.hostname; Unset("the jail's name"); "\"www.example.org\"";
+        "The host name that the jail sees."),
+    key!("resources" "memory_max": Option<Bytes> = resources.memory_max; Unset("no limit"); "\"256M\"";
+        "The most memory the jail may use. Beyond it the kernel kills (see `oom_group`)."),
+    key!("resources" "memory_high": Option<Bytes> = resources.memory_high; Unset("no limit"); "\"200M\"";
+        "Beyond this the jail is slowed down and its memory reclaimed, but nothing is killed."),
+    key!("resources" "memory_swap_max": Option<Bytes> = resources.memory_swap_max; Unset("no limit"); "\"0B\"";
+        "The most swap space the jail may use."),
+    key!("resources" "cpu_max": Option<CpuQuota> = resources.cpu_max; Unset("no limit"); "\"150%\"";
+        "The most processor time: `100%` is one processor all the time."),
+    key!("resources" "cpu_weight": Option<CpuWeight> = resources.cpu_weight; Unset("100"); "200";
+        "The jail's share of the processors when they are scarce, against the weights of the other jails."),
+    key!("resources" "pids_max": PidsMax = resources.pids_max; Default("1024"); "128";
+        "The most processes and threads the jail may have."),
+    key!("resources" "oom_group": bool = resources.oom_group; Default("true"); "false";
+        "Out of memory: kill the whole jail (`true`), so that it is restarted as a whole, or one process of it (`false`)."),
+    key!("restart" "policy": RestartPolicy = restart.policy; Default("\"on-failure\""); "\"always\"";
+        "When to start again: never (`no`), when the program exited with 0 (`on-success`), when it failed in any way, or could not be started (`on-failure`), or both (`always`)."),
+    key!("restart" "delay": Duration = restart.delay; Default("\"100ms\""); "\"1s\"";
+        "The wait before the first restart; it doubles with each further one in a row."),
+    key!("restart" "delay_max": Duration = restart.delay_max; Default("\"1m\""); "\"5m\"";
+        "The longest wait that the doubling leads to."),
+    key!("restart" "reset_after": Duration = restart.reset_after; Default("\"10m\""); "\"1h\"";
+        "After that long up without an end, the next restart waits for `delay` again."),
+    key!("stop" "signal": Signal = stop.signal; Default("\"SIGTERM\""); "\"SIGQUIT\"";
+        "The signal that asks the program to end, by the names of signal(7)."),
+    key!("stop" "timeout": Duration = stop.timeout; Default("\"10s\""); "\"30s\"";
+        "How long it may take to end. Then everything in the jail is killed."),
+];
