@@ -30,7 +30,7 @@ def is_elf(path: Path) -> bool:
 
 
 def needed(path: Path) -> list[str]:
-    """The loader and the libraries that an ELF file names (elf(5): program headers, dynamic section)."""
+    """The loader (a path) and the libraries (names) that an ELF file asks for (elf(5))."""
     data = path.read_bytes()
     (offset,) = struct.unpack_from("<Q", data, 32)
     size, count = struct.unpack_from("<HH", data, 54)
@@ -39,7 +39,7 @@ def needed(path: Path) -> list[str]:
     def string(at: int) -> str:
         return data[at : data.index(b"\0", at)].decode()
 
-    names = [os.path.basename(string(at)) for kind, _, at, *_ in segments if kind == PT_INTERP]
+    names = [string(at) for kind, _, at, *_ in segments if kind == PT_INTERP]
     libraries, strings = [], 0
     for kind, _, at, _, _, length in segments:
         if kind == PT_DYNAMIC:
@@ -111,6 +111,9 @@ class Root:
 
     def take_libraries(self, file: str) -> None:
         for library in needed(self.staging / file):
+            if library.startswith("/"):
+                self.take(library)
+                continue
             for directory in LIBRARY_DIRECTORIES:
                 if (self.staging / directory / library).exists():
                     self.take(f"{directory}/{library}")

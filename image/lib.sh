@@ -21,7 +21,7 @@ die() {
 
 # hash_of FILE_OR_DIRECTORY...: one hash over names, modes and contents.
 hash_of() {
-    find "$@" -type f -printf '%m %p\0' | sort -z | while IFS= read -r -d '' entry; do
+    find -H "$@" -type f -printf '%m %p\0' | sort -z | while IFS= read -r -d '' entry; do
         printf '%s ' "$entry"
         sha256sum <"${entry#* }"
     done | sha256sum | cut -c1-16
