@@ -93,10 +93,8 @@ impl Console {
         }
     }
 
-    /// Waits until QEMU has closed the console. False when it has not after `limit`.
-    #[must_use]
-    pub fn wait_end(&self, limit: Option<Duration>) -> bool {
-        let deadline = limit.map(Deadline::after);
+    /// Waits until QEMU has closed the console. False when it has not at the deadline.
+    pub(crate) fn wait_end(&self, deadline: Option<Deadline>) -> bool {
         let mut record = self.lock();
         while !record.ended {
             record = match deadline.map(|deadline| deadline.left()) {
@@ -108,6 +106,12 @@ impl Console {
             };
         }
         true
+    }
+
+    /// Whether QEMU has closed the console: the guest is gone.
+    #[must_use]
+    pub fn has_ended(&self) -> bool {
+        self.lock().ended
     }
 
     /// How many lines there are now.

@@ -37,7 +37,8 @@ pub struct Machine {
     own_disk: Option<PathBuf>,
     jails: Option<PathBuf>,
     port: Option<u16>,
-    pub(crate) control: Option<PathBuf>,
+    pub(crate) directory: Option<PathBuf>,
+    control: Option<&'static str>,
 }
 
 impl Machine {
@@ -55,6 +56,7 @@ impl Machine {
             own_disk: None,
             jails: None,
             port: None,
+            directory: None,
             control: None,
         }
     }
@@ -108,9 +110,16 @@ impl Machine {
         self
     }
 
-    /// Opens one more QMP monitor at this socket, in the machine's directory, for another process.
+    /// Its directory, which is kept, instead of one that goes with the guest.
     #[must_use]
-    pub fn control(mut self, socket: PathBuf) -> Self {
+    pub fn directory(mut self, directory: PathBuf) -> Self {
+        self.directory = Some(directory);
+        self
+    }
+
+    /// Opens one more monitor for another process, at this socket in the machine's directory.
+    #[must_use]
+    pub fn control(mut self, socket: &'static str) -> Self {
         self.control = Some(socket);
         self
     }
@@ -152,8 +161,8 @@ impl Machine {
         // Without a boot ROM the firmware does not try the network.
         arguments.add("-device", "virtio-net-pci,netdev=net,romfile=");
         arguments.monitor("qmp", &format!("path={}", sockets.join("qmp").display()));
-        if let Some(socket) = &self.control {
-            arguments.monitor("control", &format!("path={},server=on,wait=off", socket.display()));
+        if let Some(socket) = self.control {
+            arguments.monitor("control", &format!("path={socket},server=on,wait=off"));
         }
         if self.has_agent() {
             let path = sockets.join("agent");

@@ -31,6 +31,8 @@ const BOOT_LIMIT: Duration = Duration::from_secs(45);
 const PAGE_LIMIT: Duration = Duration::from_secs(20);
 /// Stopping jails, unmounting, power off.
 const END_LIMIT: Duration = Duration::from_secs(30);
+/// For a message that is already under way.
+const LAST_WORD_LIMIT: Duration = Duration::from_secs(2);
 /// How many console lines a failed test shows.
 const TAIL: usize = 60;
 
@@ -56,12 +58,17 @@ pub struct Vm {
     child: Child,
     address: SocketAddr,
     dir: PathBuf,
+    keep: bool,
 }
 
 impl Vm {
     pub(crate) fn start(mut machine: Machine) -> Result<Self> {
-        let name = format!("{}-{}", machine.name, std::process::id());
-        let dir = image::ensure_dir(image::target().join("vm").join(name))?;
+        let keep = machine.directory.is_some();
+        let dir = machine.directory.take().unwrap_or_else(|| {
+            let name = format!("{}-{}", machine.name, std::process::id());
+            image::target().join("vm").join(name)
+        });
+        let dir = image::ensure_dir(dir)?;
         let sockets = Sockets::new()?;
         let address = machine.address()?;
         let arguments = machine.prepare(&dir, &sockets.dir, address, accel::choose()?)?;
@@ -74,7 +81,7 @@ impl Vm {
             false => None,
         };
         let child = child.0.take().ok_or_else(|| Error::Ended { what: "start".into() })?;
-        Ok(Self { console, qmp, agent, child, address, dir })
+        Ok(Self { console, qmp, agent, child, address, dir, keep })
     }
 
     /// Waits until Warder's stages are done and, on the debug image, the agent answers.
@@ -95,8 +102,7 @@ impl Vm {
     /// It does not, or the guest ended.
     pub fn wait_page(&mut self) -> Result<http::Page> {
         let console = self.console.clone();
-        let dead = move || console.wait_end(Some(Duration::ZERO));
-        http::wait(self.address, PAGE_LIMIT, dead)
+        http::wait(self.address, PAGE_LIMIT, || console.has_ended())
     }
 
     /// The loopback address that leads to the nginx jail.
@@ -119,16 +125,32 @@ impl Vm {
     /// # Errors
     /// It still runs when the time is over.
     pub fn wait_end(&mut self) -> Result<End> {
-        let reason = self.qmp.wait_shutdown(END_LIMIT);
-        if !self.console.wait_end(Some(END_LIMIT)) {
-            let limit = Deadline::after(END_LIMIT).limit;
-            return Err(Error::Timeout { what: "the guest's end".into(), limit });
+        let deadline = Deadline::after(END_LIMIT);
+        if self.console.wait_end(Some(deadline)) {
+            return Ok(self.end());
         }
-        Ok(match reason.as_deref() {
+        Err(Error::Timeout { what: "the guest's end".into(), limit: deadline.limit })
+    }
+
+    /// Waits for the guest's end, however long it lives.
+    pub fn stay(&mut self) -> End {
+        self.console.wait_end(None);
+        self.end()
+    }
+
+    /// Whether QEMU is there.
+    #[must_use]
+    pub fn is_running(&self) -> bool {
+        !self.console.has_ended()
+    }
+
+    /// QEMU says how the guest ended before it closes the console, on another socket.
+    fn end(&mut self) -> End {
+        match self.qmp.wait_shutdown(LAST_WORD_LIMIT).as_deref() {
             Some("guest-shutdown") => End::PowerOff,
             Some("guest-reset") => End::Reset,
             other => End::Other(other.unwrap_or("QEMU ended without a word").into()),
-        })
+        }
     }
 
     /// The file with all of the console.
@@ -163,8 +185,7 @@ impl Vm {
         for line in &lines[lines.len().saturating_sub(TAIL)..] {
             eprintln!("{}", line.text);
         }
-        if let (Some(agent), false) = (&mut self.agent, self.console.wait_end(Some(Duration::ZERO)))
-        {
+        if let (Some(agent), false) = (&mut self.agent, self.console.has_ended()) {
             eprintln!("---- jails");
             match agent
                 .ping(Duration::from_secs(1))
@@ -184,7 +205,7 @@ impl Drop for Vm {
             self.report();
         }
         self.kill();
-        if !thread::panicking() {
+        if !self.keep && !thread::panicking() {
             // Left behind it only costs space.
             let _ = fs::remove_dir_all(&self.dir);
         }
@@ -236,7 +257,7 @@ impl Sockets {
             if ready > 0 {
                 return listener.accept().map(|(stream, _)| stream).map_err(Error::io("meet QEMU"));
             }
-            if console.wait_end(Some(Duration::ZERO)) {
+            if console.has_ended() {
                 let answer = fs::read_to_string(dir.join("qemu.log")).unwrap_or_default();
                 return Err(Error::Answer { peer: "QEMU at its start", answer });
             }
