@@ -1,0 +1,57 @@
+# Everything that a person or the CI calls. `make help` lists it. The work is done by the scripts in
+# image/ and by the programs of qemu-tests; each phase is named and timed by image/phase.
+
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+export PATH := $(PATH):$(HOME)/.cargo/bin
+export WARDER_CACHE ?= $(HOME)/.cache/warder
+phase := image/phase
+vm := cargo run --locked --release --quiet --package qemu-tests --bin
+# One name, or all VM tests.
+T ?=
+
+.PHONY: help setup setup-test image run stop test test-long check unit-test vm-test bench clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: ## install and cache what building and running needs (root, Debian 12 or 13)
+	@$(phase) setup image/setup run
+
+setup-test: ## the same, and what checking needs (cargo-deny)
+	@$(phase) setup image/setup test
+
+image: setup ## build all images: production, debug, example jails
+	@$(phase) image image/build production debug jails
+
+run: setup ## build and boot the production image; the nginx jail answers on http://127.0.0.1:8080/ (PORT=)
+	@$(phase) image image/build production jails
+	@$(phase) runner cargo build --locked --release --quiet --package qemu-tests --bin vm
+	@$(vm) vm -- run
+
+stop: ## power the guest of `make run` off
+	@$(vm) vm -- stop
+
+test: ## all checks and all tests, as the CI runs them
+	@$(MAKE) --no-print-directory setup-test check unit-test image vm-test
+	@grep -h '^test result:' target/log/unit-test.log target/log/vm-test.log | grep -v ' 0 passed; 0 failed'
+
+test-long: image ## the VM tests that take long, too
+	@$(phase) test-long cargo test --locked --package qemu-tests -- --include-ignored
+
+check: setup-test ## formatting, lints, dependencies' licences and sources, layout
+	@$(phase) check-format cargo fmt --all --check
+	@$(phase) check-lints cargo clippy --locked --workspace --all-targets --quiet -- -D warnings
+	@$(phase) check-dependencies image/deny
+
+unit-test: ## all tests that need no VM
+	@$(phase) unit-test cargo test --locked --workspace --exclude qemu-tests
+
+vm-test: image ## the VM tests on the real image; T=NAME runs those whose name holds NAME
+	@$(phase) vm-test cargo test --locked --package qemu-tests $(T)
+
+bench: image ## measure the image; a table, and target/bench/results.json
+	@$(phase) bench $(vm) bench
+
+clean: ## remove what was built here; the cache ($WARDER_CACHE) stays
+	rm -rf target
