@@ -1,0 +1,33 @@
+//! The power button: every input device that has one, as triggers for the keeper.
+
+use std::fs;
+use std::os::fd::{AsFd as _, BorrowedFd};
+
+use keeper::{Shutdown, Trigger};
+use rustix::fs::{Mode, OFlags, open};
+use sys::evdev::{KEY_POWER, has_key, pressed};
+
+/// Opens the input devices with a power key. None is no error: not every machine has one.
+pub(crate) fn buttons() -> Vec<Trigger> {
+    let devices = fs::read_dir("/dev/input").into_iter().flatten().flatten();
+    let triggers = devices
+        .filter(|entry| entry.file_name().to_string_lossy().starts_with("event"))
+        .filter_map(|entry| {
+            let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
+            let device = open(entry.path(), flags, Mode::empty()).ok()?;
+            has_key(device.as_fd(), KEY_POWER).unwrap_or(false).then_some(device)
+        })
+        .map(|fd| Trigger { fd, read: read_button });
+    triggers.collect()
+}
+
+fn read_button(device: BorrowedFd<'_>) -> Option<Shutdown> {
+    match pressed(device, KEY_POWER) {
+        Ok(true) => Some(Shutdown::PowerOff),
+        Ok(false) => None,
+        Err(e) => {
+            log::warn!("power button: {e}");
+            None
+        }
+    }
+}
