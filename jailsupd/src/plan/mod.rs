@@ -1,0 +1,106 @@
+//! How a jail is built: from a checked unit to the steps of its start, in order.
+//!
+//! Pure: nothing is opened, and the same unit always gives the same plan. [`HostStep`]s are performed
+//! by jailsupd before the jail's processes exist; [`JailStep`]s by the jail's own first process, which
+//! must not allocate: so every string they need is made here.
+
+mod cgroup;
+pub mod ids;
+pub mod link;
+pub mod seccomp;
+mod show;
+mod steps;
+
+pub use cgroup::Limit;
+pub use ids::IdRange;
+pub use link::Link;
+pub use steps::{HostStep, JailStep, KernelMount, Tmpfs};
+
+use crate::unit::{NetworkMode, RootMode, Unit};
+use std::collections::BTreeMap;
+use std::ffi::CString;
+
+/// Where things are on the host.
+pub const CGROUPS: &str = "/sys/fs/cgroup/jails";
+
+/// Everything that a start needs to know.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// Performed by jailsupd, in order.
+    pub host: Vec<HostStep>,
+    /// Performed by the jail's first process, in order; user, capabilities, files and exec follow.
+    pub jail: Vec<JailStep>,
+    /// The system call filters, installed last, in this order.
+    pub filters: Vec<Vec<sys::lockdown::Instruction>>,
+    /// Bits of the capabilities that remain in the bounding set and become the final sets.
+    pub capabilities: u64,
+    /// Program and arguments.
+    pub argv: Vec<CString>,
+    /// `NAME=value`; `HOME` is added when the user is known.
+    pub environment: BTreeMap<String, String>,
+    /// Where the program starts.
+    pub working_dir: CString,
+}
+
+/// What the unit does not say and the host knows.
+#[derive(Clone, Copy, Debug)]
+pub struct Context<'a> {
+    /// The jail's ids on the host.
+    pub ids: IdRange,
+    /// Identity of the host (machine-id(5)), from which Ethernet addresses are derived.
+    pub machine_id: &'a str,
+}
+
+/// The default search path of a service, as systemd and container engines have it.
+const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// Makes the plan.
+///
+/// # Errors
+/// When the seccomp compiler refuses the profile: a fault of this program, not of the unit.
+pub fn plan(unit: &Unit, context: Context<'_>) -> Result<Plan, seccomp::Error> {
+    let mut environment = unit.process.environment.clone();
+    environment.entry("PATH".into()).or_insert_with(|| PATH.into());
+    Ok(Plan {
+        host: host_steps(unit, context),
+        jail: steps::jail_steps(host_name(unit), unit.root.mode == RootMode::ReadOnly),
+        filters: seccomp::compile(unit.security.seccomp)?,
+        capabilities: unit.security.add_capability.bits(),
+        argv: unit.process.exec.iter().map(|arg| c_string(arg)).collect(),
+        environment,
+        working_dir: c_string(unit.process.working_dir.as_str()),
+    })
+}
+
+fn host_steps(unit: &Unit, context: Context<'_>) -> Vec<HostStep> {
+    let mut steps = vec![HostStep::CreateCgroup];
+    steps.extend(cgroup::limits(&unit.resources).into_iter().map(HostStep::SetLimit));
+    steps.push(HostStep::CreateNamespaces { ids: context.ids });
+    if unit.network.mode == NetworkMode::Macvlan {
+        let link = link::link(&unit.name, &unit.network, context.machine_id);
+        steps.push(HostStep::CreateLink(link));
+    }
+    steps.push(HostStep::OpenImage(unit.image.source.clone()));
+    steps.push(HostStep::ShiftIds);
+    if unit.root.mode == RootMode::Ephemeral {
+        let (backing, size_max) = (unit.root.backing, unit.root.size_max);
+        steps.push(HostStep::Overlay { backing, size_max });
+    }
+    steps.push(HostStep::FindUser {
+        user: unit.process.user.clone(),
+        group: unit.process.group.clone(),
+    });
+    steps.push(HostStep::PinDevices);
+    steps
+}
+
+fn host_name(unit: &Unit) -> CString {
+    let name = unit.network.hostname.as_ref().map_or(unit.name.as_str(), |name| name.as_str());
+    c_string(name)
+}
+
+/// Units have no zero bytes (checked when they are read); a cut string is better than a crash.
+fn c_string(text: &str) -> CString {
+    let end = text.find('\0').unwrap_or(text.len());
+    CString::new(&text[..end]).unwrap_or_default()
+}

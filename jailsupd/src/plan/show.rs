@@ -1,0 +1,97 @@
+//! A plan as text, one step a line: what the golden tests compare and `jailctl` can show.
+
+use super::{HostStep, JailStep, Plan};
+use crate::unit::{Capabilities, UserSpec};
+use std::ffi::CStr;
+use std::fmt;
+
+impl fmt::Display for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for step in &self.host {
+            writeln!(f, "host: {step}")?;
+        }
+        for step in &self.jail {
+            writeln!(f, "jail: {step}")?;
+        }
+        let kept = Capabilities::from_bits(self.capabilities).names();
+        let kept = if kept.is_empty() { "none".to_owned() } else { kept.join(" ") };
+        writeln!(f, "jail: keep capabilities: {kept}")?;
+        writeln!(f, "jail: set no_new_privs")?;
+        writeln!(f, "jail: go to {}", text(&self.working_dir))?;
+        for filter in &self.filters {
+            writeln!(f, "jail: install a filter of {} instructions", filter.len())?;
+        }
+        for (name, value) in &self.environment {
+            writeln!(f, "jail: environment {name}={value}")?;
+        }
+        let argv: Vec<String> = self.argv.iter().map(|arg| format!("{:?}", text(arg))).collect();
+        writeln!(f, "jail: execute {}", argv.join(" "))
+    }
+}
+
+fn text(string: &CStr) -> String {
+    string.to_string_lossy().into_owned()
+}
+
+fn user(spec: &UserSpec) -> String {
+    match spec {
+        UserSpec::Name(name) => name.clone(),
+        UserSpec::Id(id) => id.to_string(),
+    }
+}
+
+impl fmt::Display for HostStep {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::CreateCgroup => f.write_str("make the cgroup"),
+            Self::SetLimit(limit) => write!(f, "write {} to {}", limit.value, limit.file),
+            Self::CreateNamespaces { ids } => {
+                write!(f, "make user and network namespaces with the ids {ids}")
+            }
+            Self::CreateLink(link) => write!(f, "make the link {link}"),
+            Self::OpenImage(source) => write!(f, "open the image {source}"),
+            Self::ShiftIds => f.write_str("shift its owners into the jail's ids"),
+            Self::Overlay { backing, size_max: None } => write!(f, "overlay on {backing}"),
+            Self::Overlay { backing, size_max: Some(size) } => {
+                write!(f, "overlay on {backing} of at most {size}")
+            }
+            Self::FindUser { user: name, group: None } => write!(f, "find user {}", user(name)),
+            Self::FindUser { user: name, group: Some(group) } => {
+                write!(f, "find user {} and group {}", user(name), user(group))
+            }
+            Self::PinDevices => f.write_str("pin the device nodes"),
+        }
+    }
+}
+
+impl fmt::Display for JailStep {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::MakePrivate => f.write_str("make all mounts private"),
+            Self::MakeKernelMounts => f.write_str("make proc, sysfs, cgroup2, devpts and mqueue"),
+            Self::Pivot => f.write_str("pivot to the root"),
+            Self::Attach(mount) => write!(
+                f,
+                "attach {} at {}{}",
+                text(mount.file_system()),
+                text(mount.path()),
+                if mount.read_only() { ", read-only" } else { "" }
+            ),
+            Self::MountTmpfs(tmpfs) => write!(
+                f,
+                "mount a tmpfs of {} at {}, mode {}",
+                text(tmpfs.size),
+                text(tmpfs.path),
+                text(tmpfs.mode)
+            ),
+            Self::BindDevices => f.write_str("bind the device nodes"),
+            Self::MakeDirectory(path) => write!(f, "make directory {}", text(path)),
+            Self::MakeLink { target, path } => write!(f, "link {} to {}", text(path), text(target)),
+            Self::Mask(path) => write!(f, "mask {}", text(path)),
+            Self::MakeReadOnly(path) => write!(f, "make {} read-only", text(path)),
+            Self::SetHostName(name) => write!(f, "set the host name {}", text(name)),
+            Self::SetLimits => f.write_str("set the resource limits"),
+            Self::JoinKeyring => f.write_str("join a new session keyring"),
+        }
+    }
+}

@@ -1,0 +1,215 @@
+//! The steps themselves.
+
+use super::cgroup::Limit;
+use super::ids::IdRange;
+use super::link::Link;
+use crate::unit::{Backing, Bytes, ImageSource, UserSpec};
+use std::ffi::{CStr, CString};
+
+/// Done by jailsupd, before the jail's processes exist.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum HostStep {
+    /// Make the jail's cgroup.
+    CreateCgroup,
+    /// Write one of its files.
+    SetLimit(Limit),
+    /// Make the user and the network namespace, unless the vault has them from an earlier start.
+    CreateNamespaces {
+        /// The user namespace's ids.
+        ids: IdRange,
+    },
+    /// Make the link in the network namespace, unless it is there from an earlier start.
+    CreateLink(Link),
+    /// Mount the image, read-only and attached nowhere.
+    OpenImage(ImageSource),
+    /// Map the image's owners into the jail's range.
+    ShiftIds,
+    /// Put a writable layer above the image.
+    Overlay {
+        /// What holds it.
+        backing: Backing,
+        /// Its limit.
+        size_max: Option<Bytes>,
+    },
+    /// Look user and group up in the image.
+    FindUser {
+        /// The user.
+        user: UserSpec,
+        /// The group, when given.
+        group: Option<UserSpec>,
+    },
+    /// Open and verify the host's device nodes that the jail gets.
+    PinDevices,
+}
+
+/// Done by the jail's first process, inside its namespaces.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum JailStep {
+    /// No mount event goes in or out from here on.
+    MakePrivate,
+    /// Make new instances of all kernel file systems, attached nowhere yet. Before the pivot: the
+    /// kernel allows them in a user namespace only while the host's own are in sight.
+    MakeKernelMounts,
+    /// Change to the new root and let go of the old one.
+    Pivot,
+    /// Attach a kernel file system.
+    Attach(KernelMount),
+    /// Mount a tmpfs.
+    MountTmpfs(Tmpfs),
+    /// Bind the pinned device nodes into /dev.
+    BindDevices,
+    /// Make a directory.
+    MakeDirectory(&'static CStr),
+    /// Make a symbolic link.
+    MakeLink {
+        /// Where it points.
+        target: &'static CStr,
+        /// Where it is.
+        path: &'static CStr,
+    },
+    /// Hide a file or directory of a kernel file system, if it exists.
+    Mask(&'static CStr),
+    /// Make a path of a kernel file system read-only, if it exists.
+    MakeReadOnly(&'static CStr),
+    /// sethostname(2).
+    SetHostName(CString),
+    /// setrlimit(2): the defaults of a service on a Debian host, and no core dump.
+    SetLimits,
+    /// A session keyring of its own.
+    JoinKeyring,
+}
+
+/// A kernel file system of the jail's own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KernelMount {
+    /// /proc.
+    Proc,
+    /// /sys, read-only.
+    Sys,
+    /// /sys/fs/cgroup, read-only.
+    Cgroup,
+    /// /dev/pts.
+    Pts,
+    /// /dev/mqueue.
+    Mqueue,
+}
+
+impl KernelMount {
+    /// All, in the order of their attachment.
+    pub const ALL: [Self; 5] = [Self::Proc, Self::Sys, Self::Cgroup, Self::Pts, Self::Mqueue];
+
+    /// The file system type.
+    #[must_use]
+    pub fn file_system(self) -> &'static CStr {
+        match self {
+            Self::Proc => c"proc",
+            Self::Sys => c"sysfs",
+            Self::Cgroup => c"cgroup2",
+            Self::Pts => c"devpts",
+            Self::Mqueue => c"mqueue",
+        }
+    }
+
+    /// Options of fsconfig(2).
+    #[must_use]
+    pub fn options(self) -> &'static [(&'static CStr, &'static CStr)] {
+        match self {
+            // 5 is Debian's group tty.
+            Self::Pts => &[(c"mode", c"0620"), (c"ptmxmode", c"0666"), (c"gid", c"5")],
+            Self::Proc | Self::Sys | Self::Cgroup | Self::Mqueue => &[],
+        }
+    }
+
+    /// Whether nothing in it can be written.
+    #[must_use]
+    pub fn read_only(self) -> bool {
+        matches!(self, Self::Sys | Self::Cgroup)
+    }
+
+    /// Where it is attached.
+    #[must_use]
+    pub fn path(self) -> &'static CStr {
+        match self {
+            Self::Proc => c"/proc",
+            Self::Sys => c"/sys",
+            Self::Cgroup => c"/sys/fs/cgroup",
+            Self::Pts => c"/dev/pts",
+            Self::Mqueue => c"/dev/mqueue",
+        }
+    }
+}
+
+/// A tmpfs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tmpfs {
+    /// Where.
+    pub path: &'static CStr,
+    /// Mode of its root, octal.
+    pub mode: &'static CStr,
+    /// Largest size.
+    pub size: &'static CStr,
+    /// Whether programs in it can be executed.
+    pub executable: bool,
+    /// Whether an image without the directory is fine.
+    pub optional: bool,
+}
+
+const DEV: Tmpfs =
+    Tmpfs { path: c"/dev", mode: c"0755", size: c"64k", executable: false, optional: false };
+const SHM: Tmpfs =
+    Tmpfs { path: c"/dev/shm", mode: c"1777", size: c"64m", executable: false, optional: false };
+/// What a read-only jail can still write to, as podman's `ReadOnlyTmpfs`.
+const SCRATCH: [Tmpfs; 3] = [
+    Tmpfs { path: c"/run", mode: c"1777", size: c"64m", executable: false, optional: true },
+    Tmpfs { path: c"/tmp", mode: c"1777", size: c"50%", executable: false, optional: true },
+    Tmpfs { path: c"/var/tmp", mode: c"1777", size: c"50%", executable: false, optional: true },
+];
+
+const DEV_LINKS: [(&CStr, &CStr); 5] = [
+    (c"/proc/self/fd", c"/dev/fd"),
+    (c"/proc/self/fd/0", c"/dev/stdin"),
+    (c"/proc/self/fd/1", c"/dev/stdout"),
+    (c"/proc/self/fd/2", c"/dev/stderr"),
+    (c"pts/ptmx", c"/dev/ptmx"),
+];
+
+/// Kernel files that tell of the host or reach into it: the masks of the OCI runtimes' default, and
+/// what newer kernels added.
+const MASKS: [&CStr; 12] = [
+    c"/proc/acpi",
+    c"/proc/asound",
+    c"/proc/interrupts",
+    c"/proc/kallsyms",
+    c"/proc/kcore",
+    c"/proc/keys",
+    c"/proc/latency_stats",
+    c"/proc/sched_debug",
+    c"/proc/scsi",
+    c"/proc/timer_list",
+    c"/sys/devices/virtual/powercap",
+    c"/sys/firmware",
+];
+
+const READ_ONLY: [&CStr; 5] =
+    [c"/proc/bus", c"/proc/fs", c"/proc/irq", c"/proc/sys", c"/proc/sysrq-trigger"];
+
+pub(super) fn jail_steps(host_name: CString, read_only: bool) -> Vec<JailStep> {
+    let mut steps = vec![JailStep::MakePrivate, JailStep::MakeKernelMounts, JailStep::Pivot];
+    let early = [KernelMount::Proc, KernelMount::Sys, KernelMount::Cgroup];
+    steps.extend(early.map(JailStep::Attach));
+    steps.push(JailStep::MountTmpfs(DEV));
+    steps.push(JailStep::BindDevices);
+    steps.extend([c"/dev/pts", c"/dev/shm", c"/dev/mqueue"].map(JailStep::MakeDirectory));
+    steps.extend([KernelMount::Pts, KernelMount::Mqueue].map(JailStep::Attach));
+    steps.push(JailStep::MountTmpfs(SHM));
+    steps.extend(DEV_LINKS.map(|(target, path)| JailStep::MakeLink { target, path }));
+    if read_only {
+        steps.extend(SCRATCH.map(JailStep::MountTmpfs));
+    }
+    steps.extend(MASKS.map(JailStep::Mask));
+    steps.extend(READ_ONLY.map(JailStep::MakeReadOnly));
+    steps.push(JailStep::SetHostName(host_name));
+    steps.push(JailStep::SetLimits);
+    steps.push(JailStep::JoinKeyring);
+    steps
+}
