@@ -35,3 +35,23 @@ need_space() {
     [ "$free" -ge "$2" ] || die "$1 has $free MB free, $2 MB are needed" \
         "free some space, or put the cache elsewhere: WARDER_CACHE=/big/disk make ..."
 }
+
+# give_up WHAT LOG: shows the end of a log and says what most probably went wrong.
+give_up() {
+    tail -n 20 "$2" >&2
+    if grep -q 'No space left on device' "$2"; then
+        die "$1: the disk is full (log: $2)" "free space on the disks of $cache and $out" \
+            "or put the cache elsewhere: WARDER_CACHE=/big/disk make ..."
+    elif grep -Eq 'Could not resolve|Failed to fetch|Temporary failure|Connection (refused|timed out)|Could not connect' "$2"; then
+        die "$1: the package mirror could not be reached (log: $2)" \
+            "check the network and the machine's apt sources with: apt-get update"
+    fi
+    die "$1 (log: $2)" "the log says why; if a cache is at fault, remove $cache and run it again"
+}
+
+# One build at a time uses the cache; held until the script ends.
+lock_cache() {
+    mkdir -p "$cache"
+    exec 9>"$cache/lock"
+    flock --nonblock 9 || { echo "waiting for another build that uses $cache" >&2; flock 9; }
+}
