@@ -70,16 +70,23 @@ impl Console {
     /// # Errors
     /// The time is over, or the guest ended first.
     pub fn wait_for_after(&self, mark: usize, text: &str, limit: Duration) -> Result<Line> {
-        self.wait(mark, text, Deadline::after(limit))
+        let what = || format!("console line \"{text}\"");
+        self.wait(mark, |line| line.contains(text), what, Deadline::after(limit))
     }
 
-    pub(crate) fn wait(&self, mark: usize, text: &str, deadline: Deadline) -> Result<Line> {
-        let what = || format!("console line \"{text}\"");
+    /// The first line after `mark` that `wanted` accepts; `what` names it.
+    pub(crate) fn wait(
+        &self,
+        mark: usize,
+        wanted: impl Fn(&str) -> bool,
+        what: impl Fn() -> String,
+        deadline: Deadline,
+    ) -> Result<Line> {
         let mut seen = mark;
         let mut record = self.lock();
         loop {
             let new = record.lines.get(seen..).unwrap_or_default();
-            if let Some(line) = new.iter().find(|line| line.text.contains(text)) {
+            if let Some(line) = new.iter().find(|line| wanted(&line.text)) {
                 return Ok(line.clone());
             }
             seen = seen.max(record.lines.len());

@@ -49,11 +49,34 @@ pub fn jails_disk() -> Result<PathBuf> {
     built("jails.raw")
 }
 
+/// The nginx example as it is on [`jails_disk`]: its image, and its unit of the checkout.
+///
+/// # Errors
+/// The image is not there.
+pub fn nginx_example() -> Result<(PathBuf, PathBuf)> {
+    Ok((built("jails/images/nginx.erofs")?, checkout().join("examples/nginx.toml")))
+}
+
+/// Another program of this package. Cargo puts them beside each other, and tests one directory
+/// deeper.
+///
+/// # Errors
+/// It is not built.
+pub fn program(name: &str) -> Result<PathBuf> {
+    let me = std::env::current_exe().map_err(Error::io("find this program's file"))?;
+    let mut near = me.ancestors().skip(1).take(2).map(|dir| dir.join(name));
+    near.find(|path| path.is_file()).ok_or(Error::NotBuilt { path: me.with_file_name(name) })
+}
+
 /// The checkout's `target/`, where the image is, whatever `CARGO_TARGET_DIR` says.
 #[must_use]
 pub fn target() -> PathBuf {
+    checkout().join("target")
+}
+
+fn checkout() -> &'static Path {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
-    here.parent().unwrap_or(here).join("target")
+    here.parent().unwrap_or(here)
 }
 
 /// Makes `dir` and gives it back.

@@ -18,18 +18,30 @@ pub mod agent;
 pub mod console;
 pub mod disk;
 mod error;
-pub mod floor;
 pub mod http;
 pub mod image;
+mod jailctl;
+mod jails;
 mod machine;
+mod processes;
 pub mod proto;
 pub mod qmp;
 mod shared;
 pub mod time;
 mod vm;
 
+/// How guests run here: `kvm` or `tcg`.
+///
+/// # Errors
+/// `ACCEL` has another value, or the probe cannot be made.
+pub fn accel() -> Result<&'static str> {
+    accel::choose().map(accel::Accel::name)
+}
+
 pub use error::{Error, Result};
 pub use image::Image;
+pub use jails::Jails;
 pub use machine::{Boot, Machine};
+pub use processes::Process;
 pub use shared::{Guest, Shared};
 pub use vm::{End, Vm};

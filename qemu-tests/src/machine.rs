@@ -7,7 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::{Error, Image, Result, Vm, accel::Accel, disk, image, proto};
+use crate::{Error, Image, Jails, Result, Vm, accel::Accel, disk, image, proto};
 
 /// Debian's firmware; the variables are copied, a guest writes to them.
 const FIRMWARE: &str = "/usr/share/OVMF/OVMF_CODE_4M.fd";
@@ -16,12 +16,14 @@ const FIRMWARE_VARIABLES: &str = "/usr/share/OVMF/OVMF_VARS_4M.fd";
 const NGINX: &str = "10.0.2.20:80";
 
 /// How the kernel is started.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Boot {
     /// The product's way: firmware, systemd-boot, unified kernel image on the disk.
     Uefi,
     /// QEMU loads kernel and initrd of the same build itself, which saves the firmware's time.
     Direct,
+    /// As `Direct`, with another initrd than the build's.
+    Initrd(PathBuf),
 }
 
 type Edit = Box<dyn FnOnce(&Path) -> Result<()> + Send>;
@@ -35,7 +37,7 @@ pub struct Machine {
     memory_mib: u32,
     edit: Option<Edit>,
     own_disk: Option<PathBuf>,
-    jails: Option<PathBuf>,
+    jails: Option<Jails>,
     port: Option<u16>,
     pub(crate) directory: Option<PathBuf>,
     control: Option<&'static str>,
@@ -91,8 +93,8 @@ impl Machine {
 
     /// Another disk of jails than the built one.
     #[must_use]
-    pub fn jails_disk(mut self, disk: PathBuf) -> Self {
-        self.jails = Some(disk);
+    pub fn jails(mut self, jails: Jails) -> Self {
+        self.jails = Some(jails);
         self
     }
 
@@ -172,22 +174,26 @@ impl Machine {
         }
         let disk = self.disk(dir)?;
         arguments.disk("root", &disk, "", ",bootindex=1");
-        let jails = self.jails.take().map_or_else(image::jails_disk, Ok)?;
+        let jails = self.jails_disk(dir)?;
         arguments.disk("jails", &jails, ",readonly=on", "");
-        match self.boot {
+        match &self.boot {
             Boot::Uefi => {
                 let variables = dir.join("firmware-variables");
                 disk::copy(Path::new(FIRMWARE_VARIABLES), &variables)?;
                 arguments.firmware(0, Path::new(FIRMWARE), ",readonly=on");
                 arguments.firmware(1, &variables, "");
             }
-            Boot::Direct => {
-                arguments.add("-kernel", self.image.file("vmlinuz")?);
-                arguments.add("-initrd", self.image.file("initrd")?);
-                arguments.add("-append", self.image.text("cmdline")?);
-            }
+            Boot::Direct => arguments.kernel(self.image, &self.image.file("initrd")?)?,
+            Boot::Initrd(initrd) => arguments.kernel(self.image, initrd)?,
         }
         Ok(arguments.0)
+    }
+
+    fn jails_disk(&mut self, dir: &Path) -> Result<PathBuf> {
+        let Some(jails) = self.jails.take() else { return image::jails_disk() };
+        let disk = dir.join("jails.raw");
+        jails.build(&disk)?;
+        Ok(disk)
     }
 
     fn disk(&mut self, dir: &Path) -> Result<PathBuf> {
@@ -239,6 +245,13 @@ impl Arguments {
         let path = path.display();
         self.add("-drive", format!("if=none,id={id},format=raw,file={path}{drive}"));
         self.add("-device", format!("virtio-blk-pci,drive={id}{device}"));
+    }
+
+    fn kernel(&mut self, image: Image, initrd: &Path) -> Result<()> {
+        self.add("-kernel", image.file("vmlinuz")?);
+        self.add("-initrd", initrd);
+        self.add("-append", image.text("cmdline")?);
+        Ok(())
     }
 
     fn firmware(&mut self, unit: u32, path: &Path, options: &str) {

@@ -21,7 +21,11 @@ use std::{
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use crate::{
-    Error, Machine, Result, accel, agent::Agent, console::Console, http, image, qmp::Qmp,
+    Error, Machine, Result, accel,
+    agent::Agent,
+    console::{Console, Line},
+    http, image,
+    qmp::Qmp,
     time::Deadline,
 };
 
@@ -94,6 +98,18 @@ impl Vm {
             Some(agent) => agent.ping(BOOT_LIMIT),
             None => Ok(()),
         }
+    }
+
+    /// Waits until jailsupd has reported that the jail came into a state, after the first `mark`
+    /// lines of the console.
+    ///
+    /// # Errors
+    /// It does not within the time of a boot, or the guest ended.
+    pub fn wait_jail(&self, mark: usize, jail: &str, state: &str) -> Result<Line> {
+        let (jail, to) = (format!("jailsupd: jail={jail} "), format!(" to={state} "));
+        let wanted = |line: &str| line.contains(&jail) && line.contains(&to);
+        let what = || format!("console line \"{jail}...{to}\"");
+        self.console.wait(mark, wanted, what, Deadline::after(BOOT_LIMIT))
     }
 
     /// Waits until the nginx jail answers.

@@ -1,0 +1,98 @@
+//! A disk of jails made by a test, beside the built one: the nginx example, an image with the
+//! program `nuisance`, and whatever units the test is about.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    sync::atomic::{AtomicU32, Ordering},
+};
+
+use crate::{Error, Result, disk, image};
+
+/// A jails disk under construction.
+pub struct Jails {
+    dir: PathBuf,
+}
+
+impl Jails {
+    /// A disk with the nginx example and the image `nuisance.erofs`, for units of [`Self::unit`].
+    ///
+    /// # Errors
+    /// Something is not built, or a host tool failed.
+    pub fn new() -> Result<Self> {
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let dir = image::target().join(format!("vm/jails-{}-{number}", std::process::id()));
+        let jails = Self { dir };
+        image::ensure_dir(jails.tree().join("images"))?;
+        image::ensure_dir(jails.tree().join("jails.d"))?;
+        let (nginx, unit) = image::nginx_example()?;
+        copy(&nginx, &jails.tree().join("images/nginx.erofs"))?;
+        copy(&unit, &jails.tree().join("jails.d/nginx.toml"))?;
+        jails.nuisance()?;
+        Ok(jails)
+    }
+
+    /// Adds `jails.d/NAME.toml`.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    pub fn unit(self, name: &str, text: &str) -> Result<Self> {
+        self.file(&format!("jails.d/{name}.toml"), text)
+    }
+
+    /// Adds a unit of a jail without network that runs `nuisance` with these words; `rest` is more
+    /// of the unit.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    pub fn nuisance_unit(self, name: &str, words: &[&str], rest: &str) -> Result<Self> {
+        let words: String = words.iter().map(|word| format!(", \"{word}\"")).collect();
+        let text = format!(
+            "version = 1\n[image]\nsource = \"erofs:/usr/share/jails/nuisance.erofs\"\n\
+             [process]\nexec = [\"/bin/nuisance\"{words}]\n[network]\nmode = \"none\"\n{rest}\n"
+        );
+        self.unit(name, &text)
+    }
+
+    /// Adds a file of any name.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    pub fn file(self, name: &str, text: &str) -> Result<Self> {
+        fs::write(self.tree().join(name), text).map_err(Error::io(format!("write {name}")))?;
+        Ok(self)
+    }
+
+    pub(crate) fn build(&self, to: &Path) -> Result<()> {
+        disk::make_jails_disk(&self.tree(), to)
+    }
+
+    fn tree(&self) -> PathBuf {
+        self.dir.join("tree")
+    }
+
+    fn nuisance(&self) -> Result<()> {
+        let root = self.dir.join("nuisance");
+        for name in ["bin", "dev", "proc", "sys", "etc", "tmp", "run"] {
+            image::ensure_dir(root.join(name))?;
+        }
+        copy(&image::program("nuisance")?, &root.join("bin/nuisance"))?;
+        disk::make_erofs(&root, &self.tree().join("images/nuisance.erofs"))
+    }
+}
+
+impl Drop for Jails {
+    fn drop(&mut self) {
+        // Left behind it only costs space.
+        let _ = fs::remove_dir_all(&self.dir);
+    }
+}
+
+fn copy(from: &Path, to: &Path) -> Result<()> {
+    fs::copy(from, to).map(drop).map_err(Error::io(format!(
+        "copy {} to {}",
+        from.display(),
+        to.display()
+    )))
+}

@@ -1,0 +1,166 @@
+//! Broken units beside good ones: each is refused or fails with one message that a person can act
+//! on, and stops no other. One boot.
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+use jailsupd::control::wire::{Jail, JailState};
+use qemu_tests::{Guest, Image, Jails, Machine, Result, Shared};
+
+static SHARED: Shared = Shared::new();
+
+const GOOD: &str = "version = 1
+[image]
+source = \"erofs:/usr/share/jails/nuisance.erofs\"
+[process]
+exec = [\"/bin/nuisance\", \"stay\"]
+[network]
+mode = \"none\"
+";
+
+fn guest() -> Guest<'static> {
+    SHARED.guest(|| Machine::new("broken-units", Image::Debug).jails(jails().unwrap()))
+}
+
+fn jails() -> Result<Jails> {
+    let image = |name: &str| GOOD.replace("nuisance.erofs", name);
+    Jails::new()?
+        .unit("good", GOOD)?
+        .unit("syntax", &GOOD.replace("version = 1", "version = "))?
+        .unit("unknown-key", &format!("{GOOD}[resources]\nmemroy_max = \"64M\"\n"))?
+        .unit("wrong-type", &format!("{GOOD}[resources]\npids_max = \"many\"\n"))?
+        .unit("Bad_Name", GOOD)?
+        .unit("missing-image", &image("nowhere.erofs"))?
+        .unit("not-erofs", &image("text.erofs"))?
+        .file("images/text.erofs", &"this is no file system\n".repeat(1000))?
+        .unit("missing-exec", &GOOD.replace("/bin/nuisance", "/bin/nothing"))?
+        .unit(
+            "unknown-parent",
+            &GOOD.replace("mode = \"none\"", "parent = \"nolink0\"\naddress = [\"10.0.2.21/24\"]"),
+        )
+}
+
+/// The jail as `jailctl inspect` shows it, once it has come to its end.
+fn settled(guest: &mut Guest<'_>, name: &str) -> Jail {
+    let shown = format!("/usr/bin/jailctl ls | grep -E '^{name} +(invalid|failed|backoff)'");
+    guest.agent().wait_until(&shown, std::time::Duration::from_secs(20)).unwrap();
+    guest.agent().inspect(name).unwrap()
+}
+
+/// Asserts that the message names file and line, and holds the given key and remedy, in `jailctl`
+/// and on the console.
+fn assert_message(guest: &mut Guest<'_>, jail: &Jail, place: &str, key: &str, remedy: &str) {
+    let text = jail.problems.join("\n");
+    for part in [place, key, remedy] {
+        assert!(text.contains(part), "jailctl inspect does not say {part:?}: {text}");
+        assert!(guest.console.find(part).is_some(), "the console does not say {part:?}: {text}");
+    }
+    let row = guest.agent().listed(&jail.summary.name).unwrap();
+    assert!(row.problem.is_some(), "jailctl ls does not show the problem: {row:?}");
+}
+
+#[test]
+fn other_jails_start() {
+    let mut guest = guest();
+
+    guest.wait_jail(0, "good", "up").unwrap();
+    let page = guest.wait_page().unwrap();
+
+    assert_eq!(page.status, 200);
+}
+
+#[test]
+fn syntax_error_is_refused() {
+    let mut guest = guest();
+
+    let jail = settled(&mut guest, "syntax");
+
+    assert_eq!(jail.summary.state, JailState::Invalid);
+    assert_message(&mut guest, &jail, "/jails.d/syntax.toml:1:", "version", "not TOML");
+}
+
+#[test]
+fn unknown_key_is_refused() {
+    let mut guest = guest();
+
+    let jail = settled(&mut guest, "unknown-key");
+
+    assert_eq!(jail.summary.state, JailState::Invalid);
+    let key = "resources.memroy_max";
+    assert_message(
+        &mut guest,
+        &jail,
+        "/jails.d/unknown-key.toml:9:1",
+        key,
+        "did you mean `memory_max`",
+    );
+}
+
+#[test]
+fn wrong_type_is_refused() {
+    let mut guest = guest();
+
+    let jail = settled(&mut guest, "wrong-type");
+
+    assert_eq!(jail.summary.state, JailState::Invalid);
+    let key = "resources.pids_max";
+    assert_message(
+        &mut guest,
+        &jail,
+        "/jails.d/wrong-type.toml:9:",
+        key,
+        "expected a whole number",
+    );
+}
+
+#[test]
+fn bad_name_is_refused() {
+    let mut guest = guest();
+
+    let jail = settled(&mut guest, "Bad_Name");
+
+    assert_eq!(jail.summary.state, JailState::Invalid);
+    assert_message(&mut guest, &jail, "/jails.d/Bad_Name.toml", "Bad_Name", "try `bad-name.toml`");
+}
+
+#[test]
+fn missing_image_fails() {
+    let mut guest = guest();
+
+    let jail = settled(&mut guest, "missing-image");
+
+    let place = "/jails.d/missing-image.toml:3";
+    assert_message(&mut guest, &jail, place, "image.source", "/usr/share/jails/nowhere.erofs");
+}
+
+#[test]
+fn image_that_is_no_erofs_fails() {
+    let mut guest = guest();
+
+    let jail = settled(&mut guest, "not-erofs");
+
+    assert_message(&mut guest, &jail, "/jails.d/not-erofs.toml:3", "image.source", "mkfs.erofs");
+}
+
+#[test]
+fn program_that_does_not_exist_fails() {
+    let mut guest = guest();
+
+    let jail = settled(&mut guest, "missing-exec");
+
+    assert_message(
+        &mut guest,
+        &jail,
+        "/jails.d/missing-exec.toml:5",
+        "process.exec",
+        "/bin/nothing",
+    );
+}
+
+#[test]
+fn unknown_parent_link_fails() {
+    let mut guest = guest();
+
+    let jail = settled(&mut guest, "unknown-parent");
+
+    let place = "/jails.d/unknown-parent.toml:7";
+    assert_message(&mut guest, &jail, place, "network.parent", "nolink0");
+}

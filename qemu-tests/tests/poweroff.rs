@@ -1,0 +1,61 @@
+//! The way down leaves a data partition that needs no repair.
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+use std::{
+    fs::{self, File},
+    path::Path,
+    process::Command,
+    time::Duration,
+};
+
+use qemu_tests::{End, Error, Image, Machine, Result, disk};
+
+const SOON: Duration = Duration::from_secs(10);
+const LARGER: u64 = 2 << 30;
+
+#[test]
+fn power_off_by_jailctl_is_clean() {
+    let machine = Machine::new("poweroff", Image::Debug);
+    let mut vm = machine.edit_disk(grow).start().unwrap();
+    vm.wait_boot().unwrap();
+    vm.wait_page().unwrap();
+    vm.agent().write("/data/survivor", "the power off").unwrap();
+
+    vm.agent().output(&["/usr/bin/jailctl", "host", "poweroff"]).unwrap();
+
+    vm.console.wait_for("init: unmounted /data", SOON).unwrap();
+    assert_eq!(vm.wait_end().unwrap(), End::PowerOff);
+    let partition = disk::partition(&vm.disk(), "warder-data").unwrap();
+    assert!(partition.size > LARGER / 2, "it did not grow with its disk: {partition:?}");
+    let data = vm.dir().join("data.btrfs");
+    disk::extract(&vm.disk(), &partition, &data).unwrap();
+    assert_eq!(log_root(&data), "0");
+    btrfs(&["check", "--readonly"], &data);
+    let files = vm.dir().join("files");
+    restore(&data, &files);
+    assert_eq!(fs::read_to_string(files.join("survivor")).unwrap(), "the power off");
+    assert!(files.join("warder/clean").exists());
+}
+
+fn grow(disk: &Path) -> Result<()> {
+    let file = File::options().write(true).open(disk);
+    file.and_then(|file| file.set_len(LARGER)).map_err(Error::io("make the disk larger"))
+}
+
+fn log_root(data: &Path) -> String {
+    let text = btrfs(&["inspect-internal", "dump-super"], data);
+    let line = text.lines().find_map(|line| line.strip_prefix("log_root\t"));
+    line.unwrap_or("missing").trim().into()
+}
+
+/// Takes the two files out of the file system without mounting it.
+fn restore(data: &Path, to: &Path) {
+    fs::create_dir(to).unwrap();
+    let wanted = "^/(|warder(|/clean)|survivor)$";
+    let mut command = Command::new("btrfs");
+    disk::tool(command.args(["restore", "--path-regex", wanted]).arg(data).arg(to)).unwrap();
+}
+
+fn btrfs(arguments: &[&str], data: &Path) -> String {
+    disk::tool(Command::new("btrfs").args(arguments).arg(data)).unwrap()
+}
