@@ -3,7 +3,7 @@
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use super::value::{Fault, FromText, Kind, plain, quoted};
+use super::value::{Fault, FromText, Kind, plain, shown};
 
 /// An address with the length of its subnet's prefix: `"192.0.2.10/24"`, `"2001:db8::10/64"`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,7 +49,7 @@ impl FromText for IpPrefix {
     const KIND: Kind = Kind::text("address/prefix", "^[0-9a-fA-F:.]+/[0-9]+$");
 
     fn from_text(text: &str) -> Result<Self, Fault> {
-        let shown = quoted(&plain(text));
+        let shown = shown(text);
         if matches!(text, "dhcp" | "slaac") {
             return Err(Fault::new(format!("{shown} is not supported yet"))
                 .help("give fixed addresses, such as \"192.0.2.10/24\""));
@@ -109,7 +109,7 @@ fn host_bits(address: Ipv4Addr, length: u8) -> u32 {
 }
 
 fn not_an_address(text: &str) -> Fault {
-    Fault::new(format!("{} is not an IP address", quoted(&plain(text))))
+    Fault::new(format!("{} is not an IP address", shown(text)))
         .help("such as \"192.0.2.10/24\" or \"2001:db8::10/64\"")
 }
 
@@ -125,10 +125,10 @@ impl FromText for IpAddr {
             }
             Ok(ip) => Ok(ip),
             Err(_) if text.contains('/') => {
-                Err(Fault::new(format!("the gateway {} has a prefix length", quoted(&plain(text))))
+                Err(Fault::new(format!("the gateway {} has a prefix length", shown(text)))
                     .help("write the address alone, such as \"192.0.2.1\""))
             }
-            Err(_) => Err(Fault::new(format!("{} is not an IP address", quoted(&plain(text))))
+            Err(_) => Err(Fault::new(format!("{} is not an IP address", shown(text)))
                 .help("such as \"192.0.2.1\" or \"2001:db8::1\"")),
         }
     }
@@ -168,8 +168,9 @@ impl FromText for MacAddress {
         let help = "six pairs of hexadecimal digits, such as \"02:00:00:00:00:0a\"; leave the key out and the jail gets one derived from its name";
         let octets: Option<Vec<u8>> = text.split(':').map(octet).collect();
         let Some(octets) = octets.and_then(|o| <[u8; 6]>::try_from(o).ok()) else {
-            return Err(Fault::new(format!("{} is not an Ethernet address", quoted(&plain(text))))
-                .help(help));
+            return Err(
+                Fault::new(format!("{} is not an Ethernet address", shown(text))).help(help)
+            );
         };
         if octets[0] & 1 == 1 || octets == [0; 6] {
             return Err(Fault::new(format!("{} is not the address of one host", Self(octets)))

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use super::value::{Fault, FromText, FromToml, Kind, Value, plain, quoted};
+use super::value::{Fault, FromText, FromToml, Kind, Value, plain, quoted, shown};
 
 /// A size in bytes, written with a unit of powers of 1024: `"512K"`, `"256M"`, `"2G"`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -57,28 +57,32 @@ fn no_unit(number: &str) -> Fault {
         return Fault::new(format!("the size {number} is negative"))
             .help("leave the key out for no limit");
     }
+    let meant = match number.parse::<u64>() {
+        Ok(bytes) if bytes >= 1 << 20 => format!("write \"{}\"", Bytes(bytes)),
+        _ => format!("write \"{number}M\" for MiB"),
+    };
     Fault::new(format!("the size {number} has no unit"))
-        .help(format!("write \"{number}M\" for MiB; the units are B, K, M, G and T, each 1024 times the one before"))
+        .help(format!("{meant}; the units are B, K, M, G and T, each 1024 times the one before"))
 }
 
 impl Bytes {
     fn parse(text: &str) -> Result<Self, Fault> {
         let (digits, unit) = split_number(text);
         if digits.is_empty() {
-            return Err(Fault::new(format!("{} is not a size", quoted(&plain(text))))
+            return Err(Fault::new(format!("{} is not a size", shown(text)))
                 .help("write a whole number and a unit, such as \"512K\", \"256M\" or \"2G\""));
         }
         if unit.is_empty() {
             return Err(no_unit(digits));
         }
+        if unit.starts_with(['.', ',']) {
+            return Err(Fault::new(format!("{} is not a whole number", shown(text)))
+                .help("use a smaller unit, such as \"1536M\" for one and a half GiB"));
+        }
         let short = unit.strip_suffix("iB").filter(|u| "KMGT".contains(*u)).unwrap_or(unit);
         let Some((_, scale)) = SIZE_UNITS.iter().find(|(known, _)| *known == short) else {
-            let help = if unit.starts_with('.') {
-                "write a whole number of a smaller unit, such as \"1536M\" for one and a half GiB"
-            } else {
-                "the units are B, K, M, G and T (or KiB, MiB, GiB, TiB), each 1024 times the one before"
-            };
-            return Err(Fault::new(format!("`{}` is not a unit of size", plain(unit))).help(help));
+            let fault = Fault::new(format!("`{}` is not a unit of size", plain(unit)));
+            return Err(fault.help("the units are B, K, M, G and T (or KiB, MiB, GiB, TiB), each 1024 times the one before"));
         };
         digits
             .parse::<u64>()
@@ -125,17 +129,15 @@ impl FromText for CpuQuota {
     fn from_text(text: &str) -> Result<Self, Fault> {
         let help = "100% is one processor all the time, \"150%\" one and a half; leave the key out for no limit";
         let Some(number) = text.strip_suffix('%') else {
-            return Err(Fault::new(format!(
-                "{} is not a share of processor time",
-                quoted(&plain(text))
-            ))
-            .help(help));
+            return Err(
+                Fault::new(format!("{} is not a share of processor time", shown(text))).help(help)
+            );
         };
         match number.parse::<u32>() {
             Ok(percent @ 1..=Self::MAX_PERCENT) => Ok(Self(percent)),
             _ => Err(Fault::new(format!(
                 "{} is not a whole number of percent from 1 to {}",
-                quoted(&plain(text)),
+                shown(text),
                 Self::MAX_PERCENT
             ))
             .help(help)),
@@ -184,16 +186,20 @@ fn no_time_unit(number: &str) -> Fault {
 }
 
 fn duration(text: &str) -> Result<Duration, Fault> {
-    let mut rest = text.trim();
+    let mut rest = text;
     let mut total = Duration::ZERO;
     if rest.is_empty() {
         return Err(Fault::new("the duration is empty")
             .help("write for example \"100ms\", \"10s\" or \"1h30m\""));
     }
+    if text.contains(char::is_whitespace) {
+        return Err(Fault::new(format!("the duration {} holds a blank", shown(text)))
+            .help("write it without, such as \"10s\" or \"1h30m\""));
+    }
     while !rest.is_empty() {
         let (digits, tail) = split_number(rest);
         if digits.is_empty() {
-            return Err(Fault::new(format!("{} is not a duration", quoted(&plain(text))))
+            return Err(Fault::new(format!("{} is not a duration", shown(text)))
                 .help("write for example \"100ms\", \"10s\" or \"1h30m\""));
         }
         let end = tail.find(|c: char| !c.is_ascii_alphabetic()).unwrap_or(tail.len());
@@ -204,7 +210,7 @@ fn duration(text: &str) -> Result<Duration, Fault> {
         let Some((_, scale)) = TIME_UNITS.iter().find(|(known, _)| *known == unit) else {
             let shown = if unit.is_empty() { next } else { unit };
             return Err(Fault::new(format!("`{}` is not a unit of time", plain(shown))).help(
-                "the units are us, ms, s, m, h and d, with whole numbers, such as \"1h30m\"",
+                "the units are us, ms, s, m (minutes), h and d, with whole numbers, such as \"1h30m\"",
             ));
         };
         let part = digits.parse::<u64>().ok().and_then(|n| n.checked_mul(*scale));

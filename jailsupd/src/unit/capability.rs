@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::nearest::nearest;
-use super::value::{Fault, FromText, FromToml, Kind, Value, plain, quoted};
+use super::value::{Fault, FromText, FromToml, Kind, Value, shown};
 
 /// In the order of the kernel's numbers, without the `CAP_`.
 const NAMES: [&str; 41] = [
@@ -88,7 +88,7 @@ impl FromText for Capability {
                 "the names are those of capabilities(7), such as \"NET_BIND_SERVICE\"".to_owned()
             }
         };
-        Err(Fault::new(format!("{} is not a capability", quoted(&plain(text)))).help(help))
+        Err(Fault::new(format!("{} is not a capability", shown(text))).help(help))
     }
 }
 

@@ -4,6 +4,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
+use super::Problem;
 use super::address::{IpPrefix, is_link_local};
 use super::amount::{Bytes, show_duration};
 use super::document::Walk;
@@ -66,16 +67,21 @@ fn network(walk: &mut Walk<'_>, network: &Network) {
         return;
     }
     if network.address.is_empty() && walk.sound("network.address") {
-        let key = "network.address";
-        let place = if walk.has(key) { key } else { "network" };
-        let problem = super::Problem::new(
-            walk.at(place),
-            key,
-            "is missing: addresses are not found out by themselves yet",
-        );
-        walk.add(problem.help("add `address = [\"192.0.2.10/24\"]` in `[network]`, or `mode = \"none\"` for a jail without network"));
+        no_address(walk);
     }
     addresses(walk, "network", &network.address, &network.gateway);
+}
+
+fn no_address(walk: &mut Walk<'_>) {
+    let key = "network.address";
+    let place = match walk.has(key) {
+        true => walk.at(key),
+        false if walk.lacks("network", key) => walk.at("network"),
+        false => return,
+    };
+    let message = "is missing: a jail does not get an address by itself yet";
+    let help = "add `address = [\"192.0.2.10/24\"]` in `[network]`, or `mode = \"none\"` for a jail without network";
+    walk.add(Problem::new(place, key, message).help(help));
 }
 
 /// Addresses and gateways of one link; `section` has the keys `address` and `gateway`.

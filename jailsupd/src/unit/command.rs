@@ -2,7 +2,7 @@
 
 use toml::de::DeValue;
 
-use super::value::{Fault, FromToml, Value, plain, quoted};
+use super::value::{Fault, FromToml, Value, shown};
 
 /// The kernel's MAX_ARG_STRLEN, final NUL not counted.
 const LONGEST_ARGUMENT: usize = 131_071;
@@ -12,7 +12,7 @@ const LONGEST: usize = 1 << 20;
 /// Reads the list and checks what can be checked without the image.
 pub(crate) fn read(value: &Value<'_>) -> Result<Vec<String>, Vec<Fault>> {
     if let DeValue::String(text) = value.get_ref() {
-        let words: Vec<String> = text.split_whitespace().map(|w| quoted(&plain(w))).collect();
+        let words: Vec<String> = split(text).iter().map(|w| shown(w)).collect();
         let help = format!("no shell splits it; write a list: [{}]", words.join(", "));
         let fault = Fault::new("is a list of program and arguments, not one string");
         return Err(fault.help(help).alone());
@@ -22,13 +22,13 @@ pub(crate) fn read(value: &Value<'_>) -> Result<Vec<String>, Vec<Fault>> {
         None => Fault::new("is empty").help("give the program's absolute path, then its arguments"),
         Some(program) if !program.starts_with('/') => Fault::new(format!(
             "the program {} is not an absolute path",
-            quoted(&plain(program))
+            shown(program)
         ))
         .help(
             "there is no search path; write where it is in the image, such as \"/usr/sbin/nginx\"",
         ),
         Some(program) if program.ends_with('/') => {
-            Fault::new(format!("{} is a directory, not a program", quoted(&plain(program))))
+            Fault::new(format!("{} is a directory, not a program", shown(program)))
                 .help("give the path of the program itself")
         }
         Some(_) if words.iter().any(|w| w.len() > LONGEST_ARGUMENT) => {
@@ -41,4 +41,24 @@ pub(crate) fn read(value: &Value<'_>) -> Result<Vec<String>, Vec<Fault>> {
         Some(_) => return Ok(words),
     };
     Err(fault.alone())
+}
+
+/// Splits at blanks outside quotes: good enough to offer, never used to run anything.
+fn split(text: &str) -> Vec<String> {
+    let mut words = Vec::new();
+    let mut word = None::<String>;
+    let mut quote = None;
+    for c in text.chars() {
+        match quote {
+            Some(q) if q == c => quote = None,
+            None if c == '"' || c == '\'' => {
+                quote = Some(c);
+                word.get_or_insert_default();
+            }
+            None if c.is_whitespace() => words.extend(word.take()),
+            _ => word.get_or_insert_default().push(c),
+        }
+    }
+    words.extend(word);
+    words
 }

@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use toml::Spanned;
 use toml::de::{DeString, DeTable, DeValue};
 
-use super::nearest::nearest;
 use super::problem::{Place, Problem, Source};
 use super::value::{Fault, Kind, Value, plain};
 
@@ -51,7 +50,7 @@ pub(crate) struct NotYet {
 
 /// All that may be said in one kind of file.
 pub(crate) struct Grammar<D: 'static> {
-    /// "unit file", for messages.
+    /// "a unit file", for messages.
     pub(crate) what: &'static str,
     pub(crate) sections: &'static [Section],
     pub(crate) keys: &'static [Key<D>],
@@ -65,7 +64,7 @@ impl<D> Key<D> {
     }
 
     /// Where it goes, for messages.
-    fn home(&self) -> String {
+    pub(crate) fn home(&self) -> String {
         match self.section {
             "" => "above all tables".to_owned(),
             section => format!("in `[{section}]`"),
@@ -85,20 +84,28 @@ pub(crate) struct Walk<'a> {
     source: Source<'a>,
     problems: Vec<Problem>,
     places: BTreeMap<String, Place>,
-    broken_syntax: bool,
+    /// Lines that are no TOML: what was read there means nothing.
+    broken_lines: Vec<u32>,
+    /// Keys and tables that an unknown one seems to stand for: not missing, but misspelt.
+    meant: Vec<String>,
 }
 
 impl<D> Grammar<D> {
     /// Reads `text` into `draft`. Keys with a fault leave the draft as it was.
     pub(crate) fn walk<'a>(&self, file: &str, text: &'a str, draft: &mut D) -> Walk<'a> {
         let source = Source::new(file, text);
-        let mut walk =
-            Walk { source, problems: Vec::new(), places: BTreeMap::new(), broken_syntax: false };
+        let mut walk = Walk {
+            source,
+            problems: Vec::new(),
+            places: BTreeMap::new(),
+            broken_lines: Vec::new(),
+            meant: Vec::new(),
+        };
         let (document, errors) = DeTable::parse_recoverable(text);
-        walk.broken_syntax = !errors.is_empty();
         for error in errors {
             let place = walk.source.place(&error.span().unwrap_or(0..0));
-            walk.problems.push(Problem::new(place, "", syntax_message(error.message())));
+            walk.broken_lines.push(place.line);
+            walk.problems.push(syntax_problem(place, error.message()));
         }
         for (name, value) in document.get_ref() {
             self.top(&mut walk, draft, name, value);
@@ -147,78 +154,25 @@ impl<D> Grammar<D> {
         let found = self.keys.iter().find(|k| k.section == section && k.name == word);
         let Some(key) = found else {
             let place = walk.source.place(&name.span());
-            let fault = self.unknown(section, word, value);
+            let (fault, meant) = self.unknown(section, word, value.get_ref());
+            walk.meant.extend(meant);
             let key = plain(&path(section, word));
             walk.problems.push(Problem::from_fault(place, key, fault));
             return;
         };
         walk.places.insert(key.path(), walk.source.place(&value.span()));
-        for fault in (key.read)(draft, value).err().unwrap_or_default() {
+        for mut fault in (key.read)(draft, value).err().unwrap_or_default() {
+            fault.help.get_or_insert_with(|| format!("for example {} = {}", key.name, key.example));
             let span = fault.span.clone().unwrap_or(value.span());
             let place = walk.source.place(&span);
             walk.problems.push(Problem::from_fault(place, key.path(), fault));
         }
     }
 
-    /// What to say about a key that is not in the table.
-    fn unknown(&self, section: &str, word: &str, value: &Value<'_>) -> Fault {
-        let what = self.what;
-        let table = value.get_ref().is_table() || is_list_of_tables(value);
-        let thing = if section.is_empty() && table { "table" } else { "key" };
-        let known_later = self.not_yet.iter().any(|n| {
-            n.section == section && n.name == word
-                || section.is_empty() && n.name.is_empty() && n.section == word
-        });
-        if known_later {
-            return Fault::new("is not supported yet")
-                .help(format!("this version of Warder cannot do it; take the {thing} out"));
-        }
-        let fault = Fault::new(format!("unknown {thing} in a {what}"));
-        if thing == "table" {
-            return fault.help(match nearest(word, self.sections.iter().map(|s| s.name)) {
-                Some(name) => format!("did you mean `[{name}]`?"),
-                None => format!("the tables are {}", self.list_sections()),
-            });
-        }
-        if let Some(name) = nearest(word, self.names(section)) {
-            return fault.help(format!("did you mean `{name}`?"));
-        }
-        if let Some(key) = self.keys.iter().find(|k| k.name == word) {
-            return fault.help(format!("`{word}` belongs {}", key.home()));
-        }
-        if let Some(name) = nearest(word, self.keys.iter().map(|k| k.name)) {
-            if let Some(key) = self.keys.iter().find(|k| k.name == name) {
-                return fault.help(format!("did you mean `{name}`, {}?", key.home()));
-            }
-        }
-        let names: Vec<String> = self.names(section).map(|n| format!("`{n}`")).collect();
-        let names = names.join(", ");
-        fault.help(match section {
-            "" => format!(
-                "the keys above all tables are {names}; the tables are {}",
-                self.list_sections()
-            ),
-            section => format!("the keys of `[{section}]` are {names}"),
-        })
-    }
-
-    fn names<'s>(&'s self, section: &'s str) -> impl Iterator<Item = &'static str> + 's {
-        self.keys.iter().filter(move |k| k.section == section).map(|k| k.name)
-    }
-
-    fn list_sections(&self) -> String {
-        let all: Vec<String> = self.sections.iter().map(|s| format!("`[{}]`", s.name)).collect();
-        all.join(", ")
-    }
-
     /// Adds a problem for each required key that the file lacks.
     pub(crate) fn require(&self, walk: &mut Walk<'_>) {
-        // A file that is no TOML may well say it, in the part that was not understood.
-        if walk.broken_syntax {
-            return;
-        }
         for key in self.keys.iter().filter(|k| k.presence == Presence::Required) {
-            if !walk.has(&key.path()) {
+            if walk.lacks(key.section, &key.path()) {
                 let help = format!("add `{} = {}` {}", key.name, key.example, key.home());
                 let place = walk.at(key.section);
                 walk.problems.push(Problem::new(place, key.path(), "is missing").help(help));
@@ -248,6 +202,17 @@ impl Walk<'_> {
         self.places.contains_key(key)
     }
 
+    /// Whether the key is truly missing: neither said, nor meant by an unknown key or table, nor in a
+    /// table that could not be read. A file that is no TOML may well say it where it was not understood.
+    pub(crate) fn lacks(&self, section: &str, key: &str) -> bool {
+        let meant = |what: &str| self.meant.iter().any(|m| m == what);
+        self.broken_lines.is_empty()
+            && !self.has(key)
+            && !meant(key)
+            && !meant(section)
+            && self.sound(section)
+    }
+
     /// Whether this key was read without a fault, so that it may be compared with others.
     pub(crate) fn sound(&self, key: &str) -> bool {
         !self.problems.iter().any(|p| p.key == key)
@@ -270,6 +235,9 @@ impl Walk<'_> {
     /// The places of the keys, when there is no problem; else all problems in the order of the file.
     pub(crate) fn finish(self) -> Result<BTreeMap<String, Place>, Vec<Problem>> {
         let mut problems = self.problems;
+        let broken = |line: u32| self.broken_lines.contains(&line);
+        // What was understood of a line that is no TOML is not what was meant.
+        problems.retain(|p| p.key.is_empty() || !broken(p.place.line));
         if problems.is_empty() {
             return Ok(self.places);
         }
@@ -283,12 +251,26 @@ impl Walk<'_> {
     }
 }
 
-fn is_list_of_tables(value: &Value<'_>) -> bool {
-    let list = value.get_ref().as_array();
-    list.is_some_and(|list| !list.is_empty() && list.iter().all(|v| v.get_ref().is_table()))
-}
-
-/// The parser's message on one line.
-fn syntax_message(message: &str) -> String {
-    format!("this is not TOML: {}", message.trim().replace('\n', ", "))
+/// The parser's message in a user's words, where it has a common cause.
+fn syntax_problem(place: Place, message: &str) -> Problem {
+    let said = |text: &str| message.contains(text);
+    let (message, help) = match message {
+        _ if said("string values must be quoted") => (
+            "the value is missing, or a text without quotes".to_owned(),
+            "write text in quotes: key = \"value\"",
+        ),
+        _ if said("duplicate key") => (
+            "this is there twice".to_owned(),
+            "keep one of them; each table's header stands once, with all its keys below it",
+        ),
+        _ if said("key with no value") => {
+            ("a key without a value".to_owned(), "write key = value; a comment starts with `#`")
+        }
+        _ if said("basic string") || said("literal string") => (
+            "a text that is not closed, or holds what it must not".to_owned(),
+            "end it with the quote that it starts with; write a backslash as `\\\\`",
+        ),
+        _ => (message.trim().replace('\n', ", "), "see https://toml.io for the syntax"),
+    };
+    Problem::new(place, "", format!("not valid TOML: {message}")).help(help)
 }

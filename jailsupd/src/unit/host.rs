@@ -8,7 +8,7 @@ use super::address::IpPrefix;
 use super::document::{Grammar, Key, Presence, Section};
 use super::keys::{Version, key};
 use super::name::HostName;
-use super::value::{Fault, FromText, FromToml, Kind, plain, quoted};
+use super::value::{Fault, FromText, FromToml, Kind, shown};
 use super::{Origin, Problem, check};
 
 /// The host's configuration, all layers merged.
@@ -101,7 +101,7 @@ impl FromText for Pattern {
     fn from_text(text: &str) -> Result<Self, Fault> {
         let bad = |c: char| c == '/' || c == ':' || c.is_whitespace() || c.is_control();
         if text.is_empty() || text.len() > 15 || text.contains(bad) {
-            return Err(Fault::new(format!("{} matches no link", quoted(&plain(text))))
+            return Err(Fault::new(format!("{} matches no link", shown(text)))
                 .help("a link's name has 1 to 15 bytes without `/`, `:` and blanks; `*` stands for any characters, `?` for one"));
         }
         Ok(Self(text.to_owned()))

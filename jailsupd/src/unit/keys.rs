@@ -88,7 +88,7 @@ use Presence::{Default, Required, Unset};
 
 /// What a unit file may say.
 pub(crate) static UNIT: Grammar<Draft> =
-    Grammar { what: "unit file", sections: SECTIONS, keys: KEYS, not_yet: NOT_YET };
+    Grammar { what: "a unit file", sections: SECTIONS, keys: KEYS, not_yet: NOT_YET };
 
 static SECTIONS: &[Section] = &[
     Section {

@@ -22,9 +22,13 @@ mod nearest;
 mod parse;
 pub mod path;
 pub mod problem;
+pub mod reference;
 pub mod section;
 pub mod set;
 pub mod signal;
+#[cfg(test)]
+mod tests;
+mod unknown;
 pub mod value;
 
 pub use address::{IpPrefix, MacAddress};

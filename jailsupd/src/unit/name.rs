@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::value::{Fault, FromText, FromToml, Kind, Value, quoted};
+use super::value::{Fault, FromText, FromToml, Kind, Value, quoted, shown};
 
 /// A jail's name: the stem of its unit file, `[a-z0-9][a-z0-9-]{0,62}`.
 ///
@@ -20,6 +20,8 @@ impl JailName {
             "is empty".to_owned()
         } else if stem.len() > Self::MAX {
             format!("is {} bytes long, {} are allowed", stem.len(), Self::MAX)
+        } else if stem.contains('@') {
+            "is a template's, and templates are not supported yet".to_owned()
         } else if let Some(c) = stem.chars().find(|c| !is_label_char(*c)) {
             format!("holds {}", quoted(&c.to_string()))
         } else if stem.starts_with('-') {
@@ -29,8 +31,7 @@ impl JailName {
         };
         let rule = "a jail's name is made of a-z, 0-9 and `-`, and starts with a letter or a digit";
         let offer = mend(stem).map_or_else(String::new, |name| format!("; try `{name}.toml`"));
-        Err(Fault::new(format!("the name {} {broken}", quoted(stem)))
-            .help(format!("{rule}{offer}")))
+        Err(Fault::new(format!("the name {} {broken}", shown(stem))).help(format!("{rule}{offer}")))
     }
 
     /// The name as text.
@@ -88,7 +89,7 @@ impl FromText for HostName {
         if text.len() <= 64 && text.split('.').all(label) {
             return Ok(Self(text.to_owned()));
         }
-        Err(Fault::new(format!("{} is not a host name", quoted(text))).help(
+        Err(Fault::new(format!("{} is not a host name", shown(text))).help(
             "at most 64 letters, digits and `-` in parts separated by `.`; \
              no part empty, and none starts or ends with `-`",
         ))
@@ -132,7 +133,7 @@ impl FromText for LinkName {
         // dev_valid_name() of the kernel, IFNAMSIZ 16.
         let bad = |c: char| c == '/' || c == ':' || c.is_whitespace() || c.is_control();
         if text.is_empty() || text.len() > 15 || text == "." || text == ".." || text.contains(bad) {
-            return Err(Fault::new(format!("{} is not the name of a network link", quoted(text)))
+            return Err(Fault::new(format!("{} is not the name of a network link", shown(text)))
                 .help("1 to 15 bytes without `/`, `:` and blanks, such as `eth0`; or `uplink`, the host's own link"));
         }
         Ok(Self(text.to_owned()))
@@ -174,16 +175,16 @@ impl UserSpec {
 
     fn from_name(text: &str) -> Result<Self, Fault> {
         if let Some((user, group)) = text.split_once(':') {
-            return Err(Fault::new(format!("{} names two things", quoted(text))).help(format!(
+            return Err(Fault::new(format!("{} names two things", shown(text))).help(format!(
                 "write them apart: user = {} and group = {}",
-                quoted(user),
-                quoted(group)
+                shown(user),
+                shown(group)
             )));
         }
         let first = |c: char| c.is_ascii_alphabetic() || c == '_';
         let rest = |c: char| c.is_ascii_alphanumeric() || "_-.".contains(c);
         if text.len() > 32 || !text.starts_with(first) || !text.chars().all(rest) {
-            return Err(Fault::new(format!("{} is not the name of a user or group", quoted(text)))
+            return Err(Fault::new(format!("{} is not the name of a user or group", shown(text)))
                 .help("give a name from the image's /etc/passwd or /etc/group, or a number from 0 to 65535"));
         }
         // One spelling for one user, so that both have one hash.

@@ -8,10 +8,11 @@ pub(crate) fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) 
     }
     let fold = |text: &str| text.to_ascii_lowercase().replace('-', "_");
     let word = fold(word);
+    let most = ((word.len() + 1) / 4).max(1);
     known
         .into_iter()
         .map(|candidate| (edits(&word, &fold(candidate)), candidate))
-        .filter(|(edits, candidate)| *edits <= 1 + candidate.len() / 4)
+        .filter(|(edits, _)| *edits <= most)
         .min_by_key(|(edits, _)| *edits)
         .map(|(_, candidate)| candidate)
 }

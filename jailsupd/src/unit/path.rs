@@ -3,7 +3,7 @@
 use std::fmt;
 use std::path::Path;
 
-use super::value::{Fault, FromText, Kind, plain, quoted};
+use super::value::{Fault, FromText, Kind, shown};
 
 /// An absolute path on the host, without `.`, `..`, doubled or final slashes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -71,7 +71,7 @@ impl fmt::Display for JailPath {
 const LONGEST: usize = 4095;
 
 fn clean(text: &str) -> Result<(), Fault> {
-    let shown = quoted(&plain(text));
+    let shown = shown(text);
     let Some(relative) = text.strip_prefix('/') else {
         return Err(
             Fault::new(format!("the path {shown} is not absolute")).help("start it with `/`")

@@ -16,7 +16,7 @@ pub struct Place {
     /// From 1, in characters; 0 when the whole file is meant.
     pub column: u32,
     /// The text of the line and the number of characters to underline from `column` on.
-    shown: Option<Shown>,
+    shown: Option<Box<Shown>>,
 }
 
 /// The cut of a source line that is printed above the caret.
@@ -148,7 +148,7 @@ impl<'a> Source<'a> {
             file: Arc::clone(&self.file),
             line: u32::try_from(count).unwrap_or(u32::MAX),
             column: u32::try_from(column + 1).unwrap_or(u32::MAX),
-            shown: Some(cut(line, column, width)),
+            shown: Some(Box::new(cut(line, column, width))),
         }
     }
 }

@@ -12,7 +12,7 @@ use super::capability::Capabilities;
 use super::name::{HostName, LinkName, UserSpec};
 use super::path::{HostPath, JailPath};
 use super::signal::Signal;
-use super::value::{Fault, FromText, Kind, Whole, choices, plain, quoted};
+use super::value::{Fault, FromText, Kind, Whole, choices, plain, quoted, shown};
 
 /// Makes an enum whose variants are the words a key takes.
 macro_rules! words {
@@ -50,7 +50,7 @@ const NOT_YET: [(&str, &str); 5] = [
 ];
 
 fn unknown_word(text: &str, what: &str, known: &[&str]) -> Fault {
-    let shown = quoted(&plain(text));
+    let shown = shown(text);
     let message = if NOT_YET.contains(&(what, text)) {
         format!("the {what} {shown} is not supported yet")
     } else {
@@ -111,14 +111,12 @@ impl FromText for ImageSource {
                 let kind = if text.ends_with(".erofs") { "erofs" } else { "dir" };
                 return Err(Fault::new(format!(
                     "the image {} does not say what it is",
-                    quoted(&plain(text))
+                    shown(text)
                 ))
                 .help(format!("write {}", quoted(&format!("{kind}:{}", plain(text))))));
             }
             None => {
-                return Err(
-                    Fault::new(format!("{} is not an image", quoted(&plain(text)))).help(help)
-                );
+                return Err(Fault::new(format!("{} is not an image", shown(text))).help(help));
             }
         };
         let kind = match scheme {

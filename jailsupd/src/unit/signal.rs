@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::nearest::nearest;
-use super::value::{Fault, FromText, Kind, plain, quoted};
+use super::value::{Fault, FromText, Kind, shown};
 
 /// Number 1 first, without the `SIG`.
 const NAMES: [&str; 31] = [
@@ -65,7 +65,7 @@ impl FromText for Signal {
             None => "give a name of signal(7), such as \"SIGTERM\", \"SIGQUIT\" or \"SIGRTMIN+3\""
                 .to_owned(),
         };
-        Err(Fault::new(format!("{} is not a signal", quoted(&plain(text)))).help(help))
+        Err(Fault::new(format!("{} is not a signal", shown(text))).help(help))
     }
 }
 

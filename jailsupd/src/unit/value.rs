@@ -51,9 +51,14 @@ impl Fault {
         let found = describe(value.get_ref());
         let mut fault =
             Self::new(format!("expected {}, found {found}", kind.noun())).within(value.span());
-        if let (Kind::Text { .. } | Kind::Choice(_), DeValue::Integer(i)) = (kind, value.get_ref())
-        {
-            fault = fault.help(format!("write it in quotes: \"{i}\""));
+        match (kind, value.get_ref()) {
+            (Kind::Text { pattern: None, .. }, DeValue::Integer(i)) => {
+                fault = fault.help(format!("write it in quotes: \"{}\"", plain(&i.to_string())));
+            }
+            (Kind::Integer { .. }, DeValue::String(text)) if text.parse::<u64>().is_ok() => {
+                fault = fault.help(format!("write it without quotes: {text}"));
+            }
+            _ => {}
         }
         fault.alone()
     }
@@ -97,9 +102,7 @@ impl Kind {
     pub fn noun(&self) -> String {
         match self {
             Self::Boolean => "`true` or `false`".to_owned(),
-            Self::Integer { min, max } if *max == u64::MAX => {
-                format!("a whole number from {min} on")
-            }
+            Self::Integer { min, max } if min == max => format!("the number {min}"),
             Self::Integer { min, max } => format!("a whole number from {min} to {max}"),
             Self::Text { what, .. } => format!("a string ({what})"),
             Self::Choice(words) => format!("one of {}", choices(words)),
@@ -154,7 +157,7 @@ impl FromText for String {
 }
 
 fn holds_nul(text: &str) -> Fault {
-    Fault::new(format!("{} holds a NUL byte", quoted(&plain(text)))).help("take the NUL byte out")
+    Fault::new(format!("{} holds a NUL byte", shown(text))).help("take the NUL byte out")
 }
 
 impl<T: FromToml> FromToml for Option<T> {
@@ -297,12 +300,16 @@ impl FromToml for BTreeMap<String, String> {
     }
 
     fn show(&self) -> Option<String> {
-        let items: Vec<String> = self
-            .iter()
-            .map(|(name, text)| format!("{} = {}", quoted(name), quoted(text)))
-            .collect();
+        let items: Vec<String> =
+            self.iter().map(|(name, text)| format!("{} = {}", bare(name), quoted(text))).collect();
         Some(if items.is_empty() { "{}".to_owned() } else { format!("{{ {} }}", items.join(", ")) })
     }
+}
+
+/// A TOML key, in quotes only when it needs them.
+fn bare(name: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
+    if name.chars().all(plain) { name.to_owned() } else { quoted(name) }
 }
 
 fn in_quotes(value: &DeValue<'_>) -> String {
@@ -323,7 +330,7 @@ pub(crate) fn number<N: TryFrom<u64>>(integer: &DeInteger<'_>) -> Option<N> {
 /// "the string `x`", "an integer", ...: short, whatever the file holds.
 fn describe(value: &DeValue<'_>) -> String {
     match value {
-        DeValue::String(text) => format!("the string {}", quoted(text)),
+        DeValue::String(text) => format!("the string {}", shown(text)),
         DeValue::Integer(i) => format!("the number {}", plain(&i.to_string())),
         DeValue::Float(x) => format!("the number {}", plain(&x.to_string())),
         DeValue::Boolean(b) => format!("`{b}`"),
@@ -345,13 +352,23 @@ pub(crate) fn choices(words: &[&str]) -> String {
 
 /// Text of the file as a message may show it: no control characters and not too long.
 pub(crate) fn plain(text: &str) -> String {
-    const LONGEST: usize = 60;
-    let mut shown: String = text.chars().take(LONGEST).flat_map(char::escape_debug).collect();
-    if text.chars().nth(LONGEST).is_some() {
+    let mut shown: String = text.chars().take(LONGEST_SHOWN).flat_map(char::escape_debug).collect();
+    if text.chars().nth(LONGEST_SHOWN).is_some() {
         shown.push_str("...");
     }
     shown.replace("\\\"", "\"").replace("\\'", "'")
 }
+
+/// A TOML basic string of text of the file, not too long for a message.
+pub(crate) fn shown(text: &str) -> String {
+    match text.char_indices().nth(LONGEST_SHOWN) {
+        Some((end, _)) => format!("{}...", quoted(&text[..end])),
+        None => quoted(text),
+    }
+}
+
+/// Characters of the file's own text in a message.
+const LONGEST_SHOWN: usize = 60;
 
 /// A TOML basic string.
 pub(crate) fn quoted(text: &str) -> String {

@@ -1,0 +1,98 @@
+//! The reference pages, from the tables of keys.
+
+use std::fmt::Write as _;
+
+use super::document::{Grammar, Key, Presence};
+use super::host::HOST;
+use super::keys::UNIT;
+use super::value::{Kind, choices};
+
+const UNITS: &str = "\
+A unit file is one jail. Its stem is the jail's name: `/etc/jails.d/web.toml` is the jail `web`. A name is made
+of `a-z`, `0-9` and `-`, starts with a letter or a digit, and has at most 63 characters. The directories are
+`/usr/lib/jails.d`, `/etc/jails.d` and `/run/jails.d`; a file in a later one replaces the file of that name in
+an earlier one.
+
+The format is [TOML](https://toml.io). A file with a problem is refused as a whole, with every problem named by
+line and column; the other jails are not touched.
+
+Amounts have units: sizes `B`, `K`, `M`, `G`, `T` (each 1024 times the one before), durations `us`, `ms`, `s`,
+`m`, `h`, `d`, also summed (`1h30m`), processor time `%`.
+
+A smallest unit:
+
+```toml
+version = 1
+
+[image]
+source = \"erofs:/usr/share/jails/web.erofs\"
+
+[process]
+exec = [\"/usr/sbin/nginx\", \"-g\", \"daemon off;\"]
+
+[network]
+address = [\"192.0.2.10/24\"]
+gateway = [\"192.0.2.1\"]
+```
+";
+
+const HOSTS: &str = "\
+`/usr/lib/warder/host.toml` is part of the image; `/etc/warder/host.toml` is the host's own and wins, key by key.
+A host without either works: it has no address of its own, and its jails share the first Ethernet link.
+";
+
+/// `docs/units.md`.
+pub fn units_page() -> String {
+    page("Unit files", UNITS, &UNIT)
+}
+
+/// `docs/host-toml.md`.
+pub fn host_page() -> String {
+    page("host.toml", HOSTS, &HOST)
+}
+
+fn page<D>(title: &str, prose: &str, grammar: &Grammar<D>) -> String {
+    let mut out = format!("# {title}\n\n");
+    out.push_str("<!-- Made from the table of keys by `UPDATE=1 cargo test -p jailsupd --test reference`. -->\n\n");
+    out.push_str(prose);
+    let _ = write!(out, "\n## Above all tables\n\n");
+    grammar.keys.iter().filter(|k| k.section.is_empty()).for_each(|k| out.push_str(&entry(k)));
+    for section in grammar.sections {
+        let _ = write!(out, "## `[{}]`\n\n{}\n\n", section.name, section.doc);
+        let keys = grammar.keys.iter().filter(|k| k.section == section.name);
+        keys.for_each(|k| out.push_str(&entry(k)));
+    }
+    out.truncate(out.trim_end().len());
+    out.push('\n');
+    out
+}
+
+fn entry<D>(key: &Key<D>) -> String {
+    let (name, doc, kind) = (key.name, key.doc, takes(&key.kind));
+    let otherwise = match key.presence {
+        Presence::Required => "Required.".to_owned(),
+        Presence::Default(value) => format!("Default: `{value}`."),
+        Presence::Unset(meaning) => format!("Without it: {meaning}."),
+    };
+    format!(
+        "### `{name}`\n\n{doc}\n\nTakes {kind}. {otherwise}\n\n```toml\n{name} = {}\n```\n\n",
+        key.example
+    )
+}
+
+fn takes(kind: &Kind) -> String {
+    match kind {
+        Kind::Choice(words) => choices(words).split(' ').map(mark).collect::<Vec<_>>().join(" "),
+        Kind::List(of) => format!("a list; each element is {}", takes(of)),
+        other => other.noun(),
+    }
+}
+
+/// Quoted words as code, their comma outside.
+fn mark(word: &str) -> String {
+    match word.strip_suffix(',') {
+        Some(bare) => format!("`{bare}`,"),
+        None if word.starts_with('"') => format!("`{word}`"),
+        None => word.to_owned(),
+    }
+}

@@ -1,0 +1,258 @@
+//! The table of keys against the types, canonical form, sets, and arbitrary input.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use proptest::prelude::*;
+
+use super::document::{Grammar, Presence};
+use super::host::{self, HOST, Layer};
+use super::keys::{Draft, UNIT};
+use super::{JailName, Problem, Unit, parse, set, text};
+
+const WEB: &str = r#"
+version = 1
+[image]
+source = "erofs:/usr/share/jails/web.erofs"
+[process]
+exec = ["/usr/sbin/nginx"]
+[network]
+address = ["192.0.2.10/24"]
+"#;
+
+fn web(more: &str) -> Unit {
+    parse("web", "web.toml", &format!("{WEB}{more}")).unwrap()
+}
+
+fn lines(problems: &[Problem]) -> Vec<String> {
+    problems.iter().map(Problem::one_line).collect()
+}
+
+/// What the draft shows for each key of the table that shows anything.
+fn shown<D>(grammar: &Grammar<D>, draft: &D) -> BTreeMap<String, String> {
+    grammar.keys.iter().filter_map(|k| Some((k.path(), (k.show)(draft)?))).collect()
+}
+
+fn assert_defaults<D: Default>(grammar: &Grammar<D>) {
+    let shown = shown(grammar, &D::default());
+    for key in grammar.keys {
+        let found = shown.get(&key.path()).map(String::as_str);
+        let wanted = match key.presence {
+            Presence::Default(value) => Some(value),
+            // `exec` shows as an empty list while it is missing.
+            Presence::Required => found,
+            Presence::Unset(_) => None,
+        };
+        assert_eq!(found, wanted, "{}", key.path());
+    }
+}
+
+fn assert_examples<D: Default>(grammar: &Grammar<D>) {
+    for key in grammar.keys {
+        let header =
+            if key.section.is_empty() { String::new() } else { format!("[{}]\n", key.section) };
+        let mut draft = D::default();
+        let text = format!("{header}{} = {}\n", key.name, key.example);
+        let walk = grammar.walk("example.toml", &text, &mut draft);
+        assert_eq!(walk.finish().map_err(|p| lines(&p)).err(), None);
+        if let Some(found) = shown(grammar, &draft).get(&key.path()) {
+            assert_eq!(found, key.example, "{}: the example is not canonical", key.path());
+        }
+        assert!(grammar.sections.iter().any(|s| s.name == key.section) || key.section.is_empty());
+    }
+}
+
+#[test]
+fn each_default_of_the_table_is_that_of_the_types() {
+    assert_defaults(&UNIT);
+    assert_defaults(&HOST);
+}
+
+#[test]
+fn each_example_of_the_table_is_taken_and_canonical() {
+    assert_examples(&UNIT);
+    assert_examples(&HOST);
+}
+
+#[test]
+fn a_unit_with_every_key_is_read_into_its_types() {
+    let unit = parse("web", "web.toml", include_str!("../../tests/units-parsed/all-keys.toml"));
+    let unit = unit.map_err(|p| lines(&p)).unwrap();
+    for key in UNIT.keys {
+        assert!(unit.origin.has(&key.path()), "{} is not in the file", key.path());
+    }
+    assert_eq!(unit.canonical(), include_str!("../../tests/units-parsed/all-keys.canonical"));
+    assert_eq!(unit.process.exec, ["/usr/sbin/nginx", "-g", "daemon off;"]);
+    assert_eq!(unit.resources.memory_max.unwrap().get(), 256 << 20);
+    assert_eq!(unit.resources.cpu_max.unwrap().quota_us(), 150_000);
+    assert_eq!(unit.security.add_capability.bits(), 1 << 10 | 1 << 13);
+    assert_eq!(unit.stop.signal.number(), 3);
+    assert_eq!(unit.network.mac.unwrap().octets(), [2, 0, 0, 0, 0, 10]);
+    assert_eq!(
+        unit.network.gateway,
+        ["192.0.2.1", "fe80::1"].map(|a| a.parse::<IpAddr>().unwrap())
+    );
+    assert_eq!(unit.origin.at("process.exec").to_string(), "web.toml:16:8");
+}
+
+#[test]
+fn order_comments_spelling_and_said_defaults_do_not_change_a_unit() {
+    let other = r#"
+        # another hand
+        network.address = [ '192.0.2.10/24', ]
+        process = { exec = ["/usr/sbin/nginx"], user = 0 }
+        version = 0x1
+        resources.pids_max = 1_024
+        stop.timeout = "10000ms"
+        stop.signal = "term"
+        [image]
+        source = "erofs:/usr/share/jails/web.erofs"
+    "#;
+    let other = parse("other", "/run/jails.d/other.toml", other).map_err(|p| lines(&p)).unwrap();
+    assert_eq!(web("").canonical(), other.canonical());
+    assert_eq!(web("").canonical_hash(), other.canonical_hash());
+    assert_ne!(web("[stop]\ntimeout = \"11s\"").canonical_hash(), other.canonical_hash());
+}
+
+/// The states of running jails hold this hash: a Warder that computes another restarts all jails.
+#[test]
+fn the_hash_of_a_unit_is_for_ever() {
+    assert_eq!(
+        web("").canonical(),
+        "image.source = \"erofs:/usr/share/jails/web.erofs\"\n\
+         network.address = [\"192.0.2.10/24\"]\n\
+         process.exec = [\"/usr/sbin/nginx\"]\n"
+    );
+    assert_eq!(web("").canonical_hash().to_string(), HASH);
+}
+const HASH: &str = "edbdda1a535c688f6ba5b362c81477bd3a465a797eb559647d444afa63b57972";
+
+#[test]
+fn a_name_is_a_label_of_63_bytes() {
+    for good in ["a", "0", "web-1", &"x".repeat(63)] {
+        assert!(JailName::new(good).is_ok(), "{good}");
+    }
+    for bad in ["", "-a", "Web", "a/b", "..", ".", "a b", "é", "a\n", "a_b", &"x".repeat(64)] {
+        assert!(JailName::new(bad).is_err(), "{bad}");
+    }
+}
+
+#[test]
+fn of_two_units_with_one_address_the_first_keeps_it() {
+    let first = web("");
+    let second = parse("web2", "web2.toml", &format!("{WEB}mac = \"02:00:00:00:00:01\"")).unwrap();
+    let third = parse("web3", "web3.toml", &WEB.replace(".10/", ".11/")).unwrap();
+    let clashes = set::check([&first, &second, &third], &["192.0.2.11/24"].map(address));
+    let found: Vec<_> = clashes.iter().map(|c| (c.name.as_str(), c.problem.one_line())).collect();
+    assert_eq!(
+        found,
+        [
+            ("web2", "web2.toml:8:11: network.address: 192.0.2.10 belongs to jail `web` (web.toml:8:11) (give each its own)".to_owned()),
+            ("web3", "web3.toml:8:11: network.address: 192.0.2.11 belongs to the host itself (give each its own)".to_owned()),
+        ]
+    );
+}
+
+fn address(text: &str) -> super::IpPrefix {
+    super::value::FromText::from_text(text).unwrap()
+}
+
+#[test]
+fn a_later_layer_of_the_host_wins_key_by_key() {
+    let below = "version = 1\nhostname = \"baked\"\n[uplink]\nmatch = [\"wan*\", \"e??0\"]\n";
+    let above = "version = 1\nhostname = \"rack4-12\"\n";
+    let layers = [Layer { file: "lib", text: below }, Layer { file: "etc", text: above }];
+    let host = host::parse(&layers).unwrap();
+    assert_eq!(host.hostname.unwrap().as_str(), "rack4-12");
+    assert_eq!(host.origin.at("hostname").to_string(), "etc:2:12");
+    assert_eq!(host.origin.at("uplink.match").to_string(), "lib:4:9");
+    assert_eq!(host.uplink.choose(&["lo", "eth10", "eth0"]), Some("eth0"));
+    assert_eq!(host.uplink.choose(&["lo", "wan2", "wan10", "eth0"]), Some("wan2"));
+    assert_eq!(host.uplink.choose(&["lo"]), None);
+    assert_eq!(host::Host::default().uplink.choose(&["eth2", "eth10", "lo"]), Some("eth2"));
+}
+
+#[test]
+fn bytes_that_are_no_text_have_a_place() {
+    let problem = text("web.toml", b"version = 1\n# caf\xe9\n").unwrap_err();
+    assert_eq!(problem.one_line(), "web.toml:2:6: the file is not UTF-8 text (save it as UTF-8)");
+    assert!(text("web.toml", &vec![b'#'; super::MAX_FILE + 1]).is_err());
+}
+
+#[test]
+fn a_thousand_mistakes_make_a_readable_report() {
+    let text: String = (0..1000).map(|n| format!("key{n} = 1\n")).collect();
+    let problems = parse("web", "web.toml", &text).unwrap_err();
+    assert_eq!(problems.len(), 65);
+    assert_eq!(problems[64].message, "940 further problems");
+}
+
+/// Whatever the text is, there is an answer, and it can be shown.
+fn answer(name: &str, text: &str) {
+    match parse(name, "x.toml", text) {
+        Ok(unit) => drop(unit.canonical_hash()),
+        Err(problems) => {
+            assert!(!problems.is_empty());
+            for problem in problems {
+                let shown = problem.to_string() + &problem.one_line();
+                assert!(!shown.replace('\n', "").contains(char::is_control), "{shown:?}");
+            }
+        }
+    }
+    let _ = host::parse(&[Layer { file: "x", text }]);
+}
+
+/// Lines that look like a unit's, with any value.
+fn near_miss() -> impl Strategy<Value = String> {
+    let value = prop_oneof![
+        "[ -~]{0,12}",
+        "\"[^\"\\\\\n]{0,20}\"",
+        "\\[(\"[a-z0-9:./%-]{0,12}\",? ?){0,3}\\]",
+        "-?[0-9]{1,25}(\\.[0-9]{1,3})?",
+        "\"[0-9]{0,25}[a-zA-Z%]{0,3}\"",
+    ];
+    let keys = UNIT.keys;
+    let line = (0..keys.len(), value, any::<bool>()).prop_map(move |(at, value, header)| {
+        let key = &keys[at];
+        match header {
+            true => format!("[{}]\n{} = {value}\n", key.section, key.name),
+            false => format!("{} = {value}\n", key.path()),
+        }
+    });
+    prop::collection::vec(line, 0..12).prop_map(|lines| lines.concat())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 500, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn any_text_has_an_answer(name in "\\PC{0,70}", text in "(?s).{0,400}") {
+        answer(&name, &text);
+    }
+
+    #[test]
+    fn any_near_miss_has_an_answer(text in near_miss()) {
+        answer("web", &text);
+    }
+
+    #[test]
+    fn a_unit_with_a_bite_taken_out_has_an_answer(start in 0..1500_usize, length in 1..30_usize, put in "\\PC{0,6}") {
+        let whole = include_str!("../../tests/units-parsed/all-keys.toml");
+        let keep = |(at, _): &(usize, char)| *at < start || *at >= start + length;
+        let mut bitten: String = whole.char_indices().filter(keep).map(|(_, c)| c).collect();
+        bitten.insert_str(start.min(bitten.len()), &put);
+        answer("web", &bitten);
+    }
+
+    #[test]
+    fn what_is_shown_is_read_back_as_the_same(text in near_miss()) {
+        let mut draft = Draft::default();
+        drop(UNIT.walk("x", &text, &mut draft));
+        let settings = UNIT.settings(&draft);
+        let again: String = settings.iter().map(|(key, value)| format!("{key} = {value}\n")).collect();
+        let mut second = Draft::default();
+        // An empty `exec` cannot be written.
+        drop(UNIT.walk("x", &again, &mut second));
+        prop_assert_eq!(settings, UNIT.settings(&second));
+    }
+}
