@@ -1,0 +1,3 @@
+//! The control socket. `wire` is what is said over it, and all that clients see of this crate.
+
+pub mod wire;

@@ -1,0 +1,236 @@
+//! What `org.warder.Jails` tells of jails.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// An enum that is the same word on the wire and for people.
+macro_rules! words {
+    ($(#[$doc:meta])* $name:ident { $($(#[$vdoc:meta])* $variant:ident = $word:literal),+ $(,)? }) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+        pub enum $name { $($(#[$vdoc])* #[serde(rename = $word)] $variant),+ }
+
+        impl $name {
+            /// All of them.
+            pub const ALL: &[Self] = &[$(Self::$variant),+];
+        }
+
+        impl fmt::Display for $name {
+            /// Honours width and alignment.
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.pad(match self { $(Self::$variant => $word),+ })
+            }
+        }
+    };
+}
+pub(super) use words;
+
+words! {
+    /// Where a jail is in its life.
+    JailState {
+        /// Not there, and not wanted.
+        Down = "down",
+        /// Image, mounts, links and cgroup are being made.
+        Preparing = "preparing",
+        /// Its program is being started.
+        Starting = "starting",
+        /// Its program runs.
+        Up = "up",
+        /// Asked to end.
+        Stopping = "stopping",
+        /// Ended; what it left is being taken away.
+        Cleaning = "cleaning",
+        /// Waits for its next start.
+        Backoff = "backoff",
+        /// Ended or did not start, and is not to be started again.
+        Failed = "failed",
+        /// Its unit has problems, and no earlier version of it is in force.
+        Invalid = "invalid",
+    }
+}
+
+/// One line of `jailctl ls`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JailSummary {
+    /// The jail's name.
+    pub name: String,
+    /// Where it is in its life.
+    pub state: JailState,
+    /// Since when, in milliseconds since 1970.
+    pub since: u64,
+    /// Its addresses with prefix length.
+    pub address: Vec<String>,
+    /// Process of the in-jail init, as the host numbers it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pid: Option<u32>,
+    /// Starts after its first one, since jailsupd first saw it.
+    pub restarts: u64,
+    /// The foremost problem, in one line.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub problem: Option<String>,
+    /// The unit file's path.
+    pub unit: String,
+}
+
+/// Everything about one jail. Optional fields are missing when nothing of the jail is there to have them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Jail {
+    /// What `List` tells too.
+    #[serde(flatten)]
+    pub summary: JailSummary,
+    /// The unit's description.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub description: Option<String>,
+    /// The image, as the unit writes it; empty when the unit is invalid.
+    pub image: String,
+    /// Program and arguments; empty when the unit is invalid.
+    pub exec: Vec<String>,
+    /// User inside the jail, as the unit writes it.
+    pub user: String,
+    /// The host's uid that the jail's uid 0 is; its range is 65536 long.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub uid_base: Option<u32>,
+    /// Ethernet address.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mac: Option<String>,
+    /// Path of the cgroup below /sys/fs/cgroup.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cgroup: Option<String>,
+    /// Effective capabilities of the main process, as the kernel says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub capabilities: Option<Vec<String>>,
+    /// Its seccomp mode, as the kernel says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seccomp: Option<Seccomp>,
+    /// Whether it can gain no privileges, as the kernel says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub no_new_privs: Option<bool>,
+    /// How it ended last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_exit: Option<Exit>,
+    /// Memory in use, in bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory_current: Option<u64>,
+    /// Processes and threads.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pids_current: Option<u64>,
+    /// When its process was started, in clock ticks since boot (field 22 of /proc/PID/stat): with `pid` it
+    /// names one process for ever.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub start_time: Option<u64>,
+    /// All problems, each as its writer reads it (several lines).
+    pub problems: Vec<String>,
+}
+
+words! {
+    /// `Seccomp:` of /proc/PID/status.
+    Seccomp {
+        /// 0.
+        Disabled = "disabled",
+        /// 1.
+        Strict = "strict",
+        /// 2.
+        Filter = "filter",
+    }
+}
+
+words! {
+    /// How a jail ended.
+    ExitReason {
+        /// The main process exited; `code` says with what.
+        Exited = "exited",
+        /// A signal killed the main process; `signal` says which.
+        Signaled = "signaled",
+        /// The kernel killed it for want of memory.
+        Oom = "oom",
+        /// It was stopped, and had to be killed after the time-out.
+        Killed = "killed",
+        /// It did not come to its program; `stage` and `errno` say where and why.
+        StartFailed = "start_failed",
+        /// Nobody saw it: jailsupd and keeper both began anew.
+        Unknown = "unknown",
+    }
+}
+
+/// One end of a jail.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Exit {
+    /// How.
+    pub reason: ExitReason,
+    /// Exit code, 0 to 255.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub code: Option<i32>,
+    /// Signal by name: `SIGSEGV`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signal: Option<String>,
+    /// Whether the kernel says that a core was dumped.
+    pub core: bool,
+    /// When, in milliseconds since 1970.
+    pub at: u64,
+    /// What the start failed at, in words: "cannot mount /proc".
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stage: Option<String>,
+    /// The error by name: `EPERM`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub errno: Option<String>,
+    /// What the main process used.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub usage: Option<Usage>,
+}
+
+/// Of getrusage(2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Usage {
+    /// Time in user mode, in microseconds.
+    pub user_us: u64,
+    /// Time in the kernel, in microseconds.
+    pub system_us: u64,
+    /// Largest resident set, in bytes.
+    pub max_rss: u64,
+}
+
+words! {
+    /// Where a line of the log comes from.
+    Stream {
+        /// Standard output.
+        Stdout = "stdout",
+        /// Standard error.
+        Stderr = "stderr",
+        /// jailsupd itself, about the jail.
+        Warder = "warder",
+    }
+}
+
+/// One line of a jail's log.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogEntry {
+    /// When jailsupd read it, in milliseconds since 1970.
+    pub time: u64,
+    /// Where from.
+    pub stream: Stream,
+    /// The line without its line feed; bytes that are not UTF-8 are replaced.
+    pub text: String,
+}
+
+/// Results of `List`, ordered by name.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Listed {
+    /// All jails with a unit file or with anything left of them.
+    pub jails: Vec<JailSummary>,
+}
+
+/// Results of `Inspect`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Inspected {
+    /// The jail.
+    pub jail: Jail,
+}
+
+/// Results of `Logs`: one line a reply; the last reply, which does not continue, may have none.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogLine {
+    /// The line.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub entry: Option<LogEntry>,
+}
