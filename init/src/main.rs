@@ -64,6 +64,10 @@ fn on_host() -> ! {
     let services = services::all();
     let triggers = power::buttons();
     log::info!("boot complete in {} ms", stage::since_boot().as_millis());
+    // What the boot needed is not needed again: its pages count as PID 1's memory for ever.
+    if let Err(e) = sys::code::release() {
+        log::warn!("release the boot's code: {e}");
+    }
     let how = keeper::run(Config { services, triggers, cgroup_root: cgroups::ROOT.into() });
     let policy = boot::load_cmdline().unwrap_or_default().panic;
     shutdown::run(how, policy);

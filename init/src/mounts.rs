@@ -4,7 +4,6 @@ use std::ffi::CStr;
 use std::fs;
 use std::path::Path;
 
-use rustix::io::Errno;
 use rustix::mount::{MountFlags, MountPropagationFlags};
 
 use crate::error::{Context, Error};
@@ -87,10 +86,17 @@ fn mount(api: &Api) -> Result<(), Error> {
     if !Path::new(api.target).is_dir() {
         fs::create_dir(api.target).doing(|| format!("make {}", api.target))?;
     }
-    match rustix::mount::mount(api.kind, api.target, api.kind, api.flags, api.options) {
-        Ok(()) | Err(Errno::BUSY) => Ok(()),
-        Err(e) => Err(e).doing(|| format!("mount {} at {}", api.kind, api.target)),
+    if is_mount_point(api.target).unwrap_or(false) {
+        return Ok(());
     }
+    rustix::mount::mount(api.kind, api.target, api.kind, api.flags, api.options)
+        .doing(|| format!("mount {} at {}", api.kind, api.target))
+}
+
+/// On another file system than its parent: the initrd, or the kernel, has mounted it.
+fn is_mount_point(target: &str) -> rustix::io::Result<bool> {
+    let parent = rustix::fs::stat(format!("{target}/.."))?;
+    Ok(rustix::fs::stat(target)?.st_dev != parent.st_dev)
 }
 
 /// Binds `source` over `target`, which must exist in the image.

@@ -16,6 +16,9 @@ const IMAGE_FILE: &str = "/usr/lib/os-release";
 /// A file on the data partition, whose time is the last one known.
 const STAMP: &str = "clock";
 
+/// The hardware clock counts seconds: what is less is no news.
+const RESOLUTION: Duration = Duration::from_secs(1);
+
 /// Sets the clock to the latest of the kernel's, the hardware's, the image's and the last stamp, and stamps.
 pub(crate) fn set_clock(_: &mut Boot) -> Result<Outcome, Error> {
     let now = SystemTime::now();
@@ -25,7 +28,7 @@ pub(crate) fn set_clock(_: &mut Boot) -> Result<Outcome, Error> {
         modified(&Path::new(state::DIRECTORY).join(STAMP)),
     ];
     let latest = candidates.into_iter().flatten().max();
-    if let Some(latest) = latest.filter(|latest| *latest > now) {
+    if let Some(latest) = latest.filter(|latest| *latest > now + RESOLUTION) {
         let since = latest.duration_since(UNIX_EPOCH).unwrap_or_default();
         let time = Timespec::try_from(since)
             .map_err(|_| Error::refused("set the clock", "time out of range"))?;

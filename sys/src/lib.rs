@@ -4,6 +4,7 @@
 #![allow(unsafe_code)]
 
 pub mod clone;
+pub mod code;
 pub mod disk;
 pub mod dm;
 pub mod entropy;
