@@ -59,10 +59,10 @@ fn mount_from_disk() -> Result<Outcome, Error> {
     if fresh {
         make(&node)?;
     }
-    // Before the mount, so that a crash between the two is caught up with at the next boot.
-    let grown = grow::partition(&partition);
     mount(&node)?;
-    let grown = grown.and_then(|()| grow::file_system(MOUNT_POINT));
+    // Only now: around a partition that does not mount nothing is changed, not even its table. Both steps are
+    // repeated at every boot, so that a crash between them is caught up with.
+    let grown = grow::partition(&partition).and_then(|()| grow::file_system(MOUNT_POINT));
     if !fresh {
         report_last_shutdown();
     }
