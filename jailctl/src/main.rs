@@ -1,2 +1,31 @@
-//! stub
-fn main() {}
+//! jailctl, the command line: asks jailsupd over its control socket and shows the answer.
+//!
+//! It holds no state and decides nothing. `varlink` talks, `render` turns answers into text (pure), `output`
+//! writes; of jailsupd only `control::wire` is used.
+
+mod cli;
+mod command;
+mod error;
+mod output;
+mod render;
+#[cfg(test)]
+mod tests;
+mod varlink;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+fn main() -> ExitCode {
+    let arguments = cli::Arguments::parse();
+    let socket = arguments.socket();
+    let mut out = output::Output::stdout();
+    match command::run(&arguments, &socket, &mut out) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) if error.is_closed_pipe() => ExitCode::SUCCESS,
+        Err(error) => {
+            output::complain(&error);
+            error.exit_code()
+        }
+    }
+}

@@ -1,0 +1,59 @@
+//! Writing to the terminal or pipe, without the panics of `println!`.
+
+use std::error::Error as _;
+use std::io::{self, IsTerminal as _, Write};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use crate::error::Error;
+use crate::render::Style;
+
+/// Where answers go, and how they may look there.
+pub(crate) struct Output<W> {
+    writer: W,
+    pub(crate) style: Style,
+    /// Milliseconds since 1970 when the command was given.
+    pub(crate) now: u64,
+}
+
+impl Output<io::Stdout> {
+    pub(crate) fn stdout() -> Self {
+        let writer = io::stdout();
+        let set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+        let dumb = std::env::var_os("TERM").is_none_or(|term| term == "dumb");
+        let colour = writer.is_terminal() && !set("NO_COLOR") && !dumb;
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let now = u64::try_from(now.as_millis()).unwrap_or(u64::MAX);
+        Self { writer, style: Style { colour }, now }
+    }
+}
+
+impl<W: Write> Output<W> {
+    #[cfg(test)]
+    pub(crate) fn new(writer: W, now: u64) -> Self {
+        Self { writer, style: Style { colour: false }, now }
+    }
+
+    /// Writes the whole text at once: a line of `logs -f` shows as soon as it is there.
+    pub(crate) fn write(&mut self, text: &str) -> Result<(), Error> {
+        let written = self.writer.write_all(text.as_bytes()).and_then(|()| self.writer.flush());
+        written.map_err(Error::Output)
+    }
+}
+
+/// The whole chain of causes and the remedy, on standard error. That cannot be written to either: then so be it.
+pub(crate) fn complain(error: &Error) {
+    let _ = io::stderr().write_all(complaint(error).as_bytes());
+}
+
+pub(crate) fn complaint(error: &Error) -> String {
+    let mut text = format!("jailctl: {error}");
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        text.push_str(&format!(": {inner}"));
+        cause = inner.source();
+    }
+    if let Some(remedy) = error.remedy() {
+        text.push_str(&format!("\n  help: {remedy}"));
+    }
+    crate::render::printable(&text) + "\n"
+}

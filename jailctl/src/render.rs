@@ -1,0 +1,145 @@
+//! Answers as text for people: pure functions of the answer, the time and the style.
+//!
+//! Everything that comes from a jail or a file is made printable first: it could hold what a terminal obeys.
+
+mod host;
+mod jail;
+mod list;
+mod time;
+
+pub(crate) use host::host;
+pub(crate) use jail::{jail, log_entry};
+pub(crate) use list::list;
+
+use jailsupd::control::wire::JailState;
+
+/// What tables and texts are made for.
+const WIDTH: usize = 80;
+
+/// How text may look.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Style {
+    /// The terminal shows colours and the user wants them.
+    pub(crate) colour: bool,
+}
+
+/// Colours of the terminal's own palette.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Paint {
+    Bold,
+    Dim,
+    Good,
+    Passing,
+    Bad,
+}
+
+impl Style {
+    /// The text in that paint; text is padded before, since the codes have no width.
+    fn paint(self, paint: Paint, text: &str) -> String {
+        if !self.colour || text.trim().is_empty() {
+            return text.to_owned();
+        }
+        let code = match paint {
+            Paint::Bold => "1",
+            Paint::Dim => "2",
+            Paint::Good => "32",
+            Paint::Passing => "33",
+            Paint::Bad => "31",
+        };
+        format!("\x1b[{code}m{text}\x1b[0m")
+    }
+}
+
+const fn paint_of(state: JailState) -> Paint {
+    match state {
+        JailState::Up => Paint::Good,
+        JailState::Down => Paint::Dim,
+        JailState::Failed | JailState::Invalid => Paint::Bad,
+        JailState::Preparing
+        | JailState::Starting
+        | JailState::Stopping
+        | JailState::Cleaning
+        | JailState::Backoff => Paint::Passing,
+    }
+}
+
+/// No control characters but line feeds; a tab is four blanks.
+pub(crate) fn printable(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '\n' => out.push('\n'),
+            '\t' => out.push_str("    "),
+            c if c.is_control() => out.push('\u{fffd}'),
+            c => out.push(c),
+        }
+    }
+    out
+}
+
+/// One line of it: line feeds too become visible.
+fn one_line(text: &str) -> String {
+    printable(&text.replace('\n', "\u{fffd}"))
+}
+
+/// Breaks at blanks so that each line, `indent` included, has at most [`WIDTH`] characters where it can.
+fn wrap(text: &str, indent: &str) -> String {
+    let mut out = String::new();
+    let mut line = String::new();
+    for word in text.split_whitespace() {
+        let width = indent.chars().count() + line.chars().count() + 1 + word.chars().count();
+        if !line.is_empty() && width > WIDTH {
+            out.push_str(&format!("{indent}{line}\n"));
+            line.clear();
+        }
+        if !line.is_empty() {
+            line.push(' ');
+        }
+        line.push_str(word);
+    }
+    if !line.is_empty() {
+        out.push_str(&format!("{indent}{line}\n"));
+    }
+    out
+}
+
+/// `name  value` lines, the values in one column. Values that are missing have no line.
+fn pairs(rows: &[(&str, Option<String>)], style: Style) -> String {
+    let wide = rows.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
+    let line = |(name, value): &(&str, Option<String>)| {
+        let value = value.as_ref().filter(|v| !v.is_empty())?;
+        let name = style.paint(Paint::Dim, &format!("{name:wide$}"));
+        Some(format!("  {name}  {}\n", one_line(value)))
+    };
+    rows.iter().filter_map(line).collect()
+}
+
+/// Bytes as people read them: `12.3 MiB`.
+fn bytes(count: u64) -> String {
+    const UNITS: [&str; 5] = ["KiB", "MiB", "GiB", "TiB", "PiB"];
+    if count < 1024 {
+        return format!("{count} B");
+    }
+    // Tenths of the unit, in whole numbers.
+    let mut tenths = u128::from(count) * 10 / 1024;
+    let mut unit = 0;
+    while tenths >= 10_240 && unit + 1 < UNITS.len() {
+        tenths /= 1024;
+        unit += 1;
+    }
+    let unit = UNITS.get(unit).copied().unwrap_or_default();
+    if tenths >= 1000 {
+        format!("{} {unit}", tenths / 10)
+    } else {
+        format!("{}.{} {unit}", tenths / 10, tenths % 10)
+    }
+}
+
+/// The problems as their writer reads them, with a blank line between.
+fn problems(all: &[String], style: Style) -> String {
+    if all.is_empty() {
+        return String::new();
+    }
+    let shown: Vec<String> = all.iter().map(|p| printable(p.trim_end()) + "\n").collect();
+    format!("\n{}\n{}", style.paint(Paint::Bad, "Problems"), shown.join("\n"))
+}

@@ -1,0 +1,110 @@
+//! `jailctl inspect` and `jailctl logs`.
+
+use jailsupd::control::wire::{Exit, ExitReason, Jail, LogEntry, Seccomp, Stream, Usage};
+
+use super::time::{ago, span, stamp};
+use super::{Paint, Style, bytes, one_line, paint_of, pairs, problems};
+
+/// Everything about one jail.
+pub(crate) fn jail(jail: &Jail, now: u64, style: Style) -> String {
+    let summary = &jail.summary;
+    let some = |text: &str| Some(text.to_owned());
+    let rows = [
+        ("Description", jail.description.clone()),
+        ("Unit", some(&summary.unit)),
+        ("Image", some(&jail.image)),
+        ("Program", Some(program(&jail.exec))),
+        ("User", some(&jail.user)),
+        (
+            "Host ids",
+            jail.uid_base.map(|base| format!("{base} to {}", base.saturating_add(65_535))),
+        ),
+        ("Address", Some(summary.address.join(" "))),
+        ("Ethernet", jail.mac.clone()),
+        ("Cgroup", jail.cgroup.clone()),
+        ("Process", summary.pid.map(|pid| format!("{pid} on the host"))),
+        ("Capabilities", jail.capabilities.as_ref().map(|list| names(list))),
+        (
+            "New privileges",
+            jail.no_new_privs.map(|off| if off { "never" } else { "possible" }.to_owned()),
+        ),
+        ("System calls", jail.seccomp.map(filter)),
+        ("Memory", jail.memory_current.map(bytes)),
+        ("Processes", jail.pids_current.map(|count| count.to_string())),
+        ("Restarts", Some(summary.restarts.to_string())),
+        ("Last end", jail.last_exit.as_ref().map(|exit| last_exit(exit, now))),
+        ("It had used", jail.last_exit.as_ref().and_then(|exit| exit.usage).map(used)),
+    ];
+    let state = style.paint(paint_of(summary.state), &summary.state.to_string());
+    let name = style.paint(Paint::Bold, &one_line(&summary.name));
+    let head = format!("{name}  {state} for {}\n", ago(summary.since, now));
+    // What `ls` shows in one line is told in full; a problem that has no file has that line only.
+    let told = match (&summary.problem, jail.problems.is_empty()) {
+        (Some(problem), true) => std::slice::from_ref(problem),
+        _ => &jail.problems,
+    };
+    head + &pairs(&rows, style) + &problems(told, style)
+}
+
+/// As one would type it: words with blanks or quotes in quotes.
+fn program(words: &[String]) -> String {
+    let plain = |c: char| !c.is_whitespace() && !"'\"\\$`;&|<>()*?#".contains(c);
+    let shown = words.iter().map(|word| {
+        if !word.is_empty() && word.chars().all(plain) {
+            word.clone()
+        } else {
+            format!("'{}'", word.replace('\'', "'\\''"))
+        }
+    });
+    shown.collect::<Vec<_>>().join(" ")
+}
+
+fn names(list: &[String]) -> String {
+    if list.is_empty() { "none".to_owned() } else { list.join(" ") }
+}
+
+fn filter(mode: Seccomp) -> String {
+    match mode {
+        Seccomp::Disabled => "not filtered",
+        Seccomp::Strict => "strict mode",
+        Seccomp::Filter => "filtered",
+    }
+    .to_owned()
+}
+
+/// "exit code 7, 2m ago".
+fn last_exit(exit: &Exit, now: u64) -> String {
+    let signal = exit.signal.as_deref().unwrap_or("a signal");
+    let how = match exit.reason {
+        ExitReason::Exited => {
+            exit.code.map_or("exited".to_owned(), |code| format!("exit code {code}"))
+        }
+        ExitReason::Signaled => format!("killed by {signal}"),
+        ExitReason::Oom => "killed by the kernel: out of memory".to_owned(),
+        ExitReason::Killed => "killed: it did not stop in time".to_owned(),
+        ExitReason::StartFailed => {
+            let stage = exit.stage.as_deref().unwrap_or("the start failed");
+            exit.errno.as_ref().map_or(stage.to_owned(), |errno| format!("{stage}: {errno}"))
+        }
+        ExitReason::Unknown => "not known: nobody saw it".to_owned(),
+    };
+    let core = if exit.core { ", core dumped" } else { "" };
+    format!("{how}{core}, {} ago", ago(exit.at, now))
+}
+
+fn used(usage: Usage) -> String {
+    let (user, system) = (span(usage.user_us), span(usage.system_us));
+    format!("{user} in user mode, {system} in the kernel, {} of memory", bytes(usage.max_rss))
+}
+
+/// One line of a log: time, stream, text.
+pub(crate) fn log_entry(entry: &LogEntry, style: Style) -> String {
+    let paint = match entry.stream {
+        Stream::Stdout => Paint::Dim,
+        Stream::Stderr => Paint::Passing,
+        Stream::Warder => Paint::Bold,
+    };
+    let time = style.paint(Paint::Dim, &stamp(entry.time));
+    let stream = style.paint(paint, &format!("{:6}", entry.stream));
+    format!("{time} {stream} {}\n", one_line(&entry.text))
+}

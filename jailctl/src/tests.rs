@@ -1,0 +1,382 @@
+//! Rendering as pure functions, and whole commands against a peer that speaks the wire.
+
+use std::io::{Read, Write};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::Path;
+use std::thread;
+
+use clap::{CommandFactory as _, Parser as _};
+use jailsupd::control::wire::{
+    Call, Decoder, Exit, ExitReason, HostInfo, Inspected, Jail, JailState, JailSummary, Listed,
+    LogEntry, LogLine, Reply, Request, Seccomp, Stage, StageState, Stream, Usage, WireError,
+    encode,
+};
+
+use crate::cli::Arguments;
+use crate::command::run;
+use crate::error::Error;
+use crate::output::{Output, complaint};
+use crate::render::{self, Style};
+
+const NOW: u64 = 1_795_343_509_123;
+const PLAIN: Style = Style { colour: false };
+
+fn summary(name: &str, state: JailState, seconds: u64) -> JailSummary {
+    JailSummary {
+        name: name.to_owned(),
+        state,
+        since: NOW - seconds * 1000,
+        address: vec!["192.0.2.10/24".to_owned()],
+        pid: None,
+        restarts: 0,
+        problem: None,
+        unit: format!("/etc/jails.d/{name}.toml"),
+    }
+}
+
+fn jails() -> Vec<JailSummary> {
+    let mut broken = summary("broken", JailState::Invalid, 90_061);
+    broken.address.clear();
+    broken.problem = Some(
+        "/etc/jails.d/broken.toml:13:1: resources.memroy_max: unknown key in a unit file \
+         (did you mean `memory_max`?)"
+            .to_owned(),
+    );
+    let mut db = summary("db", JailState::Backoff, 2);
+    db.restarts = 4;
+    db.address = vec!["192.0.2.11/24".to_owned(), "2001:db8:1234:5678::11/64".to_owned()];
+    db.problem = Some("exit code 1\x1b[2J".to_owned());
+    vec![broken, db, summary("web", JailState::Up, 192)]
+}
+
+#[test]
+fn a_list_has_a_line_for_each_jail_and_its_problem_below() {
+    let text = render::list(&jails(), NOW, PLAIN);
+    assert_eq!(
+        text,
+        "\
+NAME    STATE    SINCE   RESTARTS  ADDRESS
+broken  invalid  1d1h           0
+    /etc/jails.d/broken.toml:13:1: resources.memroy_max: unknown key in a unit
+    file (did you mean `memory_max`?)
+db      backoff  2s             4  192.0.2.11/24 2001:db8:1234:5678::11/64
+    exit code 1\u{fffd}[2J
+web     up       3m12s          0  192.0.2.10/24
+"
+    );
+    assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
+}
+
+#[test]
+fn addresses_without_room_are_counted() {
+    let mut jail = summary("a-jail-with-a-rather-long-name", JailState::Up, 1);
+    jail.address = vec!["192.0.2.11/24".to_owned(), "2001:db8:1234:5678::11/64".to_owned()];
+    let text = render::list(&[jail], NOW, PLAIN);
+    assert!(text.ends_with("  192.0.2.11/24 +1\n"), "{text}");
+    assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
+}
+
+#[test]
+fn a_list_of_nothing_says_what_to_do() {
+    assert_eq!(render::list(&[], NOW, PLAIN), "no jails: put a unit file into /etc/jails.d\n");
+}
+
+#[test]
+fn colours_leave_the_columns_as_they_are() {
+    let coloured = render::list(&jails(), NOW, Style { colour: true });
+    assert!(coloured.contains("\x1b[32mup     \x1b[0m"), "{coloured:?}");
+    let mut bare = coloured;
+    for code in ["\x1b[0m", "\x1b[2m", "\x1b[31m", "\x1b[32m", "\x1b[33m"] {
+        bare = bare.replace(code, "");
+    }
+    assert_eq!(bare, render::list(&jails(), NOW, PLAIN));
+}
+
+fn web() -> Jail {
+    let mut summary = summary("web", JailState::Up, 192);
+    summary.pid = Some(412);
+    summary.restarts = 2;
+    Jail {
+        summary,
+        description: Some("front web server".to_owned()),
+        image: "erofs:/usr/share/jails/nginx.erofs".to_owned(),
+        exec: ["/usr/sbin/nginx", "-g", "daemon off;"].map(str::to_owned).to_vec(),
+        user: "root".to_owned(),
+        uid_base: Some(655_360),
+        mac: Some("02:00:00:00:00:0a".to_owned()),
+        cgroup: Some("jails/web".to_owned()),
+        capabilities: Some(vec!["NET_BIND_SERVICE".to_owned()]),
+        seccomp: Some(Seccomp::Filter),
+        no_new_privs: Some(true),
+        last_exit: Some(Exit {
+            reason: ExitReason::Signaled,
+            code: None,
+            signal: Some("SIGSEGV".to_owned()),
+            core: true,
+            at: NOW - 200_000,
+            stage: None,
+            errno: None,
+            usage: Some(Usage { user_us: 120_000, system_us: 1_030_000, max_rss: 10 << 20 }),
+        }),
+        memory_current: Some(12_900_000),
+        pids_current: Some(3),
+        start_time: Some(1234),
+        problems: Vec::new(),
+    }
+}
+
+#[test]
+fn a_jail_is_shown_with_all_that_it_has() {
+    assert_eq!(
+        render::jail(&web(), NOW, PLAIN),
+        "\
+web  up for 3m12s
+  Description     front web server
+  Unit            /etc/jails.d/web.toml
+  Image           erofs:/usr/share/jails/nginx.erofs
+  Program         /usr/sbin/nginx -g 'daemon off;'
+  User            root
+  Host ids        655360 to 720895
+  Address         192.0.2.10/24
+  Ethernet        02:00:00:00:00:0a
+  Cgroup          jails/web
+  Process         412 on the host
+  Capabilities    NET_BIND_SERVICE
+  New privileges  never
+  System calls    filtered
+  Memory          12.3 MiB
+  Processes       3
+  Restarts        2
+  Last end        killed by SIGSEGV, core dumped, 3m20s ago
+  It had used     120.0ms in user mode, 1.030s in the kernel, 10.0 MiB of memory
+"
+    );
+}
+
+#[test]
+fn a_jail_that_is_invalid_shows_its_problems_in_full() {
+    let mut jail = web();
+    jail.summary = summary("web", JailState::Invalid, 5);
+    jail.problems = vec!["error: one\n --> x\n".to_owned(), "error: two\x07\n".to_owned()];
+    let text = render::jail(&jail, NOW, PLAIN);
+    assert!(text.ends_with("\nProblems\nerror: one\n --> x\n\nerror: two\u{fffd}\n"), "{text}");
+}
+
+#[test]
+fn each_end_of_a_jail_has_its_words() {
+    let mut jail = web();
+    let mut shown = |reason, code, stage: Option<&str>| {
+        let exit = Exit {
+            reason,
+            code,
+            signal: None,
+            core: false,
+            at: NOW - 1000,
+            stage: stage.map(str::to_owned),
+            errno: stage.map(|_| "EPERM".to_owned()),
+            usage: None,
+        };
+        jail.last_exit = Some(exit);
+        let text = render::jail(&jail, NOW, PLAIN);
+        text.lines().last().unwrap().trim().to_owned()
+    };
+    assert_eq!(shown(ExitReason::Exited, Some(7), None), "Last end        exit code 7, 1s ago");
+    assert_eq!(
+        shown(ExitReason::StartFailed, None, Some("cannot mount /proc")),
+        "Last end        cannot mount /proc: EPERM, 1s ago"
+    );
+    assert!(shown(ExitReason::Oom, None, None).contains("out of memory"));
+    assert!(shown(ExitReason::Killed, None, None).contains("did not stop in time"));
+    assert!(shown(ExitReason::Unknown, None, None).contains("nobody saw it"));
+}
+
+fn info() -> HostInfo {
+    let stage = |name: &str, state, message: &str| Stage {
+        name: name.to_owned(),
+        start_us: 512_000,
+        duration_us: 3_140,
+        state,
+        message: message.to_owned(),
+    };
+    HostInfo {
+        version: "0.1.0".to_owned(),
+        hostname: "rack4-12".to_owned(),
+        kernel: "6.12.57".to_owned(),
+        boot_id: "0b7e".to_owned(),
+        booted: NOW - 7_500_000,
+        data: "memory: no data partition".to_owned(),
+        uplink: Some("eth0".to_owned()),
+        stages: vec![
+            stage("mounts", StageState::Ok, ""),
+            stage("data", StageState::Degraded, "no data partition"),
+        ],
+        problems: Vec::new(),
+    }
+}
+
+#[test]
+fn a_host_is_shown_with_its_boot() {
+    assert_eq!(
+        render::host(&info(), NOW, PLAIN),
+        "\
+rack4-12  Warder 0.1.0, up for 2h5m
+  Kernel   6.12.57
+  Boot id  0b7e
+  Data     memory: no data partition
+  Uplink   eth0
+
+  STAGE         AT      TOOK  STATE
+  mounts   512.0ms     3.1ms  ok
+  data     512.0ms     3.1ms  degraded
+      no data partition
+"
+    );
+}
+
+fn entry(stream: Stream, text: &str) -> LogEntry {
+    LogEntry { time: NOW, stream, text: text.to_owned() }
+}
+
+#[test]
+fn a_log_line_cannot_command_the_terminal() {
+    assert_eq!(
+        render::log_entry(&entry(Stream::Stdout, "a\tb\x1b]0;c\r"), PLAIN),
+        "2026-11-22T10:31:49.123Z stdout a    b\u{fffd}]0;c\u{fffd}\n"
+    );
+}
+
+/// Serves one connection as jailsupd would, with bytes cut at odd places.
+fn serve(mut stream: UnixStream) {
+    let mut decoder = Decoder::default();
+    let call: Call = loop {
+        let mut byte = [0];
+        if stream.read(&mut byte).unwrap() == 0 {
+            return;
+        }
+        decoder.push(&byte);
+        if let Some(call) = decoder.pop().unwrap() {
+            break call;
+        }
+    };
+    let line =
+        |text| Reply::with(&LogLine { entry: Some(entry(Stream::Stdout, text)) }).continued();
+    let replies = match Request::from_call(&call) {
+        Ok(Request::List {}) => vec![Reply::with(&Listed { jails: jails() })],
+        Ok(Request::Inspect { name }) if name == "web" => {
+            vec![Reply::with(&Inspected { jail: web() })]
+        }
+        Ok(Request::Logs { name, follow, .. }) if name == "web" => {
+            let mut replies = vec![line("one"), line("two")];
+            replies.extend((!follow).then(Reply::empty));
+            replies
+        }
+        Ok(Request::Inspect { name } | Request::Logs { name, .. }) => {
+            vec![Reply::refusal(&WireError::NoSuchJail { name })]
+        }
+        Ok(Request::HostInfo {}) => vec![Reply::with(&info())],
+        Ok(Request::Reboot {}) => vec![Reply::refusal(&WireError::PermissionDenied)],
+        Ok(_) => vec![Reply::empty()],
+        Err(error) => vec![Reply::refusal(&error)],
+    };
+    let bytes: Vec<u8> = replies.iter().flat_map(|reply| encode(reply).unwrap()).collect();
+    for part in bytes.chunks(17) {
+        stream.write_all(part).unwrap();
+    }
+}
+
+/// Runs `jailctl ARGUMENTS` against such a peer.
+fn jailctl(arguments: &[&str]) -> Result<String, Error> {
+    let directory = tempfile::tempdir().unwrap();
+    let socket = directory.path().join("jailsupd.sock");
+    let listener = UnixListener::bind(&socket).unwrap();
+    let peer = thread::spawn(move || serve(listener.accept().unwrap().0));
+    let answer = at(&socket, arguments);
+    peer.join().unwrap();
+    answer
+}
+
+fn at(socket: &Path, arguments: &[&str]) -> Result<String, Error> {
+    let words = ["jailctl"].iter().chain(arguments);
+    let parsed = Arguments::try_parse_from(words).unwrap();
+    let mut bytes = Vec::new();
+    run(&parsed, socket, &mut Output::new(&mut bytes, NOW))?;
+    Ok(String::from_utf8(bytes).unwrap())
+}
+
+#[test]
+fn each_command_shows_the_answer_of_the_peer() {
+    assert_eq!(jailctl(&["ls"]).unwrap(), render::list(&jails(), NOW, PLAIN));
+    assert_eq!(jailctl(&["inspect", "web"]).unwrap(), render::jail(&web(), NOW, PLAIN));
+    assert_eq!(jailctl(&["host", "info"]).unwrap(), render::host(&info(), NOW, PLAIN));
+    assert!(jailctl(&["host", "poweroff"]).unwrap().contains("turns off"));
+    let log = jailctl(&["logs", "web", "-n", "2"]).unwrap();
+    assert_eq!(
+        log.lines().map(|l| l.rsplit(' ').next().unwrap()).collect::<Vec<_>>(),
+        ["one", "two"]
+    );
+}
+
+#[test]
+fn json_is_the_answer_as_it_is() {
+    let listed: Listed = serde_json::from_str(&jailctl(&["ls", "--json"]).unwrap()).unwrap();
+    assert_eq!(listed.jails, jails());
+    let found: Inspected =
+        serde_json::from_str(&jailctl(&["--json", "inspect", "web"]).unwrap()).unwrap();
+    assert_eq!(found.jail, web());
+    let log = jailctl(&["logs", "--json", "web"]).unwrap();
+    let lines: Vec<LogEntry> = log.lines().map(|l| serde_json::from_str(l).unwrap()).collect();
+    assert_eq!(lines, ["one", "two"].map(|text| entry(Stream::Stdout, text)));
+    assert_eq!(jailctl(&["host", "poweroff", "--json"]).unwrap(), "{}\n");
+}
+
+#[test]
+fn a_refusal_has_its_exit_code_and_remedy() {
+    let error = jailctl(&["inspect", "wbe"]).unwrap_err();
+    assert_eq!(error.code(), 3);
+    assert_eq!(
+        complaint(&error),
+        "jailctl: there is no jail `wbe`\n  help: `jailctl ls` lists the jails\n"
+    );
+    assert_eq!(jailctl(&["logs", "wbe"]).unwrap_err().code(), 3);
+    let error = jailctl(&["host", "reboot"]).unwrap_err();
+    assert_eq!(error.code(), 1);
+    assert_eq!(complaint(&error), "jailctl: permission denied\n  help: run jailctl as root\n");
+}
+
+#[test]
+fn a_jailsupd_that_is_away_or_goes_away_is_exit_code_4() {
+    let error = at(Path::new("/nowhere/jailsupd.sock"), &["ls"]).unwrap_err();
+    assert_eq!(error.code(), 4);
+    assert_eq!(
+        complaint(&error),
+        "jailctl: cannot reach jailsupd at /nowhere/jailsupd.sock: No such file or directory (os error 2)\n  \
+         help: is this a Warder host, and jailsupd running? Another socket: --socket PATH\n"
+    );
+    // The peer ends after two lines, as it does not when jailsupd lives.
+    let error = jailctl(&["logs", "-f", "web"]).unwrap_err();
+    assert_eq!(error.code(), 4);
+    assert!(complaint(&error).contains("jails are not touched"));
+}
+
+#[test]
+fn a_reader_that_has_seen_enough_is_no_failure() {
+    struct Closed;
+    impl Write for Closed {
+        fn write(&mut self, _: &[u8]) -> std::io::Result<usize> {
+            Err(std::io::ErrorKind::BrokenPipe.into())
+        }
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+    assert!(Output::new(Closed, NOW).write("x").unwrap_err().is_closed_pipe());
+}
+
+#[test]
+fn the_command_line_is_well_formed() {
+    Arguments::command().debug_assert();
+    let usage = |words: &[&str]| Arguments::try_parse_from(words).unwrap_err().exit_code();
+    assert_eq!(usage(&["jailctl", "frobnicate"]), 2);
+    assert_eq!(usage(&["jailctl", "inspect"]), 2);
+    assert_eq!(usage(&["jailctl", "logs", "web", "-n", "many"]), 2);
+}
