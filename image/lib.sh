@@ -31,7 +31,7 @@ hash_of() {
 need_space() {
     mkdir -p "$1"
     local free
-    free=$(df --output=avail -m "$1" | tail -1)
+    free=$(df --output=avail -m "$1" | tail -1 | tr -d ' ')
     [ "$free" -ge "$2" ] || die "$1 has $free MB free, $2 MB are needed" \
         "free some space, or put the cache elsewhere: WARDER_CACHE=/big/disk make ..."
 }
