@@ -78,7 +78,7 @@ fn probe() -> Result<Accel> {
     if !Path::new("/dev/kvm").exists() {
         return Ok(Accel::Tcg);
     }
-    let dir = image::ensure_dir(image::target().join(format!("vm/probe-{}", std::process::id())))?;
+    let dir = image::scratch("probe")?;
     let works = boots(&dir.join("console.log"))?;
     // Left behind it only costs space.
     let _ = fs::remove_dir_all(dir);

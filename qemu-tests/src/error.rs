@@ -55,6 +55,14 @@ pub enum Error {
         /// What.
         answer: String,
     },
+    /// Something that only one can have is somebody else's.
+    #[error("{what} is in use: {remedy}")]
+    InUse {
+        /// The thing.
+        what: String,
+        /// What to do.
+        remedy: &'static str,
+    },
     /// A setting of the caller's environment has no meaning.
     #[error("{name}={value} is not valid: {remedy}")]
     Setting {

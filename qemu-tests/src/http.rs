@@ -1,7 +1,7 @@
 //! Just enough HTTP to see whether a jail serves its page.
 
 use std::{
-    io::{Read, Write},
+    io::{self, Read, Write},
     net::{SocketAddr, TcpStream},
     thread,
     time::Duration,
@@ -29,7 +29,8 @@ pub struct Page {
 /// # Errors
 /// No connection, no answer in two seconds, or not HTTP.
 pub fn get(address: SocketAddr) -> Result<Page> {
-    let text = exchange(address).map_err(Error::io(format!("GET http://{address}/")))?;
+    let text =
+        exchange(address).map_err(speak).map_err(Error::io(format!("GET http://{address}/")))?;
     let status = text.strip_prefix("HTTP/1.").and_then(|rest| rest.get(2..5)?.parse().ok());
     match (status, text.split_once("\r\n\r\n")) {
         (Some(status), Some((_, body))) => Ok(Page { status, body: body.into() }),
@@ -52,7 +53,15 @@ pub fn wait(address: SocketAddr, limit: Duration, over: impl Fn() -> bool) -> Re
     }
 }
 
-fn exchange(address: SocketAddr) -> std::io::Result<String> {
+/// The kernel's word for a read that timed out is "temporarily unavailable".
+fn speak(error: io::Error) -> io::Error {
+    match error.kind() {
+        io::ErrorKind::WouldBlock => io::Error::new(io::ErrorKind::TimedOut, "no answer"),
+        _ => error,
+    }
+}
+
+fn exchange(address: SocketAddr) -> io::Result<String> {
     let mut stream = TcpStream::connect_timeout(&address, ATTEMPT)?;
     stream.set_read_timeout(Some(ATTEMPT))?;
     stream.write_all(b"GET / HTTP/1.1\r\nHost: warder.test\r\nConnection: close\r\n\r\n")?;

@@ -79,6 +79,27 @@ fn checkout() -> &'static Path {
     here.parent().unwrap_or(here)
 }
 
+/// Makes `target/vm/NAME-PID`, and removes those of the same name that an ended process left
+/// behind: after a failure they are there to be looked at until the next run.
+///
+/// # Errors
+/// It cannot be made.
+pub fn scratch(name: &str) -> Result<PathBuf> {
+    let all = ensure_dir(target().join("vm"))?;
+    let entries = fs::read_dir(&all).map_err(Error::io(format!("list {}", all.display())))?;
+    for entry in entries.filter_map(std::result::Result::ok) {
+        let file = entry.file_name();
+        let pid = file.to_str().and_then(|file| file.strip_prefix(name)?.strip_prefix('-'));
+        if pid
+            .is_some_and(|pid| pid.parse::<u32>().is_ok() && !Path::new("/proc").join(pid).exists())
+        {
+            // What cannot be removed only costs space.
+            let _ = fs::remove_dir_all(entry.path());
+        }
+    }
+    ensure_dir(all.join(format!("{name}-{}", std::process::id())))
+}
+
 /// Makes `dir` and gives it back.
 ///
 /// # Errors

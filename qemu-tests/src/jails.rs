@@ -22,7 +22,7 @@ impl Jails {
     pub fn new() -> Result<Self> {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-        let dir = image::target().join(format!("vm/jails-{}-{number}", std::process::id()));
+        let dir = image::scratch(&format!("jails{number}"))?;
         let jails = Self { dir };
         image::ensure_dir(jails.tree().join("images"))?;
         image::ensure_dir(jails.tree().join("jails.d"))?;

@@ -68,11 +68,10 @@ pub struct Vm {
 impl Vm {
     pub(crate) fn start(mut machine: Machine) -> Result<Self> {
         let keep = machine.directory.is_some();
-        let dir = machine.directory.take().unwrap_or_else(|| {
-            let name = format!("{}-{}", machine.name, std::process::id());
-            image::target().join("vm").join(name)
-        });
-        let dir = image::ensure_dir(dir)?;
+        let dir = match machine.directory.take() {
+            Some(directory) => image::ensure_dir(directory)?,
+            None => image::scratch(&machine.name)?,
+        };
         let sockets = Sockets::new()?;
         let address = machine.address()?;
         let arguments = machine.prepare(&dir, &sockets.dir, address, accel::choose()?)?;

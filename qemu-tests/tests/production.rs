@@ -54,13 +54,13 @@ fn corrupt_root_block_that_boot_reads_is_caught_and_reported() {
 
 #[test]
 fn corrupt_root_block_that_the_first_jail_reads_is_caught_and_reported() {
-    let work = qemu_tests::image::target().join("vm");
-    let root = qemu_tests::image::ensure_dir(work).unwrap().join("production-root.erofs");
+    let work = qemu_tests::image::scratch("production-root").unwrap();
+    let root = work.join("root.erofs");
     let image = Image::Production.file("warder.raw").unwrap();
     let partition = root_of(&image).unwrap();
     disk::extract(&image, &partition, &root).unwrap();
     let blocks = disk::erofs_blocks(&root, "/usr/lib/warder/jail-init").unwrap();
-    std::fs::remove_file(root).unwrap();
+    std::fs::remove_dir_all(work).unwrap();
     let block = blocks.start.midpoint(blocks.end);
     let machine = Machine::new("corrupt-late", Image::Production);
     let mut vm = machine.edit_disk(move |disk| corrupt(disk, block)).start().unwrap();

@@ -1,6 +1,7 @@
 //! `vm run`.
 
 use std::{
+    io::ErrorKind,
     net::{Ipv4Addr, TcpListener},
     process, thread,
     time::Instant,
@@ -77,10 +78,11 @@ fn port() -> Result<u16> {
     };
     match TcpListener::bind((Ipv4Addr::LOCALHOST, port)) {
         Ok(_) => Ok(port),
-        Err(source) => Err(Error::Io {
-            doing: format!("use port {port} of this machine (choose another: make run PORT=8081)"),
-            source,
+        Err(error) if error.kind() == ErrorKind::AddrInUse => Err(Error::InUse {
+            what: format!("port {port} of 127.0.0.1"),
+            remedy: "choose another, for example: make run PORT=8081",
         }),
+        Err(error) => Err(Error::io(format!("listen on port {port} of 127.0.0.1"))(error)),
     }
 }
 

@@ -59,9 +59,9 @@ impl State {
         let lock = File::create(dir.join("lock")).map_err(Error::io("make target/run/lock"))?;
         match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => Ok(Self { dir, _lock: lock }),
-            Err(Errno::WOULDBLOCK) => Err(Error::Answer {
-                peer: "target/run",
-                answer: "that a guest runs there already: stop it with make stop".into(),
+            Err(Errno::WOULDBLOCK) => Err(Error::InUse {
+                what: "target/run".into(),
+                remedy: "a guest of make run is running; stop it with make stop",
             }),
             Err(errno) => Err(Error::io("lock target/run")(errno.into())),
         }
