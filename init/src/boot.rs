@@ -23,7 +23,7 @@ pub(crate) struct Boot {
 }
 
 impl Boot {
-    /// After a stage that writes state: degraded when the state will be lost.
+    /// Whether what is written to `/data` outlives this boot.
     pub(crate) fn kept(&self) -> bool {
         self.data_in_memory.is_none()
     }

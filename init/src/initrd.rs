@@ -172,3 +172,35 @@ fn free_initramfs() {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::choose;
+    use crate::block::Partition;
+    use crate::cmdline::Cmdline;
+
+    const DATA: &str = "00112233445566778899aabbccddeeff";
+    const HASH: &str = "ffeeddccbbaa99887766554433221100";
+
+    /// The names of the pair chosen from partitions `(name, disk, PARTUUID)`.
+    fn chosen(seen: &[(&str, &str, &str)]) -> Option<(String, String)> {
+        let root = Cmdline::parse(&format!("roothash={DATA}{HASH}")).root_hash.unwrap();
+        let uuids: Vec<_> = seen.iter().map(|(_, _, uuid)| Some((*uuid).to_owned())).collect();
+        let seen: Vec<_> =
+            seen.iter().map(|(name, disk, _)| Partition::for_test(name, disk, "")).collect();
+        choose(&seen, &uuids, &root).map(|pair| (pair.data.name, pair.hash.name))
+    }
+
+    #[test]
+    fn halves_of_two_disks_are_not_mixed() {
+        assert_eq!(chosen(&[("a1", "a", DATA), ("b2", "b", HASH)]), None);
+        let copies = [("a1", "a", DATA), ("b1", "b", DATA), ("b2", "b", HASH)];
+        assert_eq!(chosen(&copies), Some(("b1".to_owned(), "b2".to_owned())));
+    }
+
+    #[test]
+    fn one_half_is_not_enough() {
+        assert_eq!(chosen(&[("a1", "a", DATA), ("a2", "a", DATA)]), None);
+        assert_eq!(chosen(&[]), None);
+    }
+}
