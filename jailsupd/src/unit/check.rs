@@ -84,6 +84,9 @@ fn no_address(walk: &mut Walk<'_>) {
     walk.add(Problem::new(place, key, message).help(help));
 }
 
+/// Of one link; far beyond any use.
+const MOST_ADDRESSES: usize = 64;
+
 /// Addresses and gateways of one link; `section` has the keys `address` and `gateway`.
 pub(crate) fn addresses(
     walk: &mut Walk<'_>,
@@ -94,6 +97,16 @@ pub(crate) fn addresses(
     let address_key = format!("{section}.address");
     let gateway_key = format!("{section}.gateway");
     if !walk.sound(&address_key) || !walk.sound(&gateway_key) {
+        return;
+    }
+    if address.len() > MOST_ADDRESSES {
+        let help = format!("at most {MOST_ADDRESSES} are possible");
+        walk.refuse(&address_key, "has too many addresses", help);
+        return;
+    }
+    if gateway.len() > 2 {
+        let help = "keep one router for IPv4 and one for IPv6";
+        walk.refuse(&gateway_key, "has too many routers", help);
         return;
     }
     for (at, one) in address.iter().enumerate() {

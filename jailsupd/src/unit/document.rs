@@ -78,11 +78,15 @@ pub(crate) fn path(section: &str, name: &str) -> String {
 
 /// More problems than anybody reads: a hostile file must not make a hostile report.
 const MOST: usize = 64;
+/// Finding the place of a problem takes time too; beyond this many they are only counted.
+const MOST_PLACED: usize = 500;
 
 /// What a walk found, beside the values that went into the draft.
 pub(crate) struct Walk<'a> {
     source: Source<'a>,
     problems: Vec<Problem>,
+    /// Problems that were only counted.
+    unplaced: usize,
     places: BTreeMap<String, Place>,
     /// Lines that are no TOML: what was read there means nothing.
     broken_lines: Vec<u32>,
@@ -97,12 +101,16 @@ impl<D> Grammar<D> {
         let mut walk = Walk {
             source,
             problems: Vec::new(),
+            unplaced: 0,
             places: BTreeMap::new(),
             broken_lines: Vec::new(),
             meant: Vec::new(),
         };
         let (document, errors) = DeTable::parse_recoverable(text);
         for error in errors {
+            if walk.is_full() {
+                continue;
+            }
             let place = walk.source.place(&error.span().unwrap_or(0..0));
             walk.broken_lines.push(place.line);
             walk.problems.push(syntax_problem(place, error.message()));
@@ -153,6 +161,9 @@ impl<D> Grammar<D> {
         let word = name.get_ref().as_ref();
         let found = self.keys.iter().find(|k| k.section == section && k.name == word);
         let Some(key) = found else {
+            if walk.is_full() {
+                return;
+            }
             let place = walk.source.place(&name.span());
             let (fault, meant) = self.unknown(section, word, value.get_ref());
             walk.meant.extend(meant);
@@ -162,6 +173,9 @@ impl<D> Grammar<D> {
         };
         walk.places.insert(key.path(), walk.source.place(&value.span()));
         for mut fault in (key.read)(draft, value).err().unwrap_or_default() {
+            if walk.is_full() {
+                continue;
+            }
             fault.help.get_or_insert_with(|| format!("for example {} = {}", key.name, key.example));
             let span = fault.span.clone().unwrap_or(value.span());
             let place = walk.source.place(&span);
@@ -218,6 +232,13 @@ impl Walk<'_> {
         !self.problems.iter().any(|p| p.key == key)
     }
 
+    /// Whether one more problem is only to be counted, which this does.
+    fn is_full(&mut self) -> bool {
+        let full = self.problems.len() >= MOST_PLACED;
+        self.unplaced += usize::from(full);
+        full
+    }
+
     pub(crate) fn add(&mut self, problem: Problem) {
         self.problems.push(problem);
     }
@@ -242,7 +263,7 @@ impl Walk<'_> {
             return Ok(self.places);
         }
         problems.sort_by_key(|p| (p.place.line, p.place.column));
-        let more = problems.len().saturating_sub(MOST);
+        let more = problems.len().saturating_sub(MOST) + self.unplaced;
         if more > 0 {
             problems.truncate(MOST);
             problems.push(Problem::of_file(&self.source.file, format!("{more} further problems")));
@@ -272,5 +293,5 @@ fn syntax_problem(place: Place, message: &str) -> Problem {
         ),
         _ => (message.trim().replace('\n', ", "), "see https://toml.io for the syntax"),
     };
-    Problem::new(place, "", format!("not valid TOML: {message}")).help(help)
+    Problem::new(place, "", format!("not TOML: {message}")).help(help)
 }

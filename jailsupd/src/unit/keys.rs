@@ -125,7 +125,7 @@ static KEYS: &[Key<Draft>] = &[
     key!("" "description": Option<String> = description; Unset("none"); "\"front web server\"";
         "One line for people; `jailctl inspect` shows it."),
     key!("" "critical": bool = critical; Default("false"); "true";
-        "Marks a jail that the host is useless without. It is shown; the update of the host does not look at it yet."),
+        "Marks a jail that the host is useless without. `jailctl inspect` shows it; the host itself does not act on it yet."),
     key!("image" "source": Option<ImageSource> = source; Required; "\"erofs:/usr/share/jails/web.erofs\"";
         "The image: `erofs:` and the absolute path of a file with an erofs file system, or `dir:` and that of a directory tree. Owners in it are counted from 0, as in any image."),
     key!("root" "mode": RootMode = root.mode; Default("\"ephemeral\""); "\"read-only\"";

@@ -5,7 +5,7 @@ use super::problem::{Place, Problem, Source};
 use super::{Image, JailName, Origin, Unit, check};
 
 /// The largest unit file that is read, in bytes: far beyond any that a person writes.
-pub const MAX_FILE: usize = 1 << 20;
+pub const MAX_FILE: usize = 256 << 10;
 
 /// The text of a file's bytes.
 ///

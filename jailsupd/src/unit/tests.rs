@@ -187,6 +187,27 @@ fn a_thousand_mistakes_make_a_readable_report() {
     assert_eq!(problems[64].message, "940 further problems");
 }
 
+#[test]
+fn the_worst_files_of_full_size_have_an_answer_soon() {
+    let fill = |part: &str| part.repeat(super::MAX_FILE / part.len());
+    let keys: String = (0..30_000).map(|n| format!("k{n}=1,")).collect();
+    let addresses: String = (0..15_000).map(|n| format!("'10.0.{}.1/8',", n % 256)).collect();
+    for text in [
+        fill("="),
+        fill("\"\n"),
+        fill("["),
+        fill("a.b."),
+        fill("[[x]]\n"),
+        fill("\u{1b}"),
+        format!("image = {{ {keys} }}"),
+        format!("[process]\nexec = [{}]", fill("1,")),
+        format!("[network]\naddress = [{addresses}]"),
+        format!("[network]\naddress = ['10.0.0.2/8']\ngateway = [{}]", fill("'10.0.0.1',")),
+    ] {
+        answer("web", &text);
+    }
+}
+
 /// Whatever the text is, there is an answer, and it can be shown.
 fn answer(name: &str, text: &str) {
     match parse(name, "x.toml", text) {
