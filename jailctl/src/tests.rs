@@ -99,6 +99,7 @@ fn web() -> Jail {
     Jail {
         summary,
         description: Some("front web server".to_owned()),
+        critical: false,
         image: "erofs:/usr/share/jails/nginx.erofs".to_owned(),
         exec: ["/usr/sbin/nginx", "-g", "daemon off;"].map(str::to_owned).to_vec(),
         user: "root".to_owned(),
@@ -278,7 +279,7 @@ fn serve(mut stream: UnixStream) {
         Ok(_) => vec![Reply::empty()],
         Err(error) => vec![Reply::refusal(&error)],
     };
-    let bytes: Vec<u8> = replies.iter().flat_map(|reply| encode(reply).unwrap()).collect();
+    let bytes: Vec<u8> = replies.iter().flat_map(|reply| encode(reply)).collect();
     for part in bytes.chunks(17) {
         stream.write_all(part).unwrap();
     }

@@ -27,9 +27,9 @@ impl Client {
         let follows = matches!(request, Request::Logs { follow: true, .. });
         let patience = if follows { None } else { Some(PATIENCE) };
         stream.set_read_timeout(patience).map_err(Error::Connection)?;
-        let call = encode(&request.to_call()).map_err(Error::Frame)?;
+        let call = encode(&request.to_call());
         stream.write_all(&call).map_err(Error::Connection)?;
-        Ok(Self { stream, decoder: Decoder::default() })
+        Ok(Self { stream, decoder: Decoder::of_replies() })
     }
 
     /// Waits for the next reply.

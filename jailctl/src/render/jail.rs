@@ -11,6 +11,7 @@ pub(crate) fn jail(jail: &Jail, now: u64, style: Style) -> String {
     let some = |text: &str| Some(text.to_owned());
     let rows = [
         ("Description", jail.description.clone()),
+        ("Critical", jail.critical.then(|| "yes".to_owned())),
         ("Unit", some(&summary.unit)),
         ("Image", some(&jail.image)),
         ("Program", Some(program(&jail.exec))),

@@ -13,7 +13,7 @@ mod request;
 #[cfg(test)]
 mod tests;
 
-pub use frame::{Decoder, FrameError, MAX_MESSAGE, encode};
+pub use frame::{Decoder, FrameError, MAX_MESSAGE, MAX_REPLY, Message, encode};
 pub use host::{HostInfo, InterfaceDescription, ServiceInfo, Stage, StageState};
 pub use jail::{
     Exit, ExitReason, Inspected, Jail, JailState, JailSummary, Listed, LogEntry, LogLine, Seccomp,

@@ -82,6 +82,8 @@ pub struct Jail {
     /// The unit's description.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub description: Option<String>,
+    /// Whether the unit marks it as one that the host is useless without.
+    pub critical: bool,
     /// The image, as the unit writes it; empty when the unit is invalid.
     pub image: String,
     /// Program and arguments; empty when the unit is invalid.

@@ -122,6 +122,7 @@ fn jail(full: bool) -> Jail {
     Jail {
         summary: summary(full),
         description: full.then(String::new),
+        critical: true,
         image: String::new(),
         exec: Vec::new(),
         user: "root".to_owned(),
@@ -291,7 +292,7 @@ fn a_call_as_varlinkctl_writes_it_is_understood() {
 #[test]
 fn messages_come_out_whole_however_the_stream_is_cut() {
     let calls: Vec<Call> = requests().iter().map(Request::to_call).collect();
-    let stream: Vec<u8> = calls.iter().flat_map(|call| encode(call).unwrap()).collect();
+    let stream: Vec<u8> = calls.iter().flat_map(|call| encode(call)).collect();
     for size in [1, 2, 7, 64, stream.len()] {
         let mut decoder = Decoder::default();
         let mut found: Vec<Call> = Vec::new();
@@ -312,7 +313,7 @@ fn a_message_without_end_and_one_without_sense_are_errors() {
     decoder.push(&vec![b' '; MAX_MESSAGE]);
     assert!(decoder.pop::<Call>().unwrap().is_none());
     decoder.push(b" ");
-    assert!(matches!(decoder.pop::<Call>(), Err(FrameError::TooLong)));
+    assert!(matches!(decoder.pop::<Call>(), Err(FrameError::TooLong(MAX_MESSAGE))));
 
     let mut decoder = Decoder::default();
     decoder.push(b"{]\0");
