@@ -279,7 +279,7 @@ fn serve(mut stream: UnixStream) {
         Ok(_) => vec![Reply::empty()],
         Err(error) => vec![Reply::refusal(&error)],
     };
-    let bytes: Vec<u8> = replies.iter().flat_map(|reply| encode(reply)).collect();
+    let bytes: Vec<u8> = replies.iter().flat_map(encode).collect();
     for part in bytes.chunks(17) {
         stream.write_all(part).unwrap();
     }

@@ -292,7 +292,7 @@ fn a_call_as_varlinkctl_writes_it_is_understood() {
 #[test]
 fn messages_come_out_whole_however_the_stream_is_cut() {
     let calls: Vec<Call> = requests().iter().map(Request::to_call).collect();
-    let stream: Vec<u8> = calls.iter().flat_map(|call| encode(call)).collect();
+    let stream: Vec<u8> = calls.iter().flat_map(encode).collect();
     for size in [1, 2, 7, 64, stream.len()] {
         let mut decoder = Decoder::default();
         let mut found: Vec<Call> = Vec::new();
