@@ -43,13 +43,16 @@ pub(crate) fn live() -> io::Result<()> {
     Ok(())
 }
 
-/// What a guest uses, from its `/proc/meminfo`: all but what is available.
+/// What a guest uses, from its `/proc/meminfo` (Documentation/filesystems/proc.rst): neither free nor
+/// a cache that can be dropped. `MemAvailable` would also count the kernel's reserve as used.
 pub(crate) fn used_kib(meminfo: &str) -> u64 {
     let kib = |key: &str| -> u64 {
-        let line = meminfo.lines().find_map(|line| line.strip_prefix(key));
+        let line = meminfo.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(':'));
         line.and_then(|line| line.trim().trim_end_matches(" kB").parse().ok()).unwrap_or(0)
     };
-    kib("MemTotal:").saturating_sub(kib("MemAvailable:"))
+    let droppable =
+        (kib("Cached") + kib("Buffers") + kib("SReclaimable")).saturating_sub(kib("Shmem"));
+    kib("MemTotal").saturating_sub(kib("MemFree")).saturating_sub(droppable)
 }
 
 /// Writes the initrd to `path`.
