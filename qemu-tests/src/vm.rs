@@ -59,7 +59,7 @@ pub struct Vm {
     pub qmp: Qmp,
     /// The agent, on the debug image.
     agent: Option<Agent>,
-    child: Child,
+    qemu: Qemu,
     address: SocketAddr,
     dir: PathBuf,
     keep: bool,
@@ -76,15 +76,13 @@ impl Vm {
         let address = machine.address()?;
         let arguments = machine.prepare(&dir, &sockets.dir, address, accel::choose()?)?;
         let console = Console::default();
-        let child = spawn(arguments, &dir, &console, machine.echo)?;
-        let mut child = Started(Some(child));
+        let qemu = spawn(arguments, &dir, &console, machine.echo)?;
         let qmp = sockets.accept(&sockets.qmp, &console, &dir).and_then(Qmp::new)?;
         let agent = match machine.has_agent() {
             true => Some(Agent::new(sockets.accept(&sockets.agent, &console, &dir)?)),
             false => None,
         };
-        let child = child.0.take().ok_or_else(|| Error::Ended { what: "start".into() })?;
-        Ok(Self { console, qmp, agent, child, address, dir, keep })
+        Ok(Self { console, qmp, agent, qemu, address, dir, keep })
     }
 
     /// Waits until Warder's stages are done and, on the debug image, the agent answers.
@@ -188,9 +186,7 @@ impl Vm {
 
     /// Kills QEMU.
     pub fn kill(&mut self) {
-        // It may have ended by itself; its status tells nothing that the monitor did not.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        self.qemu.kill();
     }
 
     /// What a person needs to see of a failed test.
@@ -227,15 +223,20 @@ impl Drop for Vm {
     }
 }
 
-/// Kills a QEMU whose start fails half-way.
-struct Started(Option<Child>);
+/// QEMU's process, killed when it is dropped.
+struct Qemu(Child);
 
-impl Drop for Started {
+impl Qemu {
+    fn kill(&mut self) {
+        // It may have ended by itself; its status tells nothing that the monitor did not.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+impl Drop for Qemu {
     fn drop(&mut self) {
-        if let Some(child) = &mut self.0 {
-            let _ = child.kill();
-            let _ = child.wait();
-        }
+        self.kill();
     }
 }
 
@@ -288,7 +289,7 @@ impl Drop for Sockets {
 
 /// Starts QEMU from the thread that reads its console to the end: the kernel sends the parent's
 /// death signal when the starting *thread* ends, and a test's own thread may end before its guest.
-fn spawn(arguments: Vec<OsString>, dir: &Path, console: &Console, echo: bool) -> Result<Child> {
+fn spawn(arguments: Vec<OsString>, dir: &Path, console: &Console, echo: bool) -> Result<Qemu> {
     let create = |name| {
         let path = dir.join(name);
         File::create(&path).map_err(Error::io(format!("make {}", path.display())))
@@ -320,7 +321,7 @@ fn spawn(arguments: Vec<OsString>, dir: &Path, console: &Console, echo: bool) ->
         }
     });
     let started = receiver.recv().map_err(|_| Error::Ended { what: "QEMU's start".into() })?;
-    started.map_err(Error::io("start qemu-system-x86_64 (by setpriv)"))
+    started.map(Qemu).map_err(Error::io("start qemu-system-x86_64 (by setpriv)"))
 }
 
 /// libtest names a test's thread after the test, and cargo its program after the file and a hash.
