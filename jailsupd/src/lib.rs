@@ -12,6 +12,8 @@
 //! and nothing uses it. What must outlive this program is in the keeper's vault.
 
 pub mod control;
+pub mod exec;
 pub mod machine;
 pub mod plan;
+pub mod supervisor;
 pub mod unit;

@@ -65,3 +65,18 @@ pub fn inherit(number: i32) -> io::Result<std::os::fd::OwnedFd> {
     // SAFETY: it is open (checked), and by contract of the program's start nobody else owns it.
     Ok(unsafe { std::os::fd::FromRawFd::from_raw_fd(number) })
 }
+
+/// Closes every descriptor from number `first` on but `keep`.
+///
+/// # Errors
+/// The errno of close_range(2).
+pub fn close_from_except(first: u32, keep: BorrowedFd<'_>) -> io::Result<()> {
+    let number = keep.as_raw_fd().unsigned_abs();
+    if number < first {
+        return close_range(first, u32::MAX);
+    }
+    if number > first {
+        close_range(first, number - 1)?;
+    }
+    close_range(number + 1, u32::MAX)
+}

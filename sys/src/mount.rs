@@ -50,3 +50,17 @@ pub fn set_attributes(
     };
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
+
+/// Moves this process into a copy of its mount namespace (unshare(2), `CLONE_NEWNS`).
+///
+/// rustix marks its `unshare` unsafe for the sake of other flags.
+///
+/// # Errors
+/// The errno of unshare(2).
+pub fn own_namespace() -> io::Result<()> {
+    // SAFETY: plain integers; only the mount namespace changes.
+    if unsafe { libc::unshare(libc::CLONE_NEWNS) } < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(())
+}

@@ -1,0 +1,160 @@
+//! The listening end of the control socket: connections, framing and who may ask for what. What the
+//! answers are is the supervisor's business.
+
+use super::wire::{Decoder, Reply, Request, WireError, encode};
+use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+use rustix::io::Errno;
+use rustix::net::{
+    AddressFamily, SendFlags, SocketAddrUnix, SocketFlags, SocketType, accept_with, bind, listen,
+    send, socket_with,
+};
+use std::collections::BTreeMap;
+use std::io;
+use std::path::Path;
+
+/// Replies that a client has not read yet; one that lets more pile up is cut off.
+const PENDING_MAX: usize = 4 << 20;
+/// Connections at once, beyond which new ones are closed again.
+const CLIENTS_MAX: usize = 256;
+
+/// Names a connection; never used twice.
+pub type ClientId = u32;
+
+/// The control socket and its connections.
+#[derive(Debug)]
+pub struct Server {
+    listener: OwnedFd,
+    clients: BTreeMap<ClientId, Client>,
+    next: ClientId,
+}
+
+#[derive(Debug)]
+struct Client {
+    socket: OwnedFd,
+    decoder: Decoder,
+    pending: Vec<u8>,
+    /// Root may change things; others, whom the socket's group lets in, may look.
+    is_root: bool,
+}
+
+/// What a client wants, or that it is refused.
+#[derive(Debug)]
+pub enum Incoming {
+    /// A call that this client may make.
+    Request(Request),
+    /// A call that is answered with a refusal.
+    Refused(WireError),
+    /// Any call whose sender wants no answer was dropped already; this one hung up.
+    Gone,
+}
+
+impl Server {
+    /// Listens at `path`, in place of whatever was there.
+    ///
+    /// # Errors
+    /// When the socket cannot be made.
+    pub fn listen(path: &Path) -> io::Result<Self> {
+        match std::fs::remove_file(path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+        let listener = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
+        bind(&listener, &SocketAddrUnix::new(path)?)?;
+        rustix::fs::chmod(path, rustix::fs::Mode::from_raw_mode(0o660))?;
+        listen(&listener, 64)?;
+        Ok(Self { listener, clients: BTreeMap::new(), next: 0 })
+    }
+
+    /// Takes a waiting connection.
+    pub fn accept(&mut self) -> Option<ClientId> {
+        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+        let socket = accept_with(&self.listener, flags).ok()?;
+        if self.clients.len() >= CLIENTS_MAX {
+            log::warn!("control: more than {CLIENTS_MAX} connections, one was refused");
+            return None;
+        }
+        let peer = rustix::net::sockopt::socket_peercred(&socket).ok()?;
+        let (decoder, is_root) = (Decoder::default(), peer.uid.is_root());
+        let id = self.next;
+        self.next = self.next.wrapping_add(1);
+        self.clients.insert(id, Client { socket, decoder, pending: Vec::new(), is_root });
+        Some(id)
+    }
+
+    /// The listening socket.
+    #[must_use]
+    pub fn listener(&self) -> BorrowedFd<'_> {
+        self.listener.as_fd()
+    }
+
+    /// A client's socket.
+    #[must_use]
+    pub fn socket(&self, id: ClientId) -> Option<BorrowedFd<'_>> {
+        self.clients.get(&id).map(|client| client.socket.as_fd())
+    }
+
+    /// Reads what a client has sent.
+    pub fn read(&mut self, id: ClientId) -> Vec<Incoming> {
+        let Some(client) = self.clients.get_mut(&id) else { return Vec::new() };
+        let mut buffer = [0; 16 << 10];
+        match rustix::io::read(&client.socket, &mut buffer) {
+            Ok(0) => return vec![Incoming::Gone],
+            Ok(length) => client.decoder.push(&buffer[..length]),
+            Err(Errno::AGAIN | Errno::INTR) => return Vec::new(),
+            Err(_) => return vec![Incoming::Gone],
+        }
+        let mut incoming = Vec::new();
+        loop {
+            match client.decoder.pop() {
+                Ok(Some(call)) => incoming.push(admit(&call, client.is_root)),
+                Ok(None) => return incoming,
+                Err(error) => {
+                    log::warn!("control: a client was cut off: {error}");
+                    incoming.push(Incoming::Gone);
+                    return incoming;
+                }
+            }
+        }
+    }
+
+    /// Sends a reply. False when the client is gone or does not read, and is to be closed.
+    pub fn reply(&mut self, id: ClientId, reply: &Reply) -> bool {
+        let Some(client) = self.clients.get_mut(&id) else { return false };
+        client.pending.extend(encode(reply));
+        client.pending.len() <= PENDING_MAX && self.flush(id)
+    }
+
+    /// Sends what is pending. False as for [`Server::reply`].
+    pub fn flush(&mut self, id: ClientId) -> bool {
+        let Some(client) = self.clients.get_mut(&id) else { return false };
+        while !client.pending.is_empty() {
+            match send(&client.socket, &client.pending, SendFlags::NOSIGNAL) {
+                Ok(length) => drop(client.pending.drain(..length)),
+                Err(Errno::AGAIN) => return true,
+                Err(Errno::INTR) => {}
+                Err(_) => return false,
+            }
+        }
+        true
+    }
+
+    /// Whether a client has not read all its replies.
+    #[must_use]
+    pub fn is_behind(&self, id: ClientId) -> bool {
+        self.clients.get(&id).is_some_and(|client| !client.pending.is_empty())
+    }
+
+    /// Forgets a client.
+    pub fn close(&mut self, id: ClientId) {
+        self.clients.remove(&id);
+    }
+}
+
+fn admit(call: &super::wire::Call, is_root: bool) -> Incoming {
+    match Request::from_call(call) {
+        Ok(request) if is_root || request.is_read_only() => Incoming::Request(request),
+        Ok(_) => Incoming::Refused(WireError::PermissionDenied),
+        Err(error) => Incoming::Refused(error),
+    }
+}

@@ -1,0 +1,152 @@
+//! A jail's cgroup: Documentation/admin-guide/cgroup-v2.rst.
+
+use super::Error;
+use crate::plan::Limit;
+use rustix::fd::OwnedFd;
+use rustix::fs::{Mode, OFlags};
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// The cgroup of one jail. It outlives its processes, so that what happened can be read from it.
+#[derive(Clone, Debug)]
+pub struct Cgroup {
+    path: PathBuf,
+}
+
+/// What the kernel counted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// Bytes of memory now.
+    pub memory: Option<u64>,
+    /// Processes and threads now.
+    pub pids: Option<u64>,
+    /// Processes that were killed for want of memory, since the cgroup was made.
+    pub oom_kills: u64,
+}
+
+impl Cgroup {
+    /// The cgroup of the jail `name` below `parent`, made or not.
+    #[must_use]
+    pub fn of(parent: &Path, name: &str) -> Self {
+        Self { path: parent.join(name) }
+    }
+
+    /// Its directory.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Makes it.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub fn create(&self) -> Result<(), Error> {
+        match std::fs::create_dir(&self.path) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+                Err(self.error("make", error))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Its directory as a descriptor, to be born into (clone3(2), `CLONE_INTO_CGROUP`).
+    ///
+    /// # Errors
+    /// When it does not exist.
+    pub fn open(&self) -> Result<OwnedFd, Error> {
+        let flags = OFlags::DIRECTORY | OFlags::PATH | OFlags::CLOEXEC;
+        rustix::fs::open(&self.path, flags, Mode::empty()).map_err(|e| self.error("open", e.into()))
+    }
+
+    /// Writes one limit.
+    ///
+    /// # Errors
+    /// When the kernel refuses the value. A file that is not there is fine as long as its value is the
+    /// kernel's own default: `memory.swap.max` is missing on a kernel without swap accounting.
+    pub fn set(&self, limit: &Limit) -> Result<(), Error> {
+        match std::fs::write(self.path.join(limit.file), &limit.value) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound && limit.value == "max" => Ok(()),
+            Err(source) => Err(Error::Limit {
+                key: limit.key,
+                file: limit.file,
+                value: limit.value.clone(),
+                source,
+            }),
+            Ok(()) => Ok(()),
+        }
+    }
+
+    /// Kills everything in it. Works on a frozen cgroup too.
+    ///
+    /// # Errors
+    /// When it does not exist.
+    pub fn kill(&self) -> Result<(), Error> {
+        std::fs::write(self.path.join("cgroup.kill"), "1").map_err(|e| self.error("kill", e))
+    }
+
+    /// Freezes or thaws it.
+    ///
+    /// # Errors
+    /// When it does not exist.
+    pub fn freeze(&self, frozen: bool) -> Result<(), Error> {
+        let value = if frozen { "1" } else { "0" };
+        std::fs::write(self.path.join("cgroup.freeze"), value).map_err(|e| self.error("freeze", e))
+    }
+
+    /// What the kernel counted.
+    #[must_use]
+    pub fn usage(&self) -> Usage {
+        let read = |file: &str| std::fs::read_to_string(self.path.join(file)).ok();
+        let number = |file: &str| read(file)?.trim().parse().ok();
+        Usage {
+            memory: number("memory.current"),
+            pids: number("pids.current"),
+            oom_kills: read("memory.events").map_or(0, |events| oom_kills(&events)),
+        }
+    }
+
+    /// Removes it, with whatever cgroups the jail made below it.
+    ///
+    /// # Errors
+    /// `EBUSY` while a process is in it.
+    pub fn remove(&self) -> Result<(), Error> {
+        match remove_tree(&self.path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                Err(self.error("remove", error))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn error(&self, what: &'static str, source: io::Error) -> Error {
+        Error::Cgroup { what, path: self.path.clone(), source }
+    }
+}
+
+fn remove_tree(path: &Path) -> io::Result<()> {
+    for entry in std::fs::read_dir(path)? {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            remove_tree(&entry.path())?;
+        }
+    }
+    std::fs::remove_dir(path)
+}
+
+fn oom_kills(events: &str) -> u64 {
+    let line = events.lines().find_map(|line| line.strip_prefix("oom_kill "));
+    line.and_then(|count| count.trim().parse().ok()).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kills_are_told_from_other_memory_events() {
+        let events = "low 0\nhigh 12\nmax 3\noom 1\noom_kill 2\noom_group_kill 1\n";
+        assert_eq!(oom_kills(events), 2);
+        assert_eq!(oom_kills(""), 0);
+    }
+}

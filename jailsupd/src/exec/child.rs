@@ -1,0 +1,319 @@
+//! The jail's own processes, from clone to exec. Nothing here allocates, logs or locks: each failure
+//! is a [`Stage`] and an errno.
+
+use super::account::Account;
+use super::devices::Pinned;
+use crate::plan::{JailStep, KernelMount, Tmpfs};
+use jail_init::Stage;
+use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+use rustix::fs::{AtFlags, CWD, FileType, Gid, Mode, OFlags, ResolveFlags, StatxFlags, Uid};
+use rustix::io::Errno;
+use rustix::mount::{
+    FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags,
+    fsconfig_create, fsconfig_set_string, fsmount, fsopen, move_mount, open_tree, unmount,
+};
+use rustix::process::{Resource, Rlimit, setrlimit};
+use rustix::thread::CapabilitySet;
+use std::ffi::{CStr, CString};
+use std::io;
+use sys::lockdown::Instruction;
+use sys::mount::Attributes;
+
+/// The result of a stage.
+type Staged = Result<(), (Stage, i32)>;
+
+/// Names the stage of a failure.
+pub(super) trait At {
+    fn at(self, stage: Stage) -> Staged;
+}
+
+impl<T> At for Result<T, Errno> {
+    fn at(self, stage: Stage) -> Staged {
+        self.map(drop).map_err(|errno| (stage, errno.raw_os_error()))
+    }
+}
+
+impl<T> At for io::Result<T> {
+    fn at(self, stage: Stage) -> Staged {
+        self.map(drop).map_err(|error| (stage, error.raw_os_error().unwrap_or(0)))
+    }
+}
+
+/// What the jail's first process works with: made by jailsupd, borrowed across the clone.
+pub(super) struct Jail<'a> {
+    pub(super) steps: &'a [JailStep],
+    /// The root, mounted and attached nowhere.
+    pub(super) root: BorrowedFd<'a>,
+    /// An empty directory of the host to attach it on.
+    pub(super) root_point: &'a CStr,
+    pub(super) devices: &'a [Pinned],
+    pub(super) account: &'a Account,
+    pub(super) groups: &'a [Gid],
+    pub(super) capabilities: u64,
+    pub(super) working_dir: &'a CStr,
+    pub(super) filters: &'a [Vec<Instruction>],
+}
+
+impl Jail<'_> {
+    /// Builds the jail around the calling process, up to the last step before files and exec.
+    pub(super) fn build(&self) -> Staged {
+        let mut kernel = KernelMounts::default();
+        for step in self.steps {
+            self.step(step, &mut kernel)?;
+        }
+        drop_bounding_set(self.capabilities).at(Stage::BoundingSet)?;
+        self.become_user().at(Stage::User)?;
+        set_capabilities(self.capabilities).at(Stage::Capabilities)?;
+        rustix::thread::set_no_new_privs(true).at(Stage::Capabilities)?;
+        enter(self.working_dir).at(Stage::WorkingDir)
+    }
+
+    /// The very last wall. It lets the exec that follows pass.
+    pub(super) fn install_filters(&self) -> Staged {
+        for filter in self.filters {
+            sys::lockdown::set_seccomp_filter(filter).at(Stage::Filter)?;
+        }
+        Ok(())
+    }
+
+    fn step(&self, step: &JailStep, kernel: &mut KernelMounts) -> Staged {
+        match step {
+            JailStep::MakePrivate => make_private().at(Stage::Propagation),
+            JailStep::MakeKernelMounts => kernel.make().at(Stage::KernelMounts),
+            JailStep::Pivot => self.pivot().at(Stage::Pivot),
+            JailStep::Attach(mount) => kernel.attach(*mount).at(Stage::AttachKernelMounts),
+            JailStep::MountTmpfs(tmpfs) => mount_tmpfs(tmpfs).at(Stage::Tmpfs),
+            JailStep::BindDevices => self.bind_devices().at(Stage::Devices),
+            JailStep::MakeDirectory(path) => {
+                rustix::fs::mkdir(*path, Mode::from_raw_mode(0o755)).at(Stage::Devices)
+            }
+            JailStep::MakeLink { target, path } => {
+                rustix::fs::symlink(*target, *path).at(Stage::Devices)
+            }
+            JailStep::Mask(path) => mask(path).at(Stage::Mask),
+            JailStep::MakeReadOnly(path) => make_read_only(path).at(Stage::ReadOnly),
+            JailStep::SetHostName(name) => set_host_name(name).at(Stage::HostName),
+            JailStep::SetLimits => set_limits().at(Stage::Limits),
+            JailStep::JoinKeyring => join_keyring().at(Stage::Keyring),
+        }
+    }
+
+    /// pivot_root(2), "pivot_root(".", ".")": the old root ends up below the new one and is let go.
+    fn pivot(&self) -> rustix::io::Result<()> {
+        attach(self.root, CWD, self.root_point, MoveMountFlags::empty())?;
+        rustix::process::fchdir(self.root)?;
+        rustix::process::pivot_root(c".", c".")?;
+        unmount(c".", UnmountFlags::DETACH)?;
+        rustix::process::chdir(c"/")
+    }
+
+    fn bind_devices(&self) -> rustix::io::Result<()> {
+        let dev = directory(c"/dev")?;
+        let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC;
+        for device in self.devices {
+            let file = rustix::fs::openat(&dev, device.name, flags, Mode::from_raw_mode(0o666))?;
+            attach(&device.mount, &file, c"", MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH)?;
+        }
+        Ok(())
+    }
+
+    fn become_user(&self) -> rustix::io::Result<()> {
+        let (uid, gid) = (Uid::from_raw(self.account.uid), Gid::from_raw(self.account.gid));
+        rustix::thread::set_thread_groups(self.groups)?;
+        rustix::thread::set_thread_res_gid(gid, gid, gid)?;
+        // Permitted capabilities are kept across the change and cut to size right after it.
+        rustix::thread::set_keep_capabilities(true)?;
+        rustix::thread::set_thread_res_uid(uid, uid, uid)
+    }
+}
+
+/// The kernel's file systems between their making and their attachment.
+#[derive(Default)]
+struct KernelMounts([Option<OwnedFd>; KernelMount::ALL.len()]);
+
+impl KernelMounts {
+    fn make(&mut self) -> rustix::io::Result<()> {
+        for (place, mount) in self.0.iter_mut().zip(KernelMount::ALL) {
+            let mut attributes =
+                MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NOEXEC;
+            // devpts is all device nodes.
+            if mount != KernelMount::Pts {
+                attributes |= MountAttrFlags::MOUNT_ATTR_NODEV;
+            }
+            if mount.read_only() {
+                attributes |= MountAttrFlags::MOUNT_ATTR_RDONLY;
+            }
+            *place = Some(new_mount(mount.file_system(), mount.options(), attributes)?);
+        }
+        Ok(())
+    }
+
+    fn attach(&mut self, mount: KernelMount) -> rustix::io::Result<()> {
+        let index = KernelMount::ALL.iter().position(|other| *other == mount);
+        let made = index.and_then(|index| self.0[index].take()).ok_or(Errno::BADF)?;
+        let target = directory(mount.path())?;
+        attach(&made, &target, c"", MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH)
+    }
+}
+
+fn new_mount(
+    file_system: &CStr,
+    options: &[(&CStr, &CStr)],
+    attributes: MountAttrFlags,
+) -> rustix::io::Result<OwnedFd> {
+    let context = fsopen(file_system, FsOpenFlags::FSOPEN_CLOEXEC)?;
+    for (key, value) in options {
+        fsconfig_set_string(context.as_fd(), *key, *value)?;
+    }
+    fsconfig_create(context.as_fd())?;
+    fsmount(context.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, attributes)
+}
+
+fn attach(
+    mount: impl AsFd,
+    directory: impl AsFd,
+    path: &CStr,
+    flags: MoveMountFlags,
+) -> rustix::io::Result<()> {
+    move_mount(mount, c"", directory, path, flags | MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)
+}
+
+fn make_private() -> io::Result<()> {
+    let root = rustix::fs::open(c"/", OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
+    let private = Attributes { propagation: libc::MS_PRIVATE, ..Attributes::default() };
+    sys::mount::set_attributes(root.as_fd(), true, private)
+}
+
+/// Opens a path of the jail without following a link that the image may have put there.
+fn pin(path: &CStr, flags: OFlags) -> rustix::io::Result<OwnedFd> {
+    let flags = flags | OFlags::PATH | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+    let resolve = ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
+    rustix::fs::openat2(CWD, path, flags, Mode::empty(), resolve)
+}
+
+/// Opens a directory, made if the image has none.
+fn directory(path: &CStr) -> rustix::io::Result<OwnedFd> {
+    match pin(path, OFlags::DIRECTORY) {
+        Err(Errno::NOENT) => {
+            rustix::fs::mkdir(path, Mode::from_raw_mode(0o755))?;
+            pin(path, OFlags::DIRECTORY)
+        }
+        result => result,
+    }
+}
+
+fn mount_tmpfs(tmpfs: &Tmpfs) -> rustix::io::Result<()> {
+    let target = match directory(tmpfs.path) {
+        Err(Errno::ROFS) if tmpfs.optional => return Ok(()),
+        result => result?,
+    };
+    let mut attributes = MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV;
+    if !tmpfs.executable {
+        attributes |= MountAttrFlags::MOUNT_ATTR_NOEXEC;
+    }
+    let options = [(c"mode", tmpfs.mode), (c"size", tmpfs.size)];
+    let made = new_mount(c"tmpfs", &options, attributes)?;
+    attach(&made, &target, c"", MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH)
+}
+
+/// Hides a file behind /dev/null, a directory behind an empty read-only tmpfs. What does not exist
+/// needs no hiding.
+fn mask(path: &CStr) -> rustix::io::Result<()> {
+    let target = match pin(path, OFlags::empty()) {
+        Err(Errno::NOENT) => return Ok(()),
+        result => result?,
+    };
+    let cover = if is_directory(&target)? {
+        let attributes = MountAttrFlags::MOUNT_ATTR_RDONLY
+            | MountAttrFlags::MOUNT_ATTR_NOSUID
+            | MountAttrFlags::MOUNT_ATTR_NODEV
+            | MountAttrFlags::MOUNT_ATTR_NOEXEC;
+        new_mount(c"tmpfs", &[(c"mode", c"0555"), (c"size", c"4k")], attributes)?
+    } else {
+        let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
+        open_tree(CWD, c"/dev/null", flags)?
+    };
+    attach(&cover, &target, c"", MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH)
+}
+
+fn is_directory(fd: &OwnedFd) -> rustix::io::Result<bool> {
+    let stat = rustix::fs::statx(fd, c"", AtFlags::EMPTY_PATH, StatxFlags::TYPE)?;
+    Ok(FileType::from_raw_mode(stat.stx_mode.into()) == FileType::Directory)
+}
+
+/// Puts a read-only copy of a path's mount over the path itself.
+fn make_read_only(path: &CStr) -> io::Result<()> {
+    let target = match pin(path, OFlags::empty()) {
+        Err(Errno::NOENT) => return Ok(()),
+        result => result?,
+    };
+    let flags = OpenTreeFlags::OPEN_TREE_CLONE
+        | OpenTreeFlags::OPEN_TREE_CLOEXEC
+        | OpenTreeFlags::AT_EMPTY_PATH
+        | OpenTreeFlags::AT_RECURSIVE;
+    let copy = open_tree(&target, c"", flags)?;
+    let attributes = MountAttrFlags::MOUNT_ATTR_RDONLY
+        | MountAttrFlags::MOUNT_ATTR_NOSUID
+        | MountAttrFlags::MOUNT_ATTR_NODEV
+        | MountAttrFlags::MOUNT_ATTR_NOEXEC;
+    let read_only = Attributes { set: attributes.bits().into(), ..Attributes::default() };
+    sys::mount::set_attributes(copy.as_fd(), true, read_only)?;
+    Ok(attach(&copy, &target, c"", MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH)?)
+}
+
+fn set_host_name(name: &CString) -> rustix::io::Result<()> {
+    rustix::system::sethostname(name.as_bytes())
+}
+
+/// The soft and hard limits that a Debian service has, whatever jailsupd's own are; no core dumps.
+fn set_limits() -> rustix::io::Result<()> {
+    let limit = |current, maximum| Rlimit { current: Some(current), maximum: Some(maximum) };
+    setrlimit(Resource::Core, limit(0, 0))?;
+    setrlimit(Resource::Nofile, limit(1024, 524_288))
+}
+
+fn join_keyring() -> io::Result<()> {
+    match sys::lockdown::join_new_session_keyring() {
+        // A kernel without keys has none to leak.
+        Err(error) if error.raw_os_error() == Some(libc::ENOSYS) => Ok(()),
+        result => result,
+    }
+}
+
+fn drop_bounding_set(keep: u64) -> rustix::io::Result<()> {
+    for number in 0..64 {
+        let bit = 1u64 << number;
+        if keep & bit != 0 {
+            continue;
+        }
+        match rustix::thread::remove_capability_from_bounding_set(CapabilitySet::from_bits_retain(
+            bit,
+        )) {
+            // One past the last capability that this kernel has.
+            Err(Errno::INVAL) => return Ok(()),
+            result => result?,
+        }
+    }
+    Ok(())
+}
+
+fn set_capabilities(bits: u64) -> rustix::io::Result<()> {
+    let set = CapabilitySet::from_bits_retain(bits);
+    let sets = rustix::thread::CapabilitySets { effective: set, permitted: set, inheritable: set };
+    rustix::thread::set_capabilities(None, sets)?;
+    for number in (0..64).filter(|number| bits & (1 << number) != 0) {
+        // Ambient, so that a user who is not root keeps them across exec (capabilities(7)).
+        let one = CapabilitySet::from_bits_retain(1 << number);
+        rustix::thread::configure_capability_in_ambient_set(one, true)?;
+    }
+    Ok(())
+}
+
+/// Changes the directory without following a magic link out of the jail (CVE-2024-21626).
+fn enter(path: &CStr) -> rustix::io::Result<()> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
+    let root = rustix::fs::open(c"/", flags, Mode::empty())?;
+    let target = rustix::fs::openat2(&root, path, flags, Mode::empty(), resolve)?;
+    rustix::process::fchdir(&target)
+}

@@ -1,0 +1,251 @@
+//! What can go wrong at a jail's start, with what a user can do about it.
+
+use jail_init::Stage;
+use std::io;
+use std::path::PathBuf;
+
+/// A start that failed.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The image's path does not exist.
+    #[error("there is no image {path}")]
+    NoImage {
+        /// The path.
+        path: PathBuf,
+    },
+    /// The image is not of the kind that the unit says.
+    #[error("the image {path} is not {what}")]
+    NotAnImage {
+        /// The path.
+        path: PathBuf,
+        /// What it should be.
+        what: &'static str,
+    },
+    /// Opening, mounting or shifting the image failed otherwise.
+    #[error("cannot {what} the image {path}")]
+    Image {
+        /// The step.
+        what: &'static str,
+        /// The path.
+        path: PathBuf,
+        /// The cause.
+        source: io::Error,
+    },
+    /// The writable layer.
+    #[error("cannot {what} the writable layer {path}")]
+    Overlay {
+        /// The step.
+        what: &'static str,
+        /// The directory.
+        path: PathBuf,
+        /// The cause.
+        source: io::Error,
+    },
+    /// User or group is not in the image.
+    #[error("the image has no {what} {name:?}")]
+    NoAccount {
+        /// `user` or `group`.
+        what: &'static str,
+        /// Its name.
+        name: String,
+    },
+    /// The image's passwd or group cannot be read.
+    #[error("cannot read {file} of the image")]
+    Accounts {
+        /// The file.
+        file: &'static str,
+        /// The cause.
+        source: io::Error,
+    },
+    /// The parent link does not exist.
+    #[error("there is no link {name:?} on this host (links: {links})")]
+    NoParent {
+        /// As the unit says it.
+        name: String,
+        /// What there is.
+        links: String,
+    },
+    /// Making the jail's link.
+    #[error("cannot {what}")]
+    Link {
+        /// The step and its object.
+        what: String,
+        /// The cause.
+        source: io::Error,
+    },
+    /// The cgroup.
+    #[error("cannot {what} the cgroup {path}")]
+    Cgroup {
+        /// The step.
+        what: &'static str,
+        /// The directory.
+        path: PathBuf,
+        /// The cause.
+        source: io::Error,
+    },
+    /// One limit.
+    #[error("cannot write {value:?} to {file}")]
+    Limit {
+        /// The unit's key.
+        key: &'static str,
+        /// The cgroup's file.
+        file: &'static str,
+        /// The value.
+        value: String,
+        /// The cause.
+        source: io::Error,
+    },
+    /// Namespaces.
+    #[error("cannot make the user and network namespaces")]
+    Namespaces(#[source] io::Error),
+    /// A device node of the host.
+    #[error("cannot pin /dev/{name}")]
+    Device {
+        /// The node.
+        name: &'static str,
+        /// The cause.
+        source: io::Error,
+    },
+    /// Making pipes and processes.
+    #[error("cannot {what}")]
+    Process {
+        /// The step.
+        what: &'static str,
+        /// The cause.
+        source: io::Error,
+    },
+    /// A step in the jail's own processes.
+    #[error("cannot {}", stage.text())]
+    Jail {
+        /// The step.
+        stage: Stage,
+        /// The cause.
+        source: io::Error,
+    },
+    /// The keeper.
+    #[error("the keeper did not take its descriptors")]
+    Keeper(#[source] io::Error),
+    /// All ranges are given away, or their table cannot be written.
+    #[error("cannot give it a range of user ids")]
+    Ids(#[source] io::Error),
+    /// The seccomp profile.
+    #[error("cannot build its plan")]
+    Plan(#[source] crate::plan::seccomp::Error),
+}
+
+impl Error {
+    /// The unit's key whose line the message names.
+    #[must_use]
+    pub fn key(&self) -> &'static str {
+        match self {
+            Self::NoImage { .. } | Self::NotAnImage { .. } | Self::Image { .. } => "image.source",
+            Self::Overlay { .. } => "root.mode",
+            Self::NoAccount { what: "group", .. } => "process.group",
+            Self::NoAccount { .. } | Self::Accounts { .. } => "process.user",
+            Self::NoParent { .. } => "network.parent",
+            Self::Link { .. } => "network.mode",
+            Self::Limit { key, .. } => key,
+            Self::Jail { stage: Stage::Exec, .. } => "process.exec",
+            Self::Jail { stage: Stage::WorkingDir, .. } => "process.working_dir",
+            Self::Jail { stage: Stage::User, .. } => "process.user",
+            Self::Jail { .. }
+            | Self::Cgroup { .. }
+            | Self::Namespaces(_)
+            | Self::Device { .. }
+            | Self::Process { .. }
+            | Self::Keeper(_)
+            | Self::Ids(_)
+            | Self::Plan(_) => "",
+        }
+    }
+
+    /// What to do about it.
+    #[must_use]
+    pub fn help(&self) -> &'static str {
+        match self {
+            Self::NoImage { .. } => "put the image there, or correct the path",
+            Self::NotAnImage { .. } => {
+                "build it with mkfs.erofs, or give a directory as `dir:/path`"
+            }
+            Self::NoAccount { .. } | Self::Accounts { .. } => {
+                "give a name of the image's /etc/passwd or /etc/group, or a number"
+            }
+            Self::NoParent { .. } => {
+                "name a link of the host, or set [uplink] match in /etc/warder/host.toml; the jail is tried again"
+            }
+            Self::Jail { stage: Stage::Exec, source } => match source.raw_os_error() {
+                Some(libc::ENOENT) => {
+                    "the first word of exec must be a program in the image, with the loader and libraries that it names"
+                }
+                Some(libc::EACCES) => "the program must be executable by the jail's user",
+                Some(libc::ENOEXEC) => "the program must be an ELF file or start with `#!`",
+                _ => "see `jailctl logs` and the console",
+            },
+            Self::Jail { stage: Stage::WorkingDir, .. } => {
+                "the directory must exist in the image and be open to the jail's user"
+            }
+            Self::Limit { .. } => "the kernel refused the value; correct or remove the key",
+            Self::Overlay { .. } => "look at the data partition: `jailctl host info`",
+            Self::Image { .. }
+            | Self::Link { .. }
+            | Self::Cgroup { .. }
+            | Self::Namespaces(_)
+            | Self::Device { .. }
+            | Self::Process { .. }
+            | Self::Jail { .. }
+            | Self::Keeper(_)
+            | Self::Ids(_)
+            | Self::Plan(_) => "see the console; the jail is tried again when it may pass",
+        }
+    }
+
+    /// Whether another try can only fail in the same way until the unit or image changes.
+    #[must_use]
+    pub fn is_permanent(&self) -> bool {
+        match self {
+            Self::NoImage { .. }
+            | Self::NotAnImage { .. }
+            | Self::NoAccount { .. }
+            | Self::Limit { .. }
+            | Self::Plan(_) => true,
+            Self::Jail { stage: Stage::Exec | Stage::WorkingDir, source } => matches!(
+                source.raw_os_error(),
+                Some(libc::ENOENT | libc::EACCES | libc::ENOEXEC | libc::ENOTDIR | libc::ELOOP)
+            ),
+            Self::Image { .. }
+            | Self::Overlay { .. }
+            | Self::Accounts { .. }
+            | Self::NoParent { .. }
+            | Self::Link { .. }
+            | Self::Cgroup { .. }
+            | Self::Namespaces(_)
+            | Self::Device { .. }
+            | Self::Process { .. }
+            | Self::Jail { .. }
+            | Self::Keeper(_)
+            | Self::Ids(_) => false,
+        }
+    }
+
+    /// The whole chain in one line.
+    #[must_use]
+    pub fn chain(&self) -> String {
+        let mut text = self.to_string();
+        let mut cause = std::error::Error::source(self);
+        while let Some(error) = cause {
+            text.push_str(": ");
+            text.push_str(&describe(error));
+            cause = error.source();
+        }
+        text
+    }
+}
+
+/// An operating system error without "(os error 2)", and with its symbol.
+fn describe(error: &(dyn std::error::Error + 'static)) -> String {
+    match error.downcast_ref::<io::Error>().and_then(io::Error::raw_os_error) {
+        Some(0) => "the process ended".to_owned(),
+        Some(errno) => nix::errno::Errno::from_raw(errno).to_string(),
+        None => error.to_string(),
+    }
+}

@@ -1,0 +1,61 @@
+//! Performing: the room that does what `plan` and `machine` say.
+//!
+//! Every file here is one subject: cgroups, namespaces, images, links, processes, logs. Nothing here
+//! decides; it does, or says in an [`Error`] what could not be done and how to mend it.
+
+pub mod account;
+pub mod cgroup;
+mod child;
+pub mod devices;
+pub mod error;
+pub mod helper;
+pub mod ids;
+pub mod image;
+pub mod logs;
+pub mod namespaces;
+pub mod net;
+pub mod overlay;
+pub mod spawn;
+pub mod state;
+pub mod units;
+
+pub use error::Error;
+
+use std::path::{Path, PathBuf};
+
+/// Where jailsupd keeps things on the host.
+#[derive(Clone, Debug)]
+pub struct Layout {
+    /// State that survives a reboot, if the host has a disk for it.
+    pub data: PathBuf,
+    /// State of this boot.
+    pub run: PathBuf,
+    /// The jails' cgroup directory.
+    pub cgroups: PathBuf,
+}
+
+impl Layout {
+    /// The directory of one jail's state.
+    #[must_use]
+    pub fn jail(&self, name: &str) -> PathBuf {
+        self.data.join("jails").join(name)
+    }
+
+    /// The directory of all logs.
+    #[must_use]
+    pub fn logs(&self) -> PathBuf {
+        self.data.join("log")
+    }
+
+    /// An empty directory on which a jail's first process attaches its root, in its own namespace.
+    #[must_use]
+    pub fn root_point(&self) -> PathBuf {
+        self.run.join("root")
+    }
+}
+
+/// Makes a directory that only root can enter, if it is not there.
+pub(crate) fn private_directory(path: &Path) -> std::io::Result<()> {
+    use std::os::unix::fs::DirBuilderExt as _;
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path)
+}

@@ -1,0 +1,60 @@
+//! A jail's user and network namespace: made once, kept in the vault, joined at each start.
+
+use super::Error;
+use crate::plan::IdRange;
+use rustix::fd::OwnedFd;
+use rustix::fs::{Mode, OFlags};
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions};
+use std::io;
+use sys::clone::Request;
+
+/// Both namespaces.
+#[derive(Debug)]
+pub struct Namespaces {
+    /// The user namespace, which owns the other.
+    pub user: OwnedFd,
+    /// The network namespace.
+    pub net: OwnedFd,
+}
+
+/// Makes both. The process that is born in them lives only until they are opened.
+///
+/// # Errors
+/// When the kernel refuses (too many user namespaces, no memory).
+pub fn create(ids: IdRange) -> Result<Namespaces, Error> {
+    make(ids).map_err(Error::Namespaces)
+}
+
+fn make(ids: IdRange) -> io::Result<Namespaces> {
+    // The child sleeps until its end of this pipe closes, so it cannot outlive us.
+    let (wait, hold) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
+    let flags = libc::CLONE_NEWUSER | libc::CLONE_NEWNET | libc::CLONE_PIDFD;
+    let request = Request {
+        flags: u64::from(flags.unsigned_abs()),
+        exit_signal: libc::SIGCHLD,
+        cgroup: None,
+    };
+    let child = sys::clone::spawn(&request, &mut || {
+        let _ = sys::fd::close_all_except(&[rustix::fd::AsFd::as_fd(&wait)]);
+        let _ = rustix::io::read(&wait, &mut [0u8; 1]);
+        0
+    })?;
+    let opened = open(child.pid, ids);
+    drop(hold);
+    if let Some(pid) = Pid::from_raw(child.pid) {
+        let _ = rustix::process::kill_process(pid, Signal::KILL);
+        let _ = rustix::process::waitid(WaitId::Pid(pid), WaitIdOptions::EXITED);
+    }
+    opened
+}
+
+fn open(pid: i32, ids: IdRange) -> io::Result<Namespaces> {
+    let process = format!("/proc/{pid}");
+    std::fs::write(format!("{process}/uid_map"), ids.map())?;
+    std::fs::write(format!("{process}/gid_map"), ids.map())?;
+    let namespace = |kind: &str| {
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+        rustix::fs::open(format!("{process}/ns/{kind}"), flags, Mode::empty())
+    };
+    Ok(Namespaces { user: namespace("user")?, net: namespace("net")? })
+}

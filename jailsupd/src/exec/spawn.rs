@@ -1,0 +1,391 @@
+//! Spawning a jail: DESIGN's spawn path.
+//!
+//! ```text
+//!  jailsupd ──CLONE_PARENT|INTO_CGROUP──► intermediate ──CLONE_PARENT|NEWPID|..──► jail's PID 1
+//!     ▲                                    joins user, net ns         │ closes all but its list
+//!     └───────────── pidfd ────────────────────┘ exits                │ waits for one byte: go
+//! ```
+//!
+//! Both are children of jailsupd's parent, the keeper, which reads the jail's real end. Until *go* is
+//! sent the jail's process does nothing; if jailsupd dies before that, end of file makes it exit, so no
+//! half-started jail is left. After *go* it needs nobody.
+
+use super::Error;
+use super::account::Account;
+use super::child::{At, Jail};
+use super::devices::Pinned;
+use super::namespaces::Namespaces;
+use crate::plan::{IdRange, Plan};
+use jail_init::{EXIT_REPORT_FD, START_ERROR_FD, Stage, StartError};
+use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use rustix::fs::{Gid, Mode, OFlags, Uid};
+use rustix::net::{
+    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
+    SendAncillaryMessage, SendFlags, SocketFlags, SocketType,
+};
+use rustix::pipe::PipeFlags;
+use std::ffi::CString;
+use std::io::{self, IoSlice, IoSliceMut};
+use std::mem::MaybeUninit;
+use std::path::Path;
+use sys::clone::Request;
+use sys::exec::Vector;
+
+/// Bytes that a service may write ahead of a jailsupd that is being replaced.
+const LOG_PIPE_SIZE: usize = 1 << 20;
+
+/// Descriptors that the child places at fixed numbers are made above this one, so that placing one
+/// never closes another.
+const ABOVE_FIXED: i32 = 16;
+
+/// What was made for a jail before its processes.
+#[derive(Debug)]
+pub struct Prepared {
+    /// Its root, mounted and attached nowhere.
+    pub root: OwnedFd,
+    /// Its namespaces.
+    pub namespaces: Namespaces,
+    /// Its cgroup.
+    pub cgroup: OwnedFd,
+    /// Its device nodes.
+    pub devices: Vec<Pinned>,
+    /// Its user.
+    pub account: Account,
+    /// Its ids.
+    pub ids: IdRange,
+}
+
+/// A jail whose process waits for *go*.
+#[derive(Debug)]
+pub struct Spawned {
+    /// Its PID 1 in the host's numbers.
+    pub pid: i32,
+    /// The process.
+    pub pidfd: OwnedFd,
+    /// Read end: a failed start, then end of file when the program is executed.
+    pub start_error: OwnedFd,
+    /// Read end: how the main process ended.
+    pub exit_report: OwnedFd,
+    /// Read end of its standard output.
+    pub stdout: OwnedFd,
+    /// Read end of its standard error.
+    pub stderr: OwnedFd,
+    go: OwnedFd,
+}
+
+impl Spawned {
+    /// Lets the jail build itself and execute.
+    ///
+    /// # Errors
+    /// `EPIPE` when its process has died while it waited.
+    pub fn go(&self) -> Result<(), Error> {
+        match rustix::io::write(&self.go, b"g") {
+            Ok(_) => Ok(()),
+            Err(errno) => Err(Error::Process { what: "tell it to go", source: errno.into() }),
+        }
+    }
+}
+
+/// The pipes of one start; the names say which end jailsupd keeps.
+struct Pipes {
+    go: (OwnedFd, OwnedFd),
+    start_error: (OwnedFd, OwnedFd),
+    exit_report: (OwnedFd, OwnedFd),
+    stdout: (OwnedFd, OwnedFd),
+    stderr: (OwnedFd, OwnedFd),
+    hand_over: (OwnedFd, OwnedFd),
+    null: OwnedFd,
+}
+
+/// Makes the jail's processes. They wait for [`Spawned::go`].
+///
+/// # Errors
+/// When a pipe or process cannot be made, or a namespace not be joined.
+pub fn spawn(
+    plan: &Plan,
+    prepared: &Prepared,
+    helper: BorrowedFd<'_>,
+    root_point: &Path,
+) -> Result<Spawned, Error> {
+    let pipes =
+        Pipes::new(prepared).map_err(|source| Error::Process { what: "make its pipes", source })?;
+    let argv = argv(plan);
+    let envp = Vector::new(environment(plan, &prepared.account));
+    let groups: Vec<Gid> = prepared.account.groups.iter().map(|gid| Gid::from_raw(*gid)).collect();
+    let root_point = CString::new(root_point.as_os_str().as_encoded_bytes()).unwrap_or_default();
+    let jail = Jail {
+        steps: &plan.jail,
+        root: prepared.root.as_fd(),
+        root_point: &root_point,
+        devices: &prepared.devices,
+        account: &prepared.account,
+        groups: &groups,
+        capabilities: plan.capabilities,
+        working_dir: &plan.working_dir,
+        filters: &plan.filters,
+    };
+    let mut keep = vec![
+        pipes.go.0.as_fd(),
+        pipes.start_error.1.as_fd(),
+        pipes.exit_report.1.as_fd(),
+        pipes.stdout.1.as_fd(),
+        pipes.stderr.1.as_fd(),
+        pipes.null.as_fd(),
+        prepared.root.as_fd(),
+        helper,
+    ];
+    keep.extend(prepared.devices.iter().map(|device| device.mount.as_fd()));
+    let mut keep_intermediate = keep.clone();
+    keep_intermediate.push(pipes.hand_over.1.as_fd());
+    keep_intermediate.push(prepared.namespaces.user.as_fd());
+    keep_intermediate.push(prepared.namespaces.net.as_fd());
+    keep.sort_by_key(AsRawFd::as_raw_fd);
+    keep_intermediate.sort_by_key(AsRawFd::as_raw_fd);
+    let program = Program { helper, argv: &argv, envp: &envp };
+    let child = Child { jail, pipes: &pipes, keep: &keep, program };
+    let intermediate =
+        Intermediate { namespaces: &prepared.namespaces, keep: &keep_intermediate, child };
+    let flags = u64::from(libc::CLONE_PARENT.unsigned_abs());
+    let cgroup = Some(prepared.cgroup.as_fd());
+    let request = Request { flags, exit_signal: 0, cgroup };
+    sys::clone::spawn(&request, &mut || intermediate.run())
+        .map_err(|source| Error::Process { what: "clone", source })?;
+    pipes.into_spawned()
+}
+
+impl Pipes {
+    fn new(prepared: &Prepared) -> io::Result<Self> {
+        let log = || {
+            let (read, write) = pipe()?;
+            // More than the kernel allows this user is refused; the default of 64 KiB then stays.
+            let _ = rustix::pipe::fcntl_setpipe_size(&write, LOG_PIPE_SIZE);
+            rustix::io::ioctl_fionbio(&read, true)?;
+            // Without this the service could not open /dev/stdout: a pipe's file has an owner too.
+            let owner = prepared.ids.host_id(prepared.account.uid);
+            let group = prepared.ids.host_id(prepared.account.gid);
+            rustix::fs::fchown(&write, Some(Uid::from_raw(owner)), Some(Gid::from_raw(group)))?;
+            io::Result::Ok((read, write))
+        };
+        let flags = SocketFlags::CLOEXEC;
+        let hand_over =
+            rustix::net::socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None)?;
+        let null = rustix::fs::open(c"/dev/null", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
+        let (start_error, exit_report) = (pipe()?, pipe()?);
+        rustix::io::ioctl_fionbio(&start_error.0, true)?;
+        rustix::io::ioctl_fionbio(&exit_report.0, true)?;
+        Ok(Self {
+            go: pipe()?,
+            start_error,
+            exit_report,
+            stdout: log()?,
+            stderr: log()?,
+            hand_over,
+            null: above_fixed(null)?,
+        })
+    }
+
+    /// Closes the child's ends and receives the pidfd.
+    fn into_spawned(self) -> Result<Spawned, Error> {
+        drop((self.go.0, self.start_error.1, self.exit_report.1, self.stdout.1, self.stderr.1));
+        drop(self.hand_over.1);
+        let (pid, pidfd) = match receive_process(&self.hand_over.0) {
+            Ok(process) => process,
+            Err(source) => return Err(start_error(&self.start_error.0, source)),
+        };
+        Ok(Spawned {
+            pid,
+            pidfd,
+            start_error: self.start_error.0,
+            exit_report: self.exit_report.0,
+            stdout: self.stdout.0,
+            stderr: self.stderr.0,
+            go: self.go.1,
+        })
+    }
+}
+
+fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
+    let (read, write) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC)?;
+    Ok((above_fixed(read)?, above_fixed(write)?))
+}
+
+fn above_fixed(fd: impl AsFd) -> io::Result<OwnedFd> {
+    Ok(rustix::io::fcntl_dupfd_cloexec(&fd, ABOVE_FIXED)?)
+}
+
+/// The intermediate is gone without a pidfd: its own word for it, or what was seen here.
+fn start_error(pipe: &OwnedFd, seen: io::Error) -> Error {
+    let mut bytes = [0; StartError::LEN];
+    match rustix::io::read(pipe, &mut bytes).ok().and_then(|n| StartError::decode(&bytes[..n])) {
+        Some(StartError { stage, errno }) => {
+            Error::Jail { stage, source: io::Error::from_raw_os_error(errno) }
+        }
+        None => Error::Process { what: "get hold of its process", source: seen },
+    }
+}
+
+fn argv(plan: &Plan) -> Vector {
+    let mut argv = vec![CString::from(c"jail-init")];
+    argv.extend(plan.argv.iter().cloned());
+    Vector::new(argv)
+}
+
+fn environment(plan: &Plan, account: &Account) -> Vec<CString> {
+    let home = (!plan.environment.contains_key("HOME")).then(|| format!("HOME={}", account.home));
+    let given = plan.environment.iter().map(|(name, value)| format!("{name}={value}"));
+    given.chain(home).filter_map(|pair| CString::new(pair).ok()).collect()
+}
+
+/// What is executed in the end.
+struct Program<'a> {
+    helper: BorrowedFd<'a>,
+    argv: &'a Vector,
+    envp: &'a Vector,
+}
+
+/// The process that only makes the jail's own.
+struct Intermediate<'a> {
+    namespaces: &'a Namespaces,
+    keep: &'a [BorrowedFd<'a>],
+    child: Child<'a>,
+}
+
+impl Intermediate<'_> {
+    fn run(&self) -> u8 {
+        match self.make() {
+            Ok(()) => 0,
+            Err((stage, errno)) => self.child.report(stage, errno),
+        }
+    }
+
+    fn make(&self) -> Result<(), (Stage, i32)> {
+        reset_oom_score().at(Stage::OomScore)?;
+        sys::fd::close_all_except(self.keep).at(Stage::CloseFiles)?;
+        join(&self.namespaces.user, libc::CLONE_NEWUSER).at(Stage::JoinNamespaces)?;
+        join(&self.namespaces.net, libc::CLONE_NEWNET).at(Stage::JoinNamespaces)?;
+        become_root().at(Stage::BecomeRoot)?;
+        let flags = libc::CLONE_PARENT
+            | libc::CLONE_PIDFD
+            | libc::CLONE_NEWPID
+            | libc::CLONE_NEWNS
+            | libc::CLONE_NEWIPC
+            | libc::CLONE_NEWUTS
+            | libc::CLONE_NEWCGROUP;
+        let flags = u64::from(flags.unsigned_abs());
+        let request = Request { flags, exit_signal: 0, cgroup: None };
+        let made = sys::clone::spawn(&request, &mut || self.child.run());
+        let made = made.map_err(|error| (Stage::Clone, error.raw_os_error().unwrap_or(0)))?;
+        let pidfd = made.pidfd.ok_or((Stage::Clone, 0))?;
+        send_process(&self.child.pipes.hand_over.1, made.pid, &pidfd).at(Stage::HandOver)
+    }
+}
+
+/// The process that becomes the jail's PID 1.
+struct Child<'a> {
+    jail: Jail<'a>,
+    pipes: &'a Pipes,
+    keep: &'a [BorrowedFd<'a>],
+    program: Program<'a>,
+}
+
+impl Child<'_> {
+    fn run(&self) -> u8 {
+        match self.start() {
+            Ok(()) => 0,
+            Err((stage, errno)) => self.report(stage, errno),
+        }
+    }
+
+    /// Returns only on failure.
+    fn start(&self) -> Result<(), (Stage, i32)> {
+        sys::fd::close_all_except(self.keep).at(Stage::CloseFiles)?;
+        // The in-jail init waits for signals; one that comes early must not be lost.
+        sys::signal::reset().and_then(|()| sys::signal::block_all()).at(Stage::CloseFiles)?;
+        match rustix::io::retry_on_intr(|| rustix::io::read(&self.pipes.go.0, &mut [0u8; 1])) {
+            Ok(1) => {}
+            Ok(_) => return Err((Stage::Go, 0)),
+            Err(errno) => return Err((Stage::Go, errno.raw_os_error())),
+        }
+        self.jail.build()?;
+        self.place_files().at(Stage::Files)?;
+        self.jail.install_filters()?;
+        let Program { helper, argv, envp } = self.program;
+        io::Result::<()>::Err(sys::exec::execute_fd(helper, argv, envp)).at(Stage::Init)
+    }
+
+    fn place_files(&self) -> io::Result<()> {
+        let files = [
+            (&self.pipes.null, 0),
+            (&self.pipes.stdout.1, 1),
+            (&self.pipes.stderr.1, 2),
+            (&self.pipes.start_error.1, START_ERROR_FD),
+            (&self.pipes.exit_report.1, EXIT_REPORT_FD),
+        ];
+        for (file, number) in files {
+            sys::fd::place(file.as_fd(), number)?;
+        }
+        sys::fd::close_from_except(EXIT_REPORT_FD.unsigned_abs() + 1, self.program.helper)
+    }
+
+    fn report(&self, stage: Stage, errno: i32) -> u8 {
+        let record = StartError { stage, errno }.encode();
+        // After the files were placed, the pipe is at its fixed number, and the one above is closed.
+        if rustix::io::write(&self.pipes.start_error.1, &record).is_err() {
+            if let Ok(pipe) = sys::fd::inherit(START_ERROR_FD) {
+                let _ = rustix::io::write(&pipe, &record);
+            }
+        }
+        125
+    }
+}
+
+/// jailsupd protects itself from the out-of-memory killer; a jail is not to inherit that.
+fn reset_oom_score() -> rustix::io::Result<()> {
+    let flags = OFlags::WRONLY | OFlags::CLOEXEC;
+    let file = rustix::fs::open(c"/proc/self/oom_score_adj", flags, Mode::empty())?;
+    rustix::io::write(&file, b"0").map(drop)
+}
+
+fn join(namespace: &OwnedFd, kind: i32) -> rustix::io::Result<()> {
+    use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
+    let kind = match kind {
+        libc::CLONE_NEWUSER => LinkNameSpaceType::User,
+        _ => LinkNameSpaceType::Network,
+    };
+    move_into_link_name_space(namespace.as_fd(), Some(kind))
+}
+
+fn become_root() -> rustix::io::Result<()> {
+    rustix::thread::set_thread_groups(&[])?;
+    rustix::thread::set_thread_res_gid(Gid::ROOT, Gid::ROOT, Gid::ROOT)?;
+    rustix::thread::set_thread_res_uid(Uid::ROOT, Uid::ROOT, Uid::ROOT)
+}
+
+fn send_process(socket: &OwnedFd, pid: i32, pidfd: &OwnedFd) -> rustix::io::Result<()> {
+    let fds = [pidfd.as_fd()];
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut ancillary = SendAncillaryBuffer::new(&mut space);
+    ancillary.push(SendAncillaryMessage::ScmRights(&fds));
+    let bytes = pid.to_ne_bytes();
+    rustix::net::sendmsg(socket, &[IoSlice::new(&bytes)], &mut ancillary, SendFlags::NOSIGNAL)
+        .map(drop)
+}
+
+fn receive_process(socket: &OwnedFd) -> io::Result<(i32, OwnedFd)> {
+    let mut bytes = [0; 4];
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut ancillary = RecvAncillaryBuffer::new(&mut space);
+    let mut buffers = [IoSliceMut::new(&mut bytes)];
+    let flags = RecvFlags::CMSG_CLOEXEC;
+    rustix::io::retry_on_intr(|| {
+        rustix::net::recvmsg(socket, &mut buffers, &mut ancillary, flags)
+    })?;
+    let mut received = None;
+    for message in ancillary.drain() {
+        if let RecvAncillaryMessage::ScmRights(mut fds) = message {
+            received = fds.next();
+        }
+    }
+    let pidfd = received.ok_or(io::ErrorKind::UnexpectedEof)?;
+    Ok((i32::from_ne_bytes(bytes), pidfd))
+}

@@ -1,0 +1,61 @@
+//! What jailsupd remembers of a running jail in the keeper's vault: a memfd with one JSON object, so
+//! that the next jailsupd knows what it adopts.
+
+use rustix::fd::OwnedFd;
+use rustix::fs::MemfdFlags;
+use serde::{Deserialize, Serialize};
+use std::io;
+
+/// Largest state that is read back.
+const MAX: usize = 1 << 16;
+
+/// One life of a jail. Fields are added, never changed: the reader may be another version.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct State {
+    /// Hash of the unit that it was started from.
+    pub unit: String,
+    /// What its namespaces were made from; others are made when this changes.
+    pub namespaces: String,
+    /// First of its ids on the host.
+    pub uid_base: u32,
+    /// Its PID 1, in the host's numbers; 0 when none.
+    pub pid: i32,
+    /// When it was spawned: `CLOCK_BOOTTIME`, microseconds.
+    pub started_us: u64,
+    /// How often it was started again since someone last asked for it.
+    pub restarts: u32,
+    /// Failures in a row.
+    pub failures: u32,
+}
+
+impl State {
+    /// Writes it to a new memfd.
+    ///
+    /// # Errors
+    /// When the kernel makes none.
+    pub fn store(&self) -> io::Result<OwnedFd> {
+        let memfd = rustix::fs::memfd_create(c"jail-state", MemfdFlags::CLOEXEC)?;
+        let json = serde_json::to_vec(self)?;
+        rustix::io::pwrite(&memfd, &json, 0)?;
+        Ok(memfd)
+    }
+
+    /// Reads it back; `None` when it is not one.
+    #[must_use]
+    pub fn load(memfd: &OwnedFd) -> Option<Self> {
+        let mut bytes = vec![0; MAX];
+        let length = rustix::io::pread(memfd, &mut bytes, 0).ok()?;
+        serde_json::from_slice(bytes.get(..length)?).ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_state_survives_its_memfd() {
+        let state = State { unit: "abc".into(), uid_base: 524_288, ..State::default() };
+        assert_eq!(State::load(&state.store().unwrap()), Some(state));
+    }
+}

@@ -1,0 +1,239 @@
+//! The end of a jail: what it was, and clearing away what is left.
+
+use super::Supervisor;
+use super::clock;
+use super::jail::{Jail, Life};
+use super::poller::JailId;
+use crate::control::wire::{Exit, ExitReason, Usage};
+use crate::exec::logs::{Line, Pipe, Stream};
+use crate::exec::{Error, overlay};
+use crate::machine::{End, Event};
+use crate::unit::Signal;
+use jail_init::{ExitReport, StartError};
+use keeper::{ExitRecord, Slot};
+use rustix::fd::OwnedFd;
+use std::io;
+
+impl Supervisor {
+    /// The start-error pipe has a record, or its end: then the program was executed.
+    pub(super) fn on_start_error(&mut self, id: JailId) {
+        let Some(life) = self.jails.get_mut(id as usize).and_then(|jail| jail.life.as_mut()) else {
+            return;
+        };
+        let Some(pipe) = &life.start_error else { return };
+        let mut bytes = [0; StartError::LEN];
+        match rustix::io::read(pipe, &mut bytes) {
+            Ok(0) => {
+                self.poller.forget(pipe);
+                life.start_error = None;
+                if life.failed.is_none() {
+                    self.apply(id, Event::Executed, "its program was executed");
+                }
+            }
+            Ok(length) => life.failed = StartError::decode(&bytes[..length]),
+            Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR) => {}
+            Err(_) => life.start_error = None,
+        }
+    }
+
+    /// A jail printed something.
+    pub(super) fn on_output(&mut self, id: JailId, stream: Stream) {
+        let Some(jail) = self.jails.get_mut(id as usize) else { return };
+        let Some(life) = jail.life.as_mut() else { return };
+        let slot = if stream == Stream::Stderr { &mut life.stderr } else { &mut life.stdout };
+        let Some(pipe) = slot else { return };
+        let (state, lines) = jail.log.take(pipe, stream, clock::wall_ms());
+        if state == Pipe::Closed {
+            self.poller.forget(&*pipe);
+            *slot = None;
+        }
+        self.stored(id, lines);
+    }
+
+    fn stored(&mut self, id: JailId, lines: io::Result<Vec<Line>>) {
+        match lines {
+            Ok(lines) => self.send_to_followers(id, &lines),
+            Err(error) if !self.log_failed => {
+                self.log_failed = true;
+                log::error!(
+                    "log lines of jails are being lost: {error} (look at the data partition: jailctl host info)"
+                );
+            }
+            Err(_) => {}
+        }
+    }
+
+    /// A line of our own in a jail's log.
+    pub(super) fn note(&mut self, id: JailId, text: &str) {
+        let Some(jail) = self.jails.get_mut(id as usize) else { return };
+        let line = Line { time: clock::wall_ms(), stream: Stream::Warder, text: text.to_owned() };
+        let lines = jail.log.append(vec![line]);
+        self.stored(id, lines);
+    }
+
+    /// A jail's PID 1 has ended, and with it everything in the jail.
+    pub(super) fn on_process(&mut self, id: JailId) {
+        // Whatever it said before its end comes first.
+        self.on_start_error(id);
+        self.on_start_error(id);
+        let Some(jail) = self.jails.get(id as usize) else { return };
+        let Some(life) = &jail.life else { return };
+        let inode = rustix::fs::fstat(&life.pidfd).map_or(0, |stat| stat.st_ino);
+        let record = match self.keeper.exit(&jail.name) {
+            Ok(record) => record.filter(|record| record.inode == inode),
+            Err(error) => return self.lost_keeper(&error),
+        };
+        let report = read_report(&life.exit_report);
+        let oom = jail.cgroup.usage().oom_kills > 0;
+        let (exit, end) = judge(life, report, record, oom);
+        let why = describe(&exit);
+        self.poller.forget(&life.pidfd);
+        for stream in [Stream::Stdout, Stream::Stderr] {
+            self.drain(id, stream);
+        }
+        self.note(id, &why);
+        if let Some(failed) = self.jails.get(id as usize).and_then(|j| j.life.as_ref()?.failed) {
+            let source = io::Error::from_raw_os_error(failed.errno);
+            self.start_failed(id, &Error::Jail { stage: failed.stage, source });
+        }
+        if let Some(jail) = self.jails.get_mut(id as usize) {
+            jail.last_exit = Some(exit);
+        }
+        self.apply(id, Event::Ended(end), &why);
+    }
+
+    /// Reads a pipe of a dead jail to its end.
+    fn drain(&mut self, id: JailId, stream: Stream) {
+        let open = |jail: &Jail| {
+            let life = jail.life.as_ref()?;
+            Some(if stream == Stream::Stderr {
+                life.stderr.is_some()
+            } else {
+                life.stdout.is_some()
+            })
+        };
+        // What is in the pipe is bounded by its size, and nobody writes any more.
+        for _ in 0..8 {
+            if self.jails.get(id as usize).and_then(open) != Some(true) {
+                return;
+            }
+            self.on_output(id, stream);
+        }
+    }
+
+    /// Clears away what the jail left, all but its namespaces.
+    pub(super) fn clean(&mut self, id: JailId) {
+        let Some(jail) = self.jails.get_mut(id as usize) else { return };
+        let (name, cgroup) = (jail.name.clone(), jail.cgroup.clone());
+        let slots = [Slot::Process, Slot::StartError, Slot::ExitReport, Slot::Stdout, Slot::Stderr];
+        if let Some(life) = jail.life.take() {
+            for pipe in [&life.start_error, &life.stdout, &life.stderr].into_iter().flatten() {
+                self.poller.forget(pipe);
+            }
+            let inode = rustix::fs::fstat(&life.pidfd).map_or(0, |stat| stat.st_ino);
+            let freed = self.keeper.remove(&name, &slots);
+            let acknowledged = freed.and_then(|()| self.keeper.acknowledge(&name, inode));
+            if let Err(error) = acknowledged {
+                self.lost_keeper(&error);
+            }
+        }
+        if let Err(error) = cgroup.remove() {
+            log::warn!("jail={name}: {}", error.chain());
+        }
+        if let Err(error) = overlay::discard(&self.layout, &name) {
+            log::warn!("jail={name}: {}", error.chain());
+        }
+    }
+
+    /// Says once, with file, line and remedy, why a jail does not start.
+    pub(super) fn start_failed(&mut self, id: JailId, error: &Error) {
+        let Some(jail) = self.jails.get_mut(id as usize) else { return };
+        let message = error.chain();
+        let problem = match &jail.loaded {
+            Some(loaded) => loaded.unit.problem(error.key(), message, error.help()),
+            None => return,
+        };
+        if jail.start_problem.as_ref() != Some(&problem) {
+            log::error!("jail={} {}", jail.name, problem.one_line());
+        }
+        jail.start_problem = Some(problem);
+    }
+}
+
+fn read_report(pipe: &OwnedFd) -> Option<ExitReport> {
+    let mut bytes = [0; ExitReport::LEN];
+    let length = rustix::io::read(pipe, &mut bytes).ok()?;
+    ExitReport::decode(bytes.get(..length)?)
+}
+
+/// What the end was: from the in-jail init's report where there is one, else from the keeper's record.
+fn judge(
+    life: &Life,
+    report: Option<ExitReport>,
+    record: Option<ExitRecord>,
+    oom: bool,
+) -> (Exit, End) {
+    let (code, status) = match (report, record) {
+        (Some(report), _) => (Some(report.code), report.status),
+        (None, Some(record)) => (Some(record.code), record.status),
+        (None, None) => (None, 0),
+    };
+    let reason = match (&life.failed, code) {
+        (Some(_), _) => ExitReason::StartFailed,
+        (None, _) if oom => ExitReason::Oom,
+        (None, _) if life.killed => ExitReason::Killed,
+        (None, Some(libc::CLD_EXITED)) => ExitReason::Exited,
+        (None, Some(_)) => ExitReason::Signaled,
+        (None, None) => ExitReason::Unknown,
+    };
+    let exited = code == Some(libc::CLD_EXITED);
+    let signaled = code.is_some() && !exited;
+    let exit = Exit {
+        reason,
+        code: exited.then_some(status),
+        signal: signaled.then(|| Signal::from_number(status).to_string()),
+        core: code == Some(libc::CLD_DUMPED),
+        at: record.map_or_else(clock::wall_ms, |record| {
+            clock::wall_ms_of(std::time::Duration::from_micros(record.at_us))
+        }),
+        stage: life.failed.map(|failed| format!("cannot {}", failed.stage.text())),
+        errno: life.failed.map(|failed| format!("{:?}", nix::errno::Errno::from_raw(failed.errno))),
+        usage: report.map(|report| Usage {
+            user_us: report.user_us,
+            system_us: report.system_us,
+            max_rss: report.max_rss_kib * 1024,
+        }),
+    };
+    (exit, end_of(life, reason, status))
+}
+
+fn end_of(life: &Life, reason: ExitReason, status: i32) -> End {
+    match (reason, &life.failed) {
+        (ExitReason::Exited, _) if status == 0 => End::Success,
+        (ExitReason::StartFailed, Some(failed)) => {
+            let source = io::Error::from_raw_os_error(failed.errno);
+            let error = Error::Jail { stage: failed.stage, source };
+            if error.is_permanent() { End::NeverStarts } else { End::NotStarted }
+        }
+        _ => End::Failure,
+    }
+}
+
+/// One line for the logs.
+fn describe(exit: &Exit) -> String {
+    let status = match (&exit.signal, exit.code) {
+        (Some(signal), _) if exit.core => format!("was killed by {signal} and dumped core"),
+        (Some(signal), _) => format!("was killed by {signal}"),
+        (None, Some(code)) => format!("exited with {code}"),
+        (None, None) => "ended, nobody saw how".to_owned(),
+    };
+    match exit.reason {
+        ExitReason::Oom => format!("ran out of memory and {status}"),
+        ExitReason::Killed => format!("did not stop in time: {status}"),
+        ExitReason::StartFailed => {
+            let stage = exit.stage.as_deref().unwrap_or_default();
+            format!("did not start: {stage}: {}", exit.errno.as_deref().unwrap_or_default())
+        }
+        ExitReason::Exited | ExitReason::Signaled | ExitReason::Unknown => status,
+    }
+}

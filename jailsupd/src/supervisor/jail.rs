@@ -1,0 +1,144 @@
+//! One jail as the supervisor holds it: its unit, its machine, and what is alive of it.
+
+use super::clock;
+use crate::control::wire::{Exit, JailState};
+use crate::exec::cgroup::Cgroup;
+use crate::exec::logs::Log;
+use crate::exec::namespaces::Namespaces;
+use crate::machine::{Machine, Policy, State};
+use crate::plan::{HostStep, IdRange, Plan};
+use crate::unit::{Problem, Restart, Stop, Unit};
+use jail_init::StartError;
+use rustix::fd::OwnedFd;
+
+/// A jail, running or not.
+#[derive(Debug)]
+pub(super) struct Jail {
+    pub(super) name: String,
+    /// The unit file's path, also when nothing could be read from it.
+    pub(super) path: String,
+    /// The version in force.
+    pub(super) loaded: Option<Loaded>,
+    /// What is wrong with the unit file as it is now.
+    pub(super) unit_problems: Vec<Problem>,
+    /// Why it could not be started, or what else a person should know.
+    pub(super) start_problem: Option<Problem>,
+    pub(super) machine: Machine,
+    /// When the state last changed, in milliseconds since 1970.
+    pub(super) since: u64,
+    pub(super) restarts: u32,
+    pub(super) life: Option<Life>,
+    pub(super) kept: Option<Kept>,
+    pub(super) last_exit: Option<Exit>,
+    pub(super) cgroup: Cgroup,
+    pub(super) log: Log,
+}
+
+/// A unit with everything that was made from it when it was loaded.
+#[derive(Clone, Debug)]
+pub(super) struct Loaded {
+    pub(super) unit: Unit,
+    pub(super) hash: String,
+    pub(super) ids: IdRange,
+    pub(super) plan: Plan,
+}
+
+impl Loaded {
+    /// What its namespaces are made from: as long as this stays the same, they are kept.
+    pub(super) fn namespaces_key(&self) -> String {
+        let of_namespaces = |step: &&HostStep| {
+            matches!(step, HostStep::CreateNamespaces { .. } | HostStep::CreateLink(_))
+        };
+        let steps: Vec<String> =
+            self.plan.host.iter().filter(of_namespaces).map(ToString::to_string).collect();
+        steps.join("; ")
+    }
+}
+
+/// A jail's processes and its ends of their pipes.
+#[derive(Debug)]
+pub(super) struct Life {
+    pub(super) pid: i32,
+    pub(super) pidfd: OwnedFd,
+    pub(super) start_error: Option<OwnedFd>,
+    pub(super) exit_report: OwnedFd,
+    pub(super) stdout: Option<OwnedFd>,
+    pub(super) stderr: Option<OwnedFd>,
+    /// It said that its start failed.
+    pub(super) failed: Option<StartError>,
+    /// It had to be killed after its stop time-out.
+    pub(super) killed: bool,
+    /// The unit that it was started from.
+    pub(super) hash: String,
+}
+
+/// Namespaces from an earlier start.
+#[derive(Debug)]
+pub(super) struct Kept {
+    pub(super) namespaces: Namespaces,
+    pub(super) key: String,
+}
+
+impl Jail {
+    pub(super) fn new(name: &str, path: &str, cgroup: Cgroup, log: Log) -> Self {
+        Self {
+            name: name.to_owned(),
+            path: path.to_owned(),
+            loaded: None,
+            unit_problems: Vec::new(),
+            start_problem: None,
+            machine: Machine::NEW,
+            since: clock::wall_ms(),
+            restarts: 0,
+            life: None,
+            kept: None,
+            last_exit: None,
+            cgroup,
+            log,
+        }
+    }
+
+    /// The policy of the unit in force; a jail without one is only ever stopped.
+    pub(super) fn policy(&self) -> Policy {
+        self.loaded.as_ref().map_or_else(
+            || Policy { restart: Restart::default(), stop: Stop::default() },
+            |loaded| Policy {
+                restart: loaded.unit.restart.clone(),
+                stop: loaded.unit.stop.clone(),
+            },
+        )
+    }
+
+    /// The state as clients see it.
+    pub(super) fn state(&self) -> JailState {
+        match self.machine.state {
+            State::Down if self.loaded.is_none() => JailState::Invalid,
+            State::Down => JailState::Down,
+            State::Preparing => JailState::Preparing,
+            State::Starting => JailState::Starting,
+            State::Up { .. } => JailState::Up,
+            State::Stopping { .. } => JailState::Stopping,
+            State::Cleaning { .. } => JailState::Cleaning,
+            State::Backoff { .. } => JailState::Backoff,
+            State::Failed => JailState::Failed,
+        }
+    }
+
+    /// Whether nothing of it is left that a shutdown would have to wait for.
+    pub(super) fn is_at_rest(&self) -> bool {
+        matches!(self.machine.state, State::Down | State::Failed | State::Backoff { .. })
+    }
+
+    /// All problems, the foremost first.
+    pub(super) fn problems(&self) -> impl Iterator<Item = &Problem> {
+        self.unit_problems.iter().chain(&self.start_problem)
+    }
+
+    /// Whether it runs from another version of its unit than the one in force.
+    pub(super) fn is_stale(&self) -> bool {
+        match (&self.life, &self.loaded) {
+            (Some(life), Some(loaded)) => life.hash != loaded.hash,
+            _ => false,
+        }
+    }
+}

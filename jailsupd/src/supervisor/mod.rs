@@ -1,0 +1,329 @@
+//! The one loop: waits for what happens, asks `machine` what to do about it, has `exec` do it.
+//!
+//! A single thread. Everything here is cache or connection: what must outlive this program is in the
+//! keeper's vault, in the unit files and on the data partition. Its start is always the same: read the
+//! units, adopt what runs, then want up what should be up.
+
+mod adopt;
+mod answer;
+mod clock;
+mod end;
+mod jail;
+mod load;
+mod poller;
+mod start;
+
+use crate::control::server::{ClientId, Server};
+use crate::exec::ids::Table;
+use crate::exec::net::Network;
+use crate::exec::{Layout, helper, private_directory};
+use crate::machine::{self, Action, End, Event, State};
+use crate::unit::Problem;
+use crate::unit::host::Host;
+use jail::Jail;
+use keeper::Client;
+use poller::{JailId, Poller, Source};
+use rustix::fd::{AsFd as _, OwnedFd};
+use rustix::process::Signal;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// The in-jail init on the host.
+const HELPER: &str = "/usr/lib/warder/jail-init";
+
+/// Everything that jailsupd holds.
+#[derive(Debug)]
+pub struct Supervisor {
+    keeper: Client,
+    poller: Poller,
+    server: Server,
+    network: Network,
+    ids: Table,
+    layout: Layout,
+    helper: OwnedFd,
+    machine_id: String,
+    host: Host,
+    host_problems: Vec<Problem>,
+    uplink: Option<String>,
+    uplink_problem: Option<String>,
+    jails: Vec<Jail>,
+    followers: Vec<(ClientId, JailId)>,
+    log_failed: bool,
+    going_down: bool,
+    /// The keeper is gone, or told us to end: leave the loop with this status.
+    done: Option<u8>,
+}
+
+/// Why jailsupd cannot begin.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot {what}")]
+pub struct StartError {
+    what: &'static str,
+    source: io::Error,
+}
+
+/// Names the step of a start that failed.
+fn to<T>(what: &'static str, result: Result<T, impl Into<io::Error>>) -> Result<T, StartError> {
+    result.map_err(|source| StartError { what, source: source.into() })
+}
+
+impl Supervisor {
+    /// Takes everything that is needed, reads the units and adopts what runs.
+    ///
+    /// # Errors
+    /// When a thing is missing without which no jail could run. The keeper tries again.
+    pub fn start(layout: Layout) -> Result<Self, StartError> {
+        let keeper = to("reach the keeper: is this its child?", Client::inherit())?;
+        to("use a mount namespace of its own", own_mounts())?;
+        let directory = private_directory(&layout.run);
+        to(
+            "make its run directory",
+            directory.and_then(|()| private_directory(&layout.root_point())),
+        )?;
+        to("make the jails' cgroup", make_cgroups(&layout.cgroups))?;
+        let poller = to("use epoll", Poller::new())?;
+        let server = to("listen", Server::listen(Path::new(crate::control::wire::SOCKET)))?;
+        to("wait for the keeper", poller.watch(&keeper, Source::Keeper))?;
+        to("wait for clients", poller.watch(server.listener(), Source::Listener))?;
+        let (host, host_problems) = load::read_host();
+        for problem in &host_problems {
+            log::error!("{}", problem.one_line());
+        }
+        if let Some(name) = &host.hostname {
+            to("set the host's name", rustix::system::sethostname(name.as_str().as_bytes()))?;
+        }
+        let mut supervisor = Self {
+            keeper,
+            poller,
+            server,
+            network: to("use rtnetlink", Network::open())?,
+            ids: to("read the table of id ranges", Table::open(&layout))?,
+            helper: to("seal the in-jail init", helper::seal(Path::new(HELPER)))?,
+            machine_id: std::fs::read_to_string("/etc/machine-id").unwrap_or_default(),
+            layout,
+            host,
+            host_problems,
+            uplink: None,
+            uplink_problem: None,
+            jails: Vec::new(),
+            followers: Vec::new(),
+            log_failed: false,
+            going_down: false,
+            done: None,
+        };
+        supervisor.set_up_uplink();
+        supervisor.load_units();
+        to("adopt running jails", supervisor.adopt())?;
+        Ok(supervisor)
+    }
+
+    /// Runs until the host goes down. Returns the exit status.
+    pub fn run(&mut self) -> u8 {
+        self.start_all();
+        loop {
+            if let Some(status) = self.done {
+                return status;
+            }
+            if self.going_down && self.jails.iter().all(Jail::is_at_rest) {
+                log::info!("all jails are down");
+                return 0;
+            }
+            match self.poller.wait(self.timeout()) {
+                Ok(sources) => sources.into_iter().for_each(|source| self.on(source)),
+                Err(error) => {
+                    log::error!("epoll: {error}");
+                    return 1;
+                }
+            }
+            self.tick();
+        }
+    }
+
+    fn on(&mut self, source: Source) {
+        use crate::exec::logs::Stream;
+        match source {
+            Source::Keeper => self.on_keeper(),
+            Source::Listener => self.on_listener(),
+            Source::Client(id) => self.on_client(id),
+            Source::Process(id) => self.on_process(id),
+            Source::StartError(id) => self.on_start_error(id),
+            Source::Stdout(id) => self.on_output(id, Stream::Stdout),
+            Source::Stderr(id) => self.on_output(id, Stream::Stderr),
+        }
+    }
+
+    fn on_keeper(&mut self) {
+        match self.keeper.notice() {
+            Ok(None) => {}
+            Ok(Some(_)) => {
+                self.going_down = true;
+                for id in self.ids() {
+                    self.apply(id, Event::Stop, "the host goes down");
+                }
+            }
+            Err(error) => self.lost_keeper(&error),
+        }
+    }
+
+    fn lost_keeper(&mut self, error: &io::Error) {
+        log::error!("lost the keeper: {error}");
+        self.done = Some(1);
+    }
+
+    fn ids(&self) -> Vec<JailId> {
+        (0..u32::try_from(self.jails.len()).unwrap_or(u32::MAX)).collect()
+    }
+
+    fn find(&self, name: &str) -> Option<JailId> {
+        let index = self.jails.iter().position(|jail| jail.name == name)?;
+        u32::try_from(index).ok()
+    }
+
+    /// Every jail with a unit is wanted; one that runs without a unit is stopped.
+    fn start_all(&mut self) {
+        for id in self.ids() {
+            let Some(jail) = self.jails.get(id as usize) else { continue };
+            match (jail.loaded.is_some(), jail.life.is_some()) {
+                (true, false) => self.apply(id, Event::Start, "its unit is here"),
+                // Its unit is there, if broken: it stays as it is.
+                (false, true) if jail.unit_problems.is_empty() => {
+                    self.apply(id, Event::Stop, "its unit is gone");
+                }
+                (true | false, true) | (false, false) => {}
+            }
+        }
+    }
+
+    fn set_up_uplink(&mut self) {
+        if self.uplink.is_some() {
+            return;
+        }
+        match self.network.set_up_uplink(&self.host.uplink) {
+            Ok(Some(name)) => {
+                log::info!("uplink is {name}");
+                self.uplink = Some(name);
+            }
+            Ok(None) => {}
+            Err(error) => {
+                let text = error.chain();
+                if self.uplink_problem.as_ref() != Some(&text) {
+                    log::error!("{text} (see [uplink] in /etc/warder/host.toml)");
+                    self.uplink_problem = Some(text);
+                }
+            }
+        }
+    }
+
+    fn timeout(&self) -> Option<Duration> {
+        let next = self.jails.iter().filter_map(|jail| jail.machine.deadline()).min()?;
+        // epoll counts whole milliseconds upwards, so that a deadline has passed when it wakes.
+        Some(next.saturating_sub(clock::now()) + Duration::from_millis(1))
+    }
+
+    fn tick(&mut self) {
+        let now = clock::now();
+        for id in self.ids() {
+            let deadline = self.jails.get(id as usize).and_then(|jail| jail.machine.deadline());
+            if deadline.is_some_and(|at| at <= now) {
+                self.apply(id, Event::Tick, "its time has come");
+            }
+        }
+    }
+
+    /// Gives an event to a jail's machine and does what it says, with all that follows from it.
+    fn apply(&mut self, id: JailId, event: Event, why: &str) {
+        let mut next = Some((event, why.to_owned()));
+        while let Some((event, why)) = next.take() {
+            let Some(jail) = self.jails.get_mut(id as usize) else { return };
+            let policy = jail.policy();
+            let (machine, actions) = machine::next(jail.machine, event, clock::now(), &policy);
+            let before = jail.state();
+            let was_backoff = matches!(jail.machine.state, State::Backoff { .. });
+            jail.machine = machine;
+            let after = jail.state();
+            if before != after {
+                jail.since = clock::wall_ms();
+                log::info!("jail={} from={before} to={after} why={why}", jail.name);
+            }
+            match (was_backoff, event) {
+                (true, Event::Tick) if before != after => jail.restarts += 1,
+                (_, Event::Start | Event::Restart) => jail.restarts = 0,
+                (_, Event::Executed) => jail.start_problem = None,
+                _ => {}
+            }
+            for action in actions {
+                next = self.perform_action(id, action);
+            }
+        }
+    }
+
+    /// Does one thing; what happened through it, if that is known at once.
+    fn perform_action(&mut self, id: JailId, action: Action) -> Option<(Event, String)> {
+        match action {
+            Action::Prepare => match self.start_jail(id) {
+                Ok(()) => Some((Event::Spawned, "its processes exist".into())),
+                Err(error) => {
+                    self.start_failed(id, &error);
+                    let end = if error.is_permanent() { End::NeverStarts } else { End::NotStarted };
+                    Some((Event::PrepareFailed(end), error.chain()))
+                }
+            },
+            Action::Signal(signal) => {
+                self.signal(id, signal.number());
+                None
+            }
+            Action::Kill => {
+                let jail = self.jails.get_mut(id as usize)?;
+                if let Some(life) = &mut jail.life {
+                    life.killed = true;
+                }
+                if let Err(error) = jail.cgroup.kill() {
+                    log::error!("jail={}: {}", jail.name, error.chain());
+                }
+                None
+            }
+            Action::Clean => {
+                self.clean(id);
+                Some((Event::Cleaned, "cleared away".into()))
+            }
+        }
+    }
+
+    /// Asks the in-jail init, which passes it on to the service. A frozen jail would not hear it.
+    fn signal(&mut self, id: JailId, number: i32) {
+        let Some(jail) = self.jails.get(id as usize) else { return };
+        if let Err(error) = jail.cgroup.freeze(false) {
+            log::warn!("jail={}: {}", jail.name, error.chain());
+        }
+        let Some((life, signal)) = jail.life.as_ref().zip(Signal::from_named_raw(number)) else {
+            return;
+        };
+        if let Err(errno) = rustix::process::pidfd_send_signal(life.pidfd.as_fd(), signal) {
+            log::warn!("jail={} cannot be sent signal {number}: {errno}", jail.name);
+        }
+    }
+}
+
+/// Mounts that are made for a moment during a start are nobody else's business, and go with us. What
+/// the host mounts later still reaches us.
+fn own_mounts() -> io::Result<()> {
+    use rustix::fs::{Mode, OFlags};
+    use sys::mount::Attributes;
+    sys::mount::own_namespace()?;
+    let root = rustix::fs::open(c"/", OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
+    let slave = Attributes { propagation: libc::MS_SLAVE, ..Attributes::default() };
+    sys::mount::set_attributes(root.as_fd(), true, slave)
+}
+
+/// The jails' part of the cgroup tree, with every controller that the host has for its children.
+fn make_cgroups(path: &PathBuf) -> io::Result<()> {
+    match std::fs::create_dir(path) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+        _ => {}
+    }
+    let available = std::fs::read_to_string(path.join("cgroup.controllers"))?;
+    let enable: Vec<String> =
+        available.split_whitespace().map(|controller| format!("+{controller}")).collect();
+    std::fs::write(path.join("cgroup.subtree_control"), enable.join(" "))
+}

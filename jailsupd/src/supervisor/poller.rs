@@ -1,0 +1,140 @@
+//! epoll(7) with names instead of numbers.
+
+use crate::control::server::ClientId;
+use rustix::event::{Timespec, epoll};
+use rustix::fd::{AsFd, OwnedFd};
+use std::io;
+use std::time::Duration;
+
+/// Index of a jail in the supervisor's list; never used for another one.
+pub(super) type JailId = u32;
+
+/// What woke the loop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Source {
+    /// A notice of the keeper.
+    Keeper,
+    /// A new connection.
+    Listener,
+    /// A control connection.
+    Client(ClientId),
+    /// A jail's PID 1 has ended.
+    Process(JailId),
+    /// A jail's start-error pipe.
+    StartError(JailId),
+    /// A jail's standard output.
+    Stdout(JailId),
+    /// A jail's standard error.
+    Stderr(JailId),
+}
+
+impl Source {
+    fn to_data(self) -> u64 {
+        let (kind, id) = match self {
+            Self::Keeper => (0u64, 0),
+            Self::Listener => (1, 0),
+            Self::Client(id) => (2, id),
+            Self::Process(id) => (3, id),
+            Self::StartError(id) => (4, id),
+            Self::Stdout(id) => (5, id),
+            Self::Stderr(id) => (6, id),
+        };
+        kind << 32 | u64::from(id)
+    }
+
+    fn from_data(data: u64) -> Option<Self> {
+        let id = u32::try_from(data & 0xffff_ffff).ok()?;
+        Some(match data >> 32 {
+            0 => Self::Keeper,
+            1 => Self::Listener,
+            2 => Self::Client(id),
+            3 => Self::Process(id),
+            4 => Self::StartError(id),
+            5 => Self::Stdout(id),
+            6 => Self::Stderr(id),
+            _ => return None,
+        })
+    }
+}
+
+/// Most events taken in one turn.
+const EVENTS_MAX: usize = 64;
+
+pub(super) struct Poller {
+    epoll: OwnedFd,
+    events: Vec<epoll::Event>,
+}
+
+impl std::fmt::Debug for Poller {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Poller").field("epoll", &self.epoll).finish_non_exhaustive()
+    }
+}
+
+impl Poller {
+    pub(super) fn new() -> io::Result<Self> {
+        let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
+        Ok(Self { epoll, events: Vec::with_capacity(EVENTS_MAX) })
+    }
+
+    /// Watches `fd` for input until it is closed or removed.
+    pub(super) fn watch(&self, fd: impl AsFd, source: Source) -> io::Result<()> {
+        let data = epoll::EventData::new_u64(source.to_data());
+        Ok(epoll::add(&self.epoll, fd, data, epoll::EventFlags::IN)?)
+    }
+
+    /// Whether a client is also to be woken for when it can take more output.
+    pub(super) fn watch_output(
+        &self,
+        fd: impl AsFd,
+        source: Source,
+        wanted: bool,
+    ) -> io::Result<()> {
+        let data = epoll::EventData::new_u64(source.to_data());
+        let mut flags = epoll::EventFlags::IN;
+        flags.set(epoll::EventFlags::OUT, wanted);
+        Ok(epoll::modify(&self.epoll, fd, data, flags)?)
+    }
+
+    /// Stops watching. Needed before a close, as the keeper holds copies of the same file.
+    pub(super) fn forget(&self, fd: impl AsFd) {
+        // It may not be watched any more.
+        let _ = epoll::delete(&self.epoll, fd);
+    }
+
+    /// Waits for input, at most for `timeout`.
+    pub(super) fn wait(&mut self, timeout: Option<Duration>) -> io::Result<Vec<Source>> {
+        let timeout = timeout.map(|duration| Timespec {
+            tv_sec: i64::try_from(duration.as_secs()).unwrap_or(i64::MAX),
+            tv_nsec: i64::from(duration.subsec_nanos()),
+        });
+        self.events.clear();
+        let spare = rustix::buffer::spare_capacity(&mut self.events);
+        match epoll::wait(&self.epoll, spare, timeout.as_ref()) {
+            Ok(_) | Err(rustix::io::Errno::INTR) => {}
+            Err(errno) => return Err(errno.into()),
+        }
+        Ok(self.events.iter().filter_map(|event| Source::from_data(event.data.u64())).collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_source_survives_the_kernel() {
+        for source in [
+            Source::Keeper,
+            Source::Listener,
+            Source::Client(u32::MAX),
+            Source::Process(1),
+            Source::StartError(2),
+            Source::Stdout(3),
+            Source::Stderr(4),
+        ] {
+            assert_eq!(Source::from_data(source.to_data()), Some(source));
+        }
+        assert_eq!(Source::from_data(7 << 32), None);
+    }
+}
