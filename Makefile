@@ -43,6 +43,7 @@ check: setup-test ## formatting, lints, dependencies' licences and sources, layo
 	@$(phase) check-format cargo fmt --all --check
 	@$(phase) check-lints cargo clippy --locked --workspace --all-targets --quiet -- -D warnings
 	@$(phase) check-dependencies image/deny
+	@$(phase) check-layout cargo test --locked --quiet --package jailsupd --test layout
 
 unit-test: ## all tests that need no VM
 	@$(phase) unit-test cargo test --locked --workspace --exclude qemu-tests

@@ -7,11 +7,11 @@ use std::path::{Path, PathBuf};
 const CRATES: [&str; 7] =
     ["sys", "keeper", "init", "jail-init", "jailsupd", "jailctl", "qemu-tests"];
 
-/// Where a rule does not hold, in which file, and why that is right.
+/// Where a rule does not hold (part of a path), for what, and why that is right.
 const EXCEPTIONS: [(&str, &str, &str); 3] = [
-    ("plan/seccomp/mod.rs", "sys::lockdown::Instruction", "plain data: what a filter consists of"),
-    ("exec/state.rs", "serde::", "the state that outlives jailsupd in the vault is an edge"),
-    ("exec/state.rs", "Serialize", "as above"),
+    ("/plan/", "sys::lockdown::Instruction", "plain data: what a filter consists of"),
+    ("/exec/state.rs", "serde::", "the state that outlives jailsupd in the vault is an edge"),
+    ("/exec/state.rs", "Serialize", "as above"),
 ];
 
 fn workspace() -> PathBuf {
@@ -60,7 +60,9 @@ fn refuse(files: &[(PathBuf, String)], words: &[&str]) {
     for (path, text) in files {
         for word in words {
             let mut found: Vec<String> = lines_with(text, word).collect();
-            for (_, what, _) in EXCEPTIONS.iter().filter(|(file, ..)| path.ends_with(file)) {
+            for (_, what, _) in
+                EXCEPTIONS.iter().filter(|(file, ..)| path.display().to_string().contains(file))
+            {
                 found.retain(|line| !line.contains(what));
             }
             assert!(found.is_empty(), "{} uses {word}:\n{}", path.display(), found.join("\n"));
