@@ -9,7 +9,6 @@ use jail_init::{EXIT_REPORT_FD, ExitReport, START_ERROR_FD, Stage, StartError};
 use std::ffi::CString;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
-use sys::clone::Request;
 use sys::exec::Vector;
 use sys::wait::Exit;
 
@@ -58,15 +57,14 @@ fn start(start_error: &OwnedFd) -> Result<i32, i32> {
     }
     let Some(program) = argv.first().cloned() else { return Err(EINVAL) };
     let (argv, envp) = (Vector::new(argv), Vector::new(envp));
-    let request = Request { exit_signal: SIGCHLD, ..Request::default() };
-    let child = sys::clone::spawn(&request, &mut || {
+    let child = sys::clone::fork(&mut || {
         let _ = rustix::process::setsid();
         let _ = sys::signal::reset();
         let error = sys::exec::execute(&program, &argv, &envp);
         fail(start_error, error.raw_os_error().unwrap_or(0));
         127
     });
-    child.map(|child| child.pid).map_err(|error| error.raw_os_error().unwrap_or(0))
+    child.map_err(|error| error.raw_os_error().unwrap_or(0))
 }
 
 fn fail(start_error: &OwnedFd, errno: i32) {

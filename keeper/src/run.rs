@@ -10,6 +10,7 @@ use nix::sys::signalfd::{SfdFlags, SignalFd};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use rustix::net::{RecvFlags, SendFlags};
+use rustix::process::{Resource, Rlimit, setrlimit};
 use std::io;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -20,6 +21,9 @@ use sys::wait::Exit;
 const STOP_DEADLINE: Duration = Duration::from_secs(90);
 /// How long killed processes may take to go; one in uninterruptible sleep must not hold the host.
 const KILL_DEADLINE: Duration = Duration::from_secs(10);
+
+/// Open files of the keeper and of its services.
+const FILES_MAX: u64 = 1 << 20;
 
 /// What PID 1, or the `keeper` program, sets up.
 #[derive(Debug)]
@@ -45,6 +49,7 @@ pub struct Trigger {
 /// off; SIGINT: reboot; a trigger; the brain), when all jails and services are gone.
 #[must_use]
 pub fn run(config: Config) -> Shutdown {
+    raise_file_limit();
     let mut keeper = Keeper::new(config);
     loop {
         keeper.turn();
@@ -317,6 +322,15 @@ impl Keeper {
             let _ = poll(&mut fds, Some(&timespec(left)));
             while let Ok(Some(_)) = signals.read_signal() {}
         }
+    }
+}
+
+/// Eight descriptors of each of thousands of jails are more than the kernel's default of 1024; the
+/// brain inherits the limit. 2^20 is the kernel's own default maximum (`fs.nr_open`).
+fn raise_file_limit() {
+    let limit = Rlimit { current: Some(FILES_MAX), maximum: Some(FILES_MAX) };
+    if let Err(errno) = setrlimit(Resource::Nofile, limit) {
+        log::warn!("cannot raise the limit of open files: {errno}");
     }
 }
 

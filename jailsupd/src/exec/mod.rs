@@ -47,6 +47,18 @@ impl Layout {
         self.data.join("log")
     }
 
+    /// Makes the directories of this boot. A jail's first process, which is nobody on the host, must
+    /// get to the root point; what else is made in the run directory is root's alone.
+    ///
+    /// # Errors
+    /// When /run cannot be written.
+    pub fn make(&self) -> std::io::Result<()> {
+        for path in [self.run.clone(), self.root_point()] {
+            directory(&path, 0o711)?;
+        }
+        Ok(())
+    }
+
     /// An empty directory on which a jail's first process attaches its root, in its own namespace.
     #[must_use]
     pub fn root_point(&self) -> PathBuf {
@@ -56,6 +68,10 @@ impl Layout {
 
 /// Makes a directory that only root can enter, if it is not there.
 pub(crate) fn private_directory(path: &Path) -> std::io::Result<()> {
+    directory(path, 0o700)
+}
+
+fn directory(path: &Path, mode: u32) -> std::io::Result<()> {
     use std::os::unix::fs::DirBuilderExt as _;
-    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path)
+    std::fs::DirBuilder::new().recursive(true).mode(mode).create(path)
 }

@@ -16,7 +16,7 @@ mod start;
 use crate::control::server::{ClientId, Server};
 use crate::exec::ids::Table;
 use crate::exec::net::Network;
-use crate::exec::{Layout, helper, private_directory};
+use crate::exec::{Layout, helper};
 use crate::machine::{self, Action, End, Event, State};
 use crate::unit::Problem;
 use crate::unit::host::Host;
@@ -76,11 +76,7 @@ impl Supervisor {
     pub fn start(layout: Layout) -> Result<Self, StartError> {
         let keeper = to("reach the keeper: is this its child?", Client::inherit())?;
         to("use a mount namespace of its own", own_mounts())?;
-        let directory = private_directory(&layout.run);
-        to(
-            "make its run directory",
-            directory.and_then(|()| private_directory(&layout.root_point())),
-        )?;
+        to("make its run directory", layout.make())?;
         to("make the jails' cgroup", make_cgroups(&layout.cgroups))?;
         let poller = to("use epoll", Poller::new())?;
         let server = to("listen", Server::listen(Path::new(crate::control::wire::SOCKET)))?;
