@@ -1,6 +1,8 @@
 //! The dependency rules of the workspace (docs: ARCHITECTURE), read off the sources: who may use whom,
 //! which rooms are pure, where unsafe code may be.
 
+#![allow(clippy::unwrap_used)] // test helpers: a panic is the report
+
 use std::fs;
 use std::path::{Path, PathBuf};
 

@@ -290,13 +290,20 @@ impl Keeper {
 
     fn finished(&self) -> Option<Shutdown> {
         let down = self.going_down.as_ref()?;
-        if !down.brain_done && Instant::now() < down.deadline {
+        let done = down.brain_done || self.is_alone();
+        if !done && Instant::now() < down.deadline {
             return None;
         }
-        if !down.brain_done {
+        if !done {
             log::warn!("jails did not stop within {} s: killing them", STOP_DEADLINE.as_secs());
         }
         Some(down.kind)
+    }
+
+    /// No brain runs, and no jail that one would have to stop.
+    fn is_alone(&self) -> bool {
+        let brain = |running: &Running| running.service.brain && running.pid.is_some();
+        !self.services.iter().any(brain) && !self.vault.has_processes()
     }
 
     /// Ends all that is left, and waits until it is reaped.

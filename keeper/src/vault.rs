@@ -102,6 +102,12 @@ impl Vault {
         (reply, fds)
     }
 
+    /// Whether a jail's process is held whose end has not been seen.
+    #[must_use]
+    pub fn has_processes(&self) -> bool {
+        self.entries.iter().flatten().any(|entry| entry.tracked.is_some())
+    }
+
     /// Sends SIGKILL to every jail's PID 1, which takes the rest of the jail along.
     pub fn kill_processes(&self) {
         for process in
