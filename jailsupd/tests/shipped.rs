@@ -34,3 +34,11 @@ fn the_images_host_toml_is_good() {
     let problems = host::parse(&[host::Layer { file, text: &text }]).err();
     assert!(problems.is_none(), "{problems:?}");
 }
+
+#[test]
+fn the_unit_in_the_readme_is_good() {
+    let readme = fs::read_to_string(root().join("README.md")).unwrap();
+    let text = readme.split("```toml\n").nth(1).unwrap().split("```").next().unwrap();
+    let problems = unit::parse("readme", "README.md", text).err();
+    assert!(problems.is_none(), "{problems:?}");
+}
