@@ -1,6 +1,8 @@
 //! Golden test: `units/NAME.toml` is planned as `units/NAME.plan` says. After a wanted change,
 //! `UPDATE=1 cargo test -p jailsupd --test plans` writes the files anew: read the difference.
 
+#![allow(clippy::unwrap_used)] // test helpers: a panic is the report
+
 use jailsupd::plan::{Context, IdRange, plan};
 use std::fs;
 use std::path::{Path, PathBuf};
