@@ -18,6 +18,7 @@ pub mod overlay;
 pub mod spawn;
 pub mod state;
 pub mod units;
+pub mod watch;
 
 pub use error::Error;
 

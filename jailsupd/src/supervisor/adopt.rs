@@ -22,13 +22,13 @@ impl Supervisor {
 
     fn adopt_one(&mut self, held: Held) {
         let name = held.jail.clone();
-        let id = match self.find(&name) {
+        let id = match self.jails.find(&name) {
             Some(id) => id,
             None => self.jail_named(&name, &PathBuf::from(format!("(no unit {name}.toml)"))),
         };
         let mut slots = Slots(held.fds);
         let stored = slots.take(Slot::State).and_then(|fd| Stored::load(&fd)).unwrap_or_default();
-        let Some(jail) = self.jails.get_mut(id as usize) else { return };
+        let Some(jail) = self.jails.get_mut(id) else { return };
         if let (Some(user), Some(net)) =
             (slots.take(Slot::UserNamespace), slots.take(Slot::NetNamespace))
         {

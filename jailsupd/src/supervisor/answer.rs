@@ -72,15 +72,14 @@ impl Supervisor {
                 }
             }
             Request::List {} => {
-                let mut jails: Vec<JailSummary> = self.jails.iter().map(summary).collect();
-                jails.sort_by(|a, b| a.name.cmp(&b.name));
+                let jails: Vec<JailSummary> = self.jails.iter().map(summary).collect();
                 Reply::with(&Listed { jails })
             }
-            Request::Inspect { name } => match self.find(&name) {
+            Request::Inspect { name } => match self.jails.find(&name) {
                 Some(id) => self.inspect(id),
                 None => Reply::refusal(&WireError::NoSuchJail { name }),
             },
-            Request::Logs { name, lines, follow } => match self.find(&name) {
+            Request::Logs { name, lines, follow } => match self.jails.find(&name) {
                 Some(id) => return self.send_log(client, id, lines, follow),
                 None => Reply::refusal(&WireError::NoSuchJail { name }),
             },
@@ -102,14 +101,14 @@ impl Supervisor {
     }
 
     fn inspect(&self, id: JailId) -> Reply {
-        match self.jails.get(id as usize) {
+        match self.jails.get(id) {
             Some(jail) => Reply::with(&Inspected { jail: inspected(jail) }),
             None => Reply::refusal(&WireError::NoSuchJail { name: String::new() }),
         }
     }
 
     fn send_log(&mut self, client: ClientId, id: JailId, lines: Option<u64>, follow: bool) {
-        let Some(jail) = self.jails.get(id as usize) else { return };
+        let Some(jail) = self.jails.get(id) else { return };
         let count = lines.map(|count| usize::try_from(count).unwrap_or(usize::MAX));
         let stored = jail.log.tail(count).unwrap_or_else(|error| {
             log::warn!("jail={} its log cannot be read: {error}", jail.name);

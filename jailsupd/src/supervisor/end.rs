@@ -17,7 +17,7 @@ use std::io;
 impl Supervisor {
     /// The start-error pipe has a record, or its end: then the program was executed.
     pub(super) fn on_start_error(&mut self, id: JailId) {
-        let Some(life) = self.jails.get_mut(id as usize).and_then(|jail| jail.life.as_mut()) else {
+        let Some(life) = self.jails.get_mut(id).and_then(|jail| jail.life.as_mut()) else {
             return;
         };
         let Some(pipe) = &life.start_error else { return };
@@ -38,7 +38,7 @@ impl Supervisor {
 
     /// A jail printed something.
     pub(super) fn on_output(&mut self, id: JailId, stream: Stream) {
-        let Some(jail) = self.jails.get_mut(id as usize) else { return };
+        let Some(jail) = self.jails.get_mut(id) else { return };
         let Some(life) = jail.life.as_mut() else { return };
         let slot = if stream == Stream::Stderr { &mut life.stderr } else { &mut life.stdout };
         let Some(pipe) = slot else { return };
@@ -65,7 +65,7 @@ impl Supervisor {
 
     /// A line of our own in a jail's log.
     pub(super) fn note(&mut self, id: JailId, text: &str) {
-        let Some(jail) = self.jails.get_mut(id as usize) else { return };
+        let Some(jail) = self.jails.get_mut(id) else { return };
         let line = Line { time: clock::wall_ms(), stream: Stream::Warder, text: text.to_owned() };
         let lines = jail.log.append(vec![line]);
         self.stored(id, lines);
@@ -76,7 +76,7 @@ impl Supervisor {
         // Whatever it said before its end comes first.
         self.on_start_error(id);
         self.on_start_error(id);
-        let Some(jail) = self.jails.get(id as usize) else { return };
+        let Some(jail) = self.jails.get(id) else { return };
         let Some(life) = &jail.life else { return };
         let inode = rustix::fs::fstat(&life.pidfd).map_or(0, |stat| stat.st_ino);
         let record = match self.keeper.exit(&jail.name) {
@@ -92,11 +92,11 @@ impl Supervisor {
             self.drain(id, stream);
         }
         self.note(id, &why);
-        if let Some(failed) = self.jails.get(id as usize).and_then(|j| j.life.as_ref()?.failed) {
+        if let Some(failed) = self.jails.get(id).and_then(|j| j.life.as_ref()?.failed) {
             let source = io::Error::from_raw_os_error(failed.errno);
             self.start_failed(id, &Error::Jail { stage: failed.stage, source });
         }
-        if let Some(jail) = self.jails.get_mut(id as usize) {
+        if let Some(jail) = self.jails.get_mut(id) {
             jail.last_exit = Some(exit);
         }
         self.apply(id, Event::Ended(end), &why);
@@ -114,7 +114,7 @@ impl Supervisor {
         };
         // What is in the pipe is bounded by its size, and nobody writes any more.
         for _ in 0..8 {
-            if self.jails.get(id as usize).and_then(open) != Some(true) {
+            if self.jails.get(id).and_then(open) != Some(true) {
                 return;
             }
             self.on_output(id, stream);
@@ -123,7 +123,7 @@ impl Supervisor {
 
     /// Clears away what the jail left, all but its namespaces.
     pub(super) fn clean(&mut self, id: JailId) {
-        let Some(jail) = self.jails.get_mut(id as usize) else { return };
+        let Some(jail) = self.jails.get_mut(id) else { return };
         let (name, cgroup) = (jail.name.clone(), jail.cgroup.clone());
         let slots = [Slot::Process, Slot::StartError, Slot::ExitReport, Slot::Stdout, Slot::Stderr];
         if let Some(life) = jail.life.take() {
@@ -147,7 +147,7 @@ impl Supervisor {
 
     /// Says once, with file, line and remedy, why a jail does not start.
     pub(super) fn start_failed(&mut self, id: JailId, error: &Error) {
-        let Some(jail) = self.jails.get_mut(id as usize) else { return };
+        let Some(jail) = self.jails.get_mut(id) else { return };
         let message = error.chain();
         let problem = match &jail.loaded {
             Some(loaded) => loaded.unit.problem(error.key(), message, error.help()),

@@ -59,7 +59,7 @@ impl Supervisor {
             }
         }
         for clash in &clashes {
-            if let Some(id) = self.find(clash.name.as_str()) {
+            if let Some(id) = self.jails.find(clash.name.as_str()) {
                 self.refuse(id, vec![clash.problem.clone()]);
             }
         }
@@ -68,16 +68,15 @@ impl Supervisor {
     /// The jail of this name, made if there is none.
     pub(super) fn jail_named(&mut self, name: &str, path: &Path) -> u32 {
         let path = path.to_string_lossy();
-        if let Some(id) = self.find(name) {
-            if let Some(jail) = self.jails.get_mut(id as usize) {
+        if let Some(id) = self.jails.find(name) {
+            if let Some(jail) = self.jails.get_mut(id) {
                 jail.path = path.into_owned();
             }
             return id;
         }
         let cgroup = Cgroup::of(&self.layout.cgroups, name);
         let log = Log::of(&self.layout, name);
-        self.jails.push(Jail::new(name, &path, cgroup, log));
-        u32::try_from(self.jails.len() - 1).unwrap_or(u32::MAX)
+        self.jails.add(Jail::new(name, &path, cgroup, log))
     }
 
     fn put_in_force(&mut self, id: u32, unit: Unit) {
@@ -92,7 +91,7 @@ impl Supervisor {
         match plan::plan(&unit, context) {
             Ok(plan) => {
                 let hash = unit.canonical_hash().to_string();
-                if let Some(jail) = self.jails.get_mut(id as usize) {
+                if let Some(jail) = self.jails.get_mut(id) {
                     jail.unit_problems.clear();
                     jail.loaded = Some(Loaded { unit, hash, ids, plan });
                 }
@@ -106,7 +105,7 @@ impl Supervisor {
     }
 
     fn refuse(&mut self, id: u32, problems: Vec<Problem>) {
-        let Some(jail) = self.jails.get_mut(id as usize) else { return };
+        let Some(jail) = self.jails.get_mut(id) else { return };
         for problem in &problems {
             log::error!("jail={} {}", jail.name, problem.one_line());
         }

@@ -9,6 +9,7 @@ mod answer;
 mod clock;
 mod end;
 mod jail;
+mod jails;
 mod load;
 mod poller;
 mod start;
@@ -21,6 +22,7 @@ use crate::machine::{self, Action, End, Event, State};
 use crate::unit::Problem;
 use crate::unit::host::Host;
 use jail::Jail;
+use jails::Jails;
 use keeper::Client;
 use poller::{JailId, Poller, Source};
 use rustix::fd::{AsFd as _, OwnedFd};
@@ -47,7 +49,7 @@ pub struct Supervisor {
     host_problems: Vec<Problem>,
     uplink: Option<String>,
     uplink_problem: Option<String>,
-    jails: Vec<Jail>,
+    jails: Jails,
     followers: Vec<(ClientId, JailId)>,
     log_failed: bool,
     going_down: bool,
@@ -102,7 +104,7 @@ impl Supervisor {
             host_problems,
             uplink: None,
             uplink_problem: None,
-            jails: Vec::new(),
+            jails: Jails::default(),
             followers: Vec::new(),
             log_failed: false,
             going_down: false,
@@ -154,7 +156,7 @@ impl Supervisor {
             Ok(None) => {}
             Ok(Some(_)) => {
                 self.going_down = true;
-                for id in self.ids() {
+                for id in self.jails.ids() {
                     self.apply(id, Event::Stop, "the host goes down");
                 }
             }
@@ -167,19 +169,10 @@ impl Supervisor {
         self.done = Some(1);
     }
 
-    fn ids(&self) -> Vec<JailId> {
-        (0..u32::try_from(self.jails.len()).unwrap_or(u32::MAX)).collect()
-    }
-
-    fn find(&self, name: &str) -> Option<JailId> {
-        let index = self.jails.iter().position(|jail| jail.name == name)?;
-        u32::try_from(index).ok()
-    }
-
     /// Every jail with a unit is wanted; one that runs without a unit is stopped.
     fn start_all(&mut self) {
-        for id in self.ids() {
-            let Some(jail) = self.jails.get(id as usize) else { continue };
+        for id in self.jails.ids() {
+            let Some(jail) = self.jails.get(id) else { continue };
             match (jail.loaded.is_some(), jail.life.is_some()) {
                 (true, false) => self.apply(id, Event::Start, "its unit is here"),
                 // Its unit is there, if broken: it stays as it is.
@@ -219,8 +212,8 @@ impl Supervisor {
 
     fn tick(&mut self) {
         let now = clock::now();
-        for id in self.ids() {
-            let deadline = self.jails.get(id as usize).and_then(|jail| jail.machine.deadline());
+        for id in self.jails.ids() {
+            let deadline = self.jails.get(id).and_then(|jail| jail.machine.deadline());
             if deadline.is_some_and(|at| at <= now) {
                 self.apply(id, Event::Tick, "its time has come");
             }
@@ -231,7 +224,7 @@ impl Supervisor {
     fn apply(&mut self, id: JailId, event: Event, why: &str) {
         let mut next = Some((event, why.to_owned()));
         while let Some((event, why)) = next.take() {
-            let Some(jail) = self.jails.get_mut(id as usize) else { return };
+            let Some(jail) = self.jails.get_mut(id) else { return };
             let policy = jail.policy();
             let (machine, actions) = machine::next(jail.machine, event, clock::now(), &policy);
             let before = jail.state();
@@ -270,7 +263,7 @@ impl Supervisor {
                 None
             }
             Action::Kill => {
-                let jail = self.jails.get_mut(id as usize)?;
+                let jail = self.jails.get_mut(id)?;
                 if let Some(life) = &mut jail.life {
                     life.killed = true;
                 }
@@ -288,7 +281,7 @@ impl Supervisor {
 
     /// Asks the in-jail init, which passes it on to the service. A frozen jail would not hear it.
     fn signal(&mut self, id: JailId, number: i32) {
-        let Some(jail) = self.jails.get(id as usize) else { return };
+        let Some(jail) = self.jails.get(id) else { return };
         if let Err(error) = jail.cgroup.freeze(false) {
             log::warn!("jail={}: {}", jail.name, error.chain());
         }

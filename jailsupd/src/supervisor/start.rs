@@ -31,7 +31,7 @@ struct Building<'a> {
 impl Supervisor {
     /// Prepares and spawns the jail; its processes are on their way when this returns.
     pub(super) fn start_jail(&mut self, id: JailId) -> Result<(), Error> {
-        let Some(jail) = self.jails.get_mut(id as usize) else { return Ok(()) };
+        let Some(jail) = self.jails.get_mut(id) else { return Ok(()) };
         let name = jail.name.clone();
         let (kept, cgroup) = (jail.kept.take(), jail.cgroup.clone());
         let Some(loaded) = jail.loaded.clone() else { return Ok(()) };
@@ -46,7 +46,7 @@ impl Supervisor {
             Ok(spawned)
         });
         let kept = Kept { namespaces: prepared.namespaces, key: kept_key };
-        let Some(jail) = self.jails.get_mut(id as usize) else { return Ok(()) };
+        let Some(jail) = self.jails.get_mut(id) else { return Ok(()) };
         jail.kept = Some(kept);
         let spawned = result?;
         jail.life = Some(Life {
@@ -193,7 +193,7 @@ impl Supervisor {
         loaded: &Loaded,
         namespaces_key: &str,
     ) -> Result<(), Error> {
-        let Some(jail) = self.jails.get(id as usize) else { return Ok(()) };
+        let Some(jail) = self.jails.get(id) else { return Ok(()) };
         let state = State {
             unit: loaded.hash.clone(),
             namespaces: namespaces_key.to_owned(),
@@ -217,7 +217,7 @@ impl Supervisor {
 
     /// Waits for what a jail's processes do.
     pub(super) fn watch(&self, id: JailId) -> io::Result<()> {
-        let Some(life) = self.jails.get(id as usize).and_then(|jail| jail.life.as_ref()) else {
+        let Some(life) = self.jails.get(id).and_then(|jail| jail.life.as_ref()) else {
             return Ok(());
         };
         self.poller.watch(&life.pidfd, Source::Process(id))?;

@@ -1,0 +1,52 @@
+//! All jails, by number and by name.
+
+use super::jail::Jail;
+use super::poller::JailId;
+use std::collections::BTreeMap;
+
+/// The jails that have a unit, or of which anything is left.
+#[derive(Debug, Default)]
+pub(super) struct Jails {
+    by_id: BTreeMap<JailId, Jail>,
+    by_name: BTreeMap<String, JailId>,
+    next: JailId,
+}
+
+impl Jails {
+    /// Adds a jail under a number that no other has had. Its name must be new.
+    pub(super) fn add(&mut self, jail: Jail) -> JailId {
+        let id = self.next;
+        self.next = self.next.wrapping_add(1);
+        self.by_name.insert(jail.name.clone(), id);
+        self.by_id.insert(id, jail);
+        id
+    }
+
+    pub(super) fn remove(&mut self, id: JailId) -> Option<Jail> {
+        let jail = self.by_id.remove(&id)?;
+        self.by_name.remove(&jail.name);
+        Some(jail)
+    }
+
+    pub(super) fn find(&self, name: &str) -> Option<JailId> {
+        self.by_name.get(name).copied()
+    }
+
+    pub(super) fn get(&self, id: JailId) -> Option<&Jail> {
+        self.by_id.get(&id)
+    }
+
+    pub(super) fn get_mut(&mut self, id: JailId) -> Option<&mut Jail> {
+        self.by_id.get_mut(&id)
+    }
+
+    /// Numbers of all jails as they are now, in the order of their names.
+    pub(super) fn ids(&self) -> Vec<JailId> {
+        self.by_name.values().copied().collect()
+    }
+
+    /// All jails in the order of their names.
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Jail> {
+        self.by_name.values().filter_map(|id| self.by_id.get(id))
+    }
+}
