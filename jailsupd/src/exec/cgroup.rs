@@ -94,6 +94,23 @@ impl Cgroup {
         std::fs::write(self.path.join("cgroup.freeze"), value).map_err(|e| self.error("freeze", e))
     }
 
+    /// Its cgroup.events, on which the kernel raises `POLLPRI` when it is frozen, thawed or empty.
+    ///
+    /// # Errors
+    /// When it does not exist.
+    pub fn events(&self) -> Result<OwnedFd, Error> {
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+        let file = self.path.join("cgroup.events");
+        rustix::fs::open(file, flags, Mode::empty()).map_err(|e| self.error("watch", e.into()))
+    }
+
+    /// Whether everything in it is frozen.
+    #[must_use]
+    pub fn is_frozen(&self) -> bool {
+        let events = std::fs::read_to_string(self.path.join("cgroup.events")).unwrap_or_default();
+        events.lines().any(|line| line == "frozen 1")
+    }
+
     /// What the kernel counted.
     #[must_use]
     pub fn usage(&self) -> Usage {

@@ -49,7 +49,8 @@ impl Network {
         Ok(Some(link.name.clone()))
     }
 
-    /// Makes a jail's link in its network namespace, with loopback up beside it. A crash in between
+    /// Makes a jail's link in its network namespace, in place of any other, with loopback up beside it.
+    /// A crash in between
     /// leaves nothing on the host: the link is born in the jail's namespace.
     ///
     /// # Errors
@@ -60,6 +61,10 @@ impl Network {
         link: Option<&Link>,
         uplink: &Uplink,
     ) -> Result<(), Error> {
+        let cleared = self.enter(namespace, remove_links);
+        cleared
+            .and_then(|inside| inside)
+            .map_err(|e| failed("remove the jail's former link", e))?;
         if let Some(link) = link {
             let parent = self.parent(link, uplink)?;
             let what = || format!("make a macvlan link on {}", parent.name);
@@ -117,6 +122,13 @@ fn uplink_of<'a>(uplink: &Uplink, links: &'a [Interface]) -> Option<&'a Interfac
 /// a link is born with its name before it changes the namespace.
 fn temporary_name(mac: [u8; 6]) -> String {
     format!("w{}", show_mac(mac).replace(':', ""))
+}
+
+/// Removes every link but loopback: what an earlier unit wanted, or an earlier attempt left. It is gone,
+/// and its Ethernet address free, when this returns.
+fn remove_links(jail: &Netlink) -> io::Result<()> {
+    let links = jail.links()?;
+    links.iter().filter(|link| link.is_ours).try_for_each(|link| jail.delete(link.index))
 }
 
 fn set_up_inside(jail: &Netlink, link: Option<&Link>) -> io::Result<()> {

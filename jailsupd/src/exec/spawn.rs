@@ -40,17 +40,17 @@ const ABOVE_FIXED: i32 = 16;
 
 /// What was made for a jail before its processes.
 #[derive(Debug)]
-pub struct Prepared {
+pub struct Prepared<'a> {
     /// Its root, mounted and attached nowhere.
-    pub root: OwnedFd,
+    pub root: &'a OwnedFd,
     /// Its namespaces.
-    pub namespaces: Namespaces,
+    pub namespaces: &'a Namespaces,
     /// Its cgroup.
     pub cgroup: OwnedFd,
     /// Its device nodes.
-    pub devices: Vec<Pinned>,
+    pub devices: &'a [Pinned],
     /// Its user.
-    pub account: Account,
+    pub account: &'a Account,
     /// Its ids.
     pub ids: IdRange,
 }
@@ -103,22 +103,22 @@ struct Pipes {
 /// When a pipe or process cannot be made, or a namespace not be joined.
 pub fn spawn(
     plan: &Plan,
-    prepared: &Prepared,
+    prepared: &Prepared<'_>,
     helper: BorrowedFd<'_>,
     root_point: &Path,
 ) -> Result<Spawned, Error> {
     let pipes =
         Pipes::new(prepared).map_err(|source| Error::Process { what: "make its pipes", source })?;
     let argv = argv(plan);
-    let envp = Vector::new(environment(plan, &prepared.account));
+    let envp = Vector::new(environment(plan, prepared.account));
     let groups: Vec<Gid> = prepared.account.groups.iter().map(|gid| Gid::from_raw(*gid)).collect();
     let root_point = CString::new(root_point.as_os_str().as_encoded_bytes()).unwrap_or_default();
     let jail = Jail {
         steps: &plan.jail,
         root: prepared.root.as_fd(),
         root_point: &root_point,
-        devices: &prepared.devices,
-        account: &prepared.account,
+        devices: prepared.devices,
+        account: prepared.account,
         groups: &groups,
         capabilities: plan.capabilities,
         working_dir: &plan.working_dir,
@@ -144,7 +144,7 @@ pub fn spawn(
     let program = Program { helper, argv: &argv, envp: &envp };
     let child = Child { jail, pipes: &pipes, keep: &keep, program };
     let intermediate =
-        Intermediate { namespaces: &prepared.namespaces, keep: &keep_intermediate, child };
+        Intermediate { namespaces: prepared.namespaces, keep: &keep_intermediate, child };
     let flags = u64::from(libc::CLONE_PARENT.unsigned_abs());
     let cgroup = Some(prepared.cgroup.as_fd());
     let request = Request { flags, exit_signal: 0, cgroup };
@@ -154,7 +154,7 @@ pub fn spawn(
 }
 
 impl Pipes {
-    fn new(prepared: &Prepared) -> io::Result<Self> {
+    fn new(prepared: &Prepared<'_>) -> io::Result<Self> {
         let log = || {
             let (read, write) = pipe()?;
             // More than the kernel allows this user is refused; the default of 64 KiB then stays.

@@ -14,8 +14,8 @@ const MAX: usize = 1 << 16;
 pub struct State {
     /// Hash of the unit that it was started from.
     pub unit: String,
-    /// What its namespaces were made from; others are made when this changes.
-    pub namespaces: String,
+    /// The link that its network namespace was set up with; another is made when this changes.
+    pub link: String,
     /// First of its ids on the host.
     pub uid_base: u32,
     /// Its PID 1, in the host's numbers; 0 when none.
@@ -26,6 +26,9 @@ pub struct State {
     pub restarts: u32,
     /// Failures in a row.
     pub failures: u32,
+    /// Someone has stopped it by hand.
+    #[serde(default)]
+    pub held_down: bool,
 }
 
 impl State {

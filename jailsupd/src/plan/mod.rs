@@ -76,10 +76,11 @@ fn host_steps(unit: &Unit, context: Context<'_>) -> Vec<HostStep> {
     let mut steps = vec![HostStep::CreateCgroup];
     steps.extend(cgroup::limits(&unit.resources).into_iter().map(HostStep::SetLimit));
     steps.push(HostStep::CreateNamespaces { ids: context.ids });
-    if unit.network.mode == NetworkMode::Macvlan {
-        let link = link::link(&unit.name, &unit.network, context.machine_id);
-        steps.push(HostStep::CreateLink(link));
-    }
+    let link = match unit.network.mode {
+        NetworkMode::Macvlan => Some(link::link(&unit.name, &unit.network, context.machine_id)),
+        NetworkMode::None => None,
+    };
+    steps.push(HostStep::SetUpNetwork(link));
     steps.push(HostStep::OpenImage(unit.image.source.clone()));
     steps.push(HostStep::ShiftIds);
     if unit.root.mode == RootMode::Ephemeral {

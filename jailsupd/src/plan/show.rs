@@ -48,7 +48,8 @@ impl fmt::Display for HostStep {
             Self::CreateNamespaces { ids } => {
                 write!(f, "make user and network namespaces with the ids {ids}")
             }
-            Self::CreateLink(link) => write!(f, "make the link {link}"),
+            Self::SetUpNetwork(Some(link)) => write!(f, "set up loopback and {link}"),
+            Self::SetUpNetwork(None) => f.write_str("set up loopback"),
             Self::OpenImage(source) => write!(f, "open the image {source}"),
             Self::ShiftIds => f.write_str("shift its owners into the jail's ids"),
             Self::Overlay { backing, size_max: None } => write!(f, "overlay on {backing}"),

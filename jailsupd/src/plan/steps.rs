@@ -18,8 +18,9 @@ pub enum HostStep {
         /// The user namespace's ids.
         ids: IdRange,
     },
-    /// Make the link in the network namespace, unless it is there from an earlier start.
-    CreateLink(Link),
+    /// Bring up loopback and make the link, if any, in the network namespace, unless they are there
+    /// from an earlier start.
+    SetUpNetwork(Option<Link>),
     /// Mount the image, read-only and attached nowhere.
     OpenImage(ImageSource),
     /// Map the image's owners into the jail's range.

@@ -32,10 +32,11 @@ impl Supervisor {
         if let (Some(user), Some(net)) =
             (slots.take(Slot::UserNamespace), slots.take(Slot::NetNamespace))
         {
-            let key = stored.namespaces.clone();
+            let key = stored.link.clone();
             jail.kept = Some(Kept { namespaces: Namespaces { user, net }, key });
         }
         jail.restarts = stored.restarts;
+        jail.held_down = stored.held_down;
         let (Some(pidfd), Some(exit_report)) =
             (slots.take(Slot::Process), slots.take(Slot::ExitReport))
         else {
@@ -46,6 +47,7 @@ impl Supervisor {
             pidfd,
             start_error: slots.take(Slot::StartError),
             exit_report,
+            events: jail.cgroup.events().ok(),
             stdout: slots.take(Slot::Stdout),
             stderr: slots.take(Slot::Stderr),
             failed: None,
@@ -56,6 +58,7 @@ impl Supervisor {
         let since = Duration::from_micros(stored.started_us);
         let state = State::Up { since };
         jail.machine = Machine { state, want: Want::Up, failures: stored.failures };
+        jail.frozen = jail.cgroup.is_frozen();
         jail.since = super::clock::wall_ms_of(since);
         log::info!("jail={name} adopted pid={}", stored.pid);
         if let Err(error) = self.watch(id) {

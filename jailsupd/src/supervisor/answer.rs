@@ -79,13 +79,14 @@ impl Supervisor {
                 Some(id) => self.inspect(id),
                 None => Reply::refusal(&WireError::NoSuchJail { name }),
             },
-            Request::Logs { name, lines, follow } => match self.jails.find(&name) {
+            Request::Logs { name, lines, follow, since: _ } => match self.jails.find(&name) {
                 Some(id) => return self.send_log(client, id, lines, follow),
                 None => Reply::refusal(&WireError::NoSuchJail { name }),
             },
             Request::HostInfo {} => Reply::with(&self.host_info()),
             Request::PowerOff {} => self.shut_down(Shutdown::PowerOff),
             Request::Reboot {} => self.shut_down(Shutdown::Reboot),
+            other => Reply::refusal(&WireError::MethodNotFound { method: other.to_call().method }),
         };
         self.reply(client, &reply);
     }
@@ -197,6 +198,9 @@ fn summary(jail: &Jail) -> JailSummary {
         restarts: jail.restarts.into(),
         problem: jail.problems().next().map(crate::unit::Problem::one_line).or(stale),
         unit: jail.path.clone(),
+        frozen: false,
+        enabled: true,
+        stale: jail.is_stale(),
     }
 }
 
@@ -204,7 +208,7 @@ fn inspected(jail: &Jail) -> WireJail {
     let unit = jail.loaded.as_ref().map(|loaded| &loaded.unit);
     let mac = jail.loaded.as_ref().and_then(|loaded| {
         loaded.plan.host.iter().find_map(|step| match step {
-            HostStep::CreateLink(link) => Some(show_mac(link.mac)),
+            HostStep::SetUpNetwork(link) => link.as_ref().map(|link| show_mac(link.mac)),
             _ => None,
         })
     });

@@ -127,7 +127,9 @@ impl Supervisor {
         let (name, cgroup) = (jail.name.clone(), jail.cgroup.clone());
         let slots = [Slot::Process, Slot::StartError, Slot::ExitReport, Slot::Stdout, Slot::Stderr];
         if let Some(life) = jail.life.take() {
-            for pipe in [&life.start_error, &life.stdout, &life.stderr].into_iter().flatten() {
+            for pipe in
+                [&life.start_error, &life.stdout, &life.stderr, &life.events].into_iter().flatten()
+            {
                 self.poller.forget(pipe);
             }
             let inode = rustix::fs::fstat(&life.pidfd).map_or(0, |stat| stat.st_ino);

@@ -6,7 +6,7 @@ use crate::exec::cgroup::Cgroup;
 use crate::exec::logs::Log;
 use crate::exec::namespaces::Namespaces;
 use crate::machine::{Machine, Policy, State};
-use crate::plan::{HostStep, IdRange, Plan};
+use crate::plan::{IdRange, Plan};
 use crate::unit::{Problem, Restart, Stop, Unit};
 use jail_init::StartError;
 use rustix::fd::OwnedFd;
@@ -27,6 +27,14 @@ pub(super) struct Jail {
     /// When the state last changed, in milliseconds since 1970.
     pub(super) since: u64,
     pub(super) restarts: u32,
+    /// How often it was started since jailsupd knows it.
+    pub(super) starts: u64,
+    /// Its processes are frozen.
+    pub(super) frozen: bool,
+    /// Someone has stopped it by hand: it stays down until someone starts it, or the host boots.
+    pub(super) held_down: bool,
+    /// Its unit is gone: when it is at rest, it goes too.
+    pub(super) removed: bool,
     pub(super) life: Option<Life>,
     pub(super) kept: Option<Kept>,
     pub(super) last_exit: Option<Exit>,
@@ -43,18 +51,6 @@ pub(super) struct Loaded {
     pub(super) plan: Plan,
 }
 
-impl Loaded {
-    /// What its namespaces are made from: as long as this stays the same, they are kept.
-    pub(super) fn namespaces_key(&self) -> String {
-        let of_namespaces = |step: &&HostStep| {
-            matches!(step, HostStep::CreateNamespaces { .. } | HostStep::CreateLink(_))
-        };
-        let steps: Vec<String> =
-            self.plan.host.iter().filter(of_namespaces).map(ToString::to_string).collect();
-        steps.join("; ")
-    }
-}
-
 /// A jail's processes and its ends of their pipes.
 #[derive(Debug)]
 pub(super) struct Life {
@@ -62,6 +58,8 @@ pub(super) struct Life {
     pub(super) pidfd: OwnedFd,
     pub(super) start_error: Option<OwnedFd>,
     pub(super) exit_report: OwnedFd,
+    /// Its cgroup.events.
+    pub(super) events: Option<OwnedFd>,
     pub(super) stdout: Option<OwnedFd>,
     pub(super) stderr: Option<OwnedFd>,
     /// It said that its start failed.
@@ -76,6 +74,7 @@ pub(super) struct Life {
 #[derive(Debug)]
 pub(super) struct Kept {
     pub(super) namespaces: Namespaces,
+    /// The link that the network namespace was set up with; empty when it was not, or only in part.
     pub(super) key: String,
 }
 
@@ -90,6 +89,10 @@ impl Jail {
             machine: Machine::NEW,
             since: clock::wall_ms(),
             restarts: 0,
+            starts: 0,
+            frozen: false,
+            held_down: false,
+            removed: false,
             life: None,
             kept: None,
             last_exit: None,

@@ -148,6 +148,14 @@ impl Supervisor {
             Source::StartError(id) => self.on_start_error(id),
             Source::Stdout(id) => self.on_output(id, Stream::Stdout),
             Source::Stderr(id) => self.on_output(id, Stream::Stderr),
+            Source::Cgroup(id) => self.on_cgroup(id),
+            Source::Units => {}
+        }
+    }
+
+    fn on_cgroup(&mut self, id: JailId) {
+        if let Some(jail) = self.jails.get_mut(id) {
+            jail.frozen = jail.life.is_some() && jail.cgroup.is_frozen();
         }
     }
 

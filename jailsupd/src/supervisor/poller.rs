@@ -26,6 +26,10 @@ pub(super) enum Source {
     Stdout(JailId),
     /// A jail's standard error.
     Stderr(JailId),
+    /// A jail was frozen or thawed.
+    Cgroup(JailId),
+    /// Something happened in a unit directory.
+    Units,
 }
 
 impl Source {
@@ -38,6 +42,8 @@ impl Source {
             Self::StartError(id) => (4, id),
             Self::Stdout(id) => (5, id),
             Self::Stderr(id) => (6, id),
+            Self::Cgroup(id) => (7, id),
+            Self::Units => (8, 0),
         };
         kind << 32 | u64::from(id)
     }
@@ -52,6 +58,8 @@ impl Source {
             4 => Self::StartError(id),
             5 => Self::Stdout(id),
             6 => Self::Stderr(id),
+            7 => Self::Cgroup(id),
+            8 => Self::Units,
             _ => return None,
         })
     }
@@ -81,6 +89,12 @@ impl Poller {
     pub(super) fn watch(&self, fd: impl AsFd, source: Source) -> io::Result<()> {
         let data = epoll::EventData::new_u64(source.to_data());
         Ok(epoll::add(&self.epoll, fd, data, epoll::EventFlags::IN)?)
+    }
+
+    /// Watches a file of the kernel that signals changes by priority (`POLLPRI`).
+    pub(super) fn watch_changes(&self, fd: impl AsFd, source: Source) -> io::Result<()> {
+        let data = epoll::EventData::new_u64(source.to_data());
+        Ok(epoll::add(&self.epoll, fd, data, epoll::EventFlags::PRI)?)
     }
 
     /// Whether a client is also to be woken for when it can take more output.
@@ -132,9 +146,11 @@ mod tests {
             Source::StartError(2),
             Source::Stdout(3),
             Source::Stderr(4),
+            Source::Cgroup(5),
+            Source::Units,
         ] {
             assert_eq!(Source::from_data(source.to_data()), Some(source));
         }
-        assert_eq!(Source::from_data(7 << 32), None);
+        assert_eq!(Source::from_data(9 << 32), None);
     }
 }

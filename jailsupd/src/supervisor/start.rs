@@ -21,7 +21,6 @@ struct Building<'a> {
     loaded: &'a Loaded,
     cgroup: Cgroup,
     kept: Option<Kept>,
-    fresh: bool,
     source: Option<&'a ImageSource>,
     root: Option<OwnedFd>,
     account: Option<Account>,
@@ -32,71 +31,71 @@ impl Supervisor {
     /// Prepares and spawns the jail; its processes are on their way when this returns.
     pub(super) fn start_jail(&mut self, id: JailId) -> Result<(), Error> {
         let Some(jail) = self.jails.get_mut(id) else { return Ok(()) };
-        let name = jail.name.clone();
-        let (kept, cgroup) = (jail.kept.take(), jail.cgroup.clone());
         let Some(loaded) = jail.loaded.clone() else { return Ok(()) };
+        jail.starts += 1;
+        jail.frozen = false;
+        let (name, kept, cgroup) = (jail.name.clone(), jail.kept.take(), jail.cgroup.clone());
         self.set_up_uplink();
-        let result = self.build(&name, &loaded, cgroup, kept);
-        let (prepared, kept_key) = result?;
-        let root_point = self.layout.root_point();
-        let spawned = spawn::spawn(&loaded.plan, &prepared, self.helper.as_fd(), &root_point);
-        let result = spawned.and_then(|spawned| {
-            self.entrust(id, &spawned, &loaded, &kept_key)?;
-            spawned.go()?;
-            Ok(spawned)
-        });
-        let kept = Kept { namespaces: prepared.namespaces, key: kept_key };
-        let Some(jail) = self.jails.get_mut(id) else { return Ok(()) };
-        jail.kept = Some(kept);
-        let spawned = result?;
-        jail.life = Some(Life {
-            pid: spawned.pid,
-            pidfd: spawned.pidfd,
-            start_error: Some(spawned.start_error),
-            exit_report: spawned.exit_report,
-            stdout: Some(spawned.stdout),
-            stderr: Some(spawned.stderr),
-            failed: None,
-            killed: false,
-            hash: loaded.hash,
-        });
-        self.watch(id).map_err(|source| Error::Process { what: "watch its process", source })
-    }
-
-    fn build(
-        &mut self,
-        name: &str,
-        loaded: &Loaded,
-        cgroup: Cgroup,
-        kept: Option<Kept>,
-    ) -> Result<(Prepared, String), Error> {
-        let key = loaded.namespaces_key();
-        let kept = kept.filter(|kept| kept.key == key);
         let mut building = Building {
-            loaded,
+            loaded: &loaded,
             cgroup,
             kept,
-            fresh: false,
             source: None,
             root: None,
             account: None,
             devices: Vec::new(),
         };
-        for step in &loaded.plan.host {
-            self.perform(name, step, &mut building)?;
+        let prepared = self.build(&name, &mut building);
+        let result = prepared.and_then(|()| self.spawn(id, &mut building));
+        if let Some(jail) = self.jails.get_mut(id) {
+            // However it went: what was made of its namespaces is used again.
+            jail.kept = building.kept;
         }
+        result?;
+        self.watch(id).map_err(|source| Error::Process { what: "watch its process", source })
+    }
+
+    fn build(&mut self, name: &str, building: &mut Building<'_>) -> Result<(), Error> {
+        let loaded = building.loaded;
+        for step in &loaded.plan.host {
+            self.perform(name, step, building)?;
+        }
+        Ok(())
+    }
+
+    fn spawn(&mut self, id: JailId, building: &mut Building<'_>) -> Result<(), Error> {
+        let loaded = building.loaded;
         let missing =
             || Error::Process { what: "follow its plan", source: io::ErrorKind::NotFound.into() };
-        let kept = self.keep_namespaces(name, &mut building)?;
+        let root = building.root.take().ok_or_else(missing)?;
+        let account = building.account.take().ok_or_else(missing)?;
+        let kept = building.kept.as_ref().ok_or_else(missing)?;
         let prepared = Prepared {
-            root: building.root.ok_or_else(missing)?,
-            namespaces: kept.namespaces,
+            root: &root,
+            namespaces: &kept.namespaces,
             cgroup: building.cgroup.open()?,
-            devices: building.devices,
-            account: building.account.ok_or_else(missing)?,
+            devices: &building.devices,
+            account: &account,
             ids: loaded.ids,
         };
-        Ok((prepared, key))
+        let root_point = self.layout.root_point();
+        let spawned = spawn::spawn(&loaded.plan, &prepared, self.helper.as_fd(), &root_point)?;
+        self.entrust(id, &spawned, loaded, &kept.key)?;
+        spawned.go()?;
+        let Some(jail) = self.jails.get_mut(id) else { return Ok(()) };
+        jail.life = Some(Life {
+            pid: spawned.pid,
+            pidfd: spawned.pidfd,
+            start_error: Some(spawned.start_error),
+            exit_report: spawned.exit_report,
+            events: jail.cgroup.events().ok(),
+            stdout: Some(spawned.stdout),
+            stderr: Some(spawned.stderr),
+            failed: None,
+            killed: false,
+            hash: loaded.hash.clone(),
+        });
+        Ok(())
     }
 
     fn perform<'a>(
@@ -112,8 +111,8 @@ impl Supervisor {
                 building.cgroup.freeze(false)
             }
             HostStep::SetLimit(limit) => building.cgroup.set(limit),
-            HostStep::CreateNamespaces { ids } => self.make_namespaces(building, *ids),
-            HostStep::CreateLink(link) => self.make_link(building, Some(link)),
+            HostStep::CreateNamespaces { ids } => self.make_namespaces(name, building, *ids),
+            HostStep::SetUpNetwork(link) => self.make_link(building, link.as_ref()),
             HostStep::OpenImage(source) => {
                 building.source = Some(source);
                 building.root = Some(image::open(source)?);
@@ -147,42 +146,37 @@ impl Supervisor {
         }
     }
 
-    fn make_namespaces(&mut self, building: &mut Building<'_>, ids: IdRange) -> Result<(), Error> {
+    /// Namespaces go to the keeper at once, so that they outlive this program, and with them the
+    /// Ethernet address: it is taken as long as anything holds the network namespace.
+    fn make_namespaces(
+        &mut self,
+        name: &str,
+        building: &mut Building<'_>,
+        ids: IdRange,
+    ) -> Result<(), Error> {
         if building.kept.is_none() {
-            let key = building.loaded.namespaces_key();
-            building.kept = Some(Kept { namespaces: namespaces::create(ids)?, key });
-            building.fresh = true;
-            let has_link = |step: &HostStep| matches!(step, HostStep::CreateLink(_));
-            if !building.loaded.plan.host.iter().any(has_link) {
-                self.make_link(building, None)?;
-            }
+            let namespaces = namespaces::create(ids)?;
+            let slots = [
+                (Slot::UserNamespace, namespaces.user.as_fd()),
+                (Slot::NetNamespace, namespaces.net.as_fd()),
+            ];
+            self.keeper.put(name, &slots).map_err(Error::Keeper)?;
+            building.kept = Some(Kept { namespaces, key: String::new() });
         }
         Ok(())
     }
 
-    /// Sets the network namespace up, once in its life.
-    fn make_link(&mut self, building: &Building<'_>, link: Option<&Link>) -> Result<(), Error> {
-        match &building.kept {
-            Some(kept) if building.fresh => {
-                self.network.make_link(&kept.namespaces.net, link, &self.host.uplink)
-            }
-            _ => Ok(()),
+    /// Sets the network namespace up, unless it is already as the plan wants it.
+    fn make_link(&mut self, building: &mut Building<'_>, link: Option<&Link>) -> Result<(), Error> {
+        let key = link.map_or_else(|| "loopback only".to_owned(), ToString::to_string);
+        let Some(kept) = &mut building.kept else { return Ok(()) };
+        if kept.key == key {
+            return Ok(());
         }
-    }
-
-    /// Namespaces that are complete go to the keeper, so that they outlive this program.
-    fn keep_namespaces(&mut self, name: &str, building: &mut Building<'_>) -> Result<Kept, Error> {
-        let Some(kept) = building.kept.take() else {
-            return Err(Error::Namespaces(io::ErrorKind::NotFound.into()));
-        };
-        if building.fresh {
-            let slots = [
-                (Slot::UserNamespace, kept.namespaces.user.as_fd()),
-                (Slot::NetNamespace, kept.namespaces.net.as_fd()),
-            ];
-            self.keeper.put(name, &slots).map_err(Error::Keeper)?;
-        }
-        Ok(kept)
+        kept.key.clear();
+        self.network.make_link(&kept.namespaces.net, link, &self.host.uplink)?;
+        kept.key = key;
+        Ok(())
     }
 
     /// Gives the keeper everything that must outlive this program, before *go*.
@@ -191,17 +185,18 @@ impl Supervisor {
         id: JailId,
         spawned: &Spawned,
         loaded: &Loaded,
-        namespaces_key: &str,
+        link: &str,
     ) -> Result<(), Error> {
         let Some(jail) = self.jails.get(id) else { return Ok(()) };
         let state = State {
             unit: loaded.hash.clone(),
-            namespaces: namespaces_key.to_owned(),
+            link: link.to_owned(),
             uid_base: loaded.ids.base(),
             pid: spawned.pid,
             started_us: u64::try_from(clock::now().as_micros()).unwrap_or(0),
             restarts: jail.restarts,
             failures: jail.machine.failures,
+            held_down: false,
         };
         let state = state.store().map_err(Error::Keeper)?;
         let slots = [
@@ -231,6 +226,9 @@ impl Supervisor {
                 self.poller.watch(pipe, source)?;
             }
         }
-        Ok(())
+        match &life.events {
+            Some(events) => self.poller.watch_changes(events, Source::Cgroup(id)),
+            None => Ok(()),
+        }
     }
 }

@@ -34,6 +34,9 @@ pub struct Interface {
     pub name: String,
     /// Whether it is loopback.
     pub loopback: bool,
+    /// Whether it is of a kind that jailsupd makes for jails, and not one that the kernel puts into
+    /// each new network namespace.
+    pub is_ours: bool,
 }
 
 impl Netlink {
@@ -62,7 +65,9 @@ impl Netlink {
                 _ => None,
             });
             let loopback = link.header.link_layer_type == LinkLayerType::Loopback;
-            links.extend(name.map(|name| Interface { index: link.header.index, name, loopback }));
+            let is_ours = is_macvlan(&link);
+            let index = link.header.index;
+            links.extend(name.map(|name| Interface { index, name, loopback, is_ours }));
         }
         Ok(links)
     }
@@ -99,6 +104,16 @@ impl Netlink {
         link.header.index = index;
         link.attributes.push(LinkAttribute::IfName(name.to_owned()));
         self.request(RouteNetlinkMessage::SetLink(link), 0)
+    }
+
+    /// Deletes a link; it is gone when this returns.
+    ///
+    /// # Errors
+    /// The kernel's refusal.
+    pub fn delete(&self, index: u32) -> io::Result<()> {
+        let mut link = LinkMessage::default();
+        link.header.index = index;
+        self.request(RouteNetlinkMessage::DelLink(link), 0)
     }
 
     /// Brings a link up.
@@ -196,6 +211,13 @@ fn take<M: NetlinkDeserializable + Clone>(
         bytes = bytes.get(length.next_multiple_of(4)..).unwrap_or(&[]);
     }
     Ok(false)
+}
+
+fn is_macvlan(link: &LinkMessage) -> bool {
+    link.attributes.iter().any(|attribute| match attribute {
+        LinkAttribute::LinkInfo(infos) => infos.contains(&LinkInfo::Kind(InfoKind::MacVlan)),
+        _ => false,
+    })
 }
 
 fn family(address: IpAddr) -> AddressFamily {
