@@ -16,6 +16,8 @@ pub const BLOCK: u64 = 4096;
 /// What sfdisk counts in (mkosi is told to make disks of this sector size).
 const SECTOR: u64 = 512;
 
+const SFDISK: &str = "/usr/sbin/sfdisk";
+
 /// A partition of a GPT disk image, in bytes.
 #[derive(Debug, Clone)]
 pub struct Partition {
@@ -58,7 +60,7 @@ pub fn partitions(disk: &Path) -> Result<Vec<Partition>> {
         start: u64,
         size: u64,
     }
-    let text = tool(Command::new("/usr/sbin/sfdisk").arg("--json").arg(disk))?;
+    let text = tool(Command::new(SFDISK).arg("--json").arg(disk))?;
     let listing: Listing = serde_json::from_str(&text)
         .map_err(|error| Error::Answer { peer: "sfdisk", answer: error.to_string() })?;
     let bytes = |row: Row| Partition {
@@ -90,10 +92,27 @@ pub fn root_partition(disk: &Path, roothash: &str) -> Result<Partition> {
 }
 
 fn find(disk: &Path, what: &str, wanted: impl Fn(&Partition) -> bool) -> Result<Partition> {
-    partitions(disk)?.into_iter().find(wanted).ok_or_else(|| Error::Answer {
-        peer: "sfdisk",
-        answer: format!("no partition {what} in {}", disk.display()),
-    })
+    partitions(disk)?.into_iter().find(wanted).ok_or_else(|| missing(disk, what))
+}
+
+fn missing(disk: &Path, what: &str) -> Error {
+    let answer = format!("no partition {what} in {}", disk.display());
+    Error::Answer { peer: "sfdisk", answer }
+}
+
+/// Gives a partition another size in the table, and moves the table's backup to the disk's end.
+///
+/// # Errors
+/// `sfdisk` failed, or there is no partition of that name.
+pub fn resize(disk: &Path, name: &str, size: u64) -> Result<()> {
+    let table = partitions(disk)?;
+    let index = table.iter().position(|partition| partition.name == name);
+    let index = index.ok_or_else(|| missing(disk, name))?;
+    tool(Command::new(SFDISK).args(["--quiet", "--relocate", "gpt-bak-std"]).arg(disk))?;
+    let script = format!("printf ', {}\\n' | exec \"$@\"", size / SECTOR);
+    let number = (index + 1).to_string();
+    let sh = ["-c", &script, "sh", SFDISK, "--quiet", "--partno", &number];
+    tool(Command::new("sh").args(sh).arg(disk)).map(drop)
 }
 
 /// Copies one partition's bytes into a file of its own.
@@ -185,7 +204,7 @@ pub fn make_jails_disk(from: &Path, to: &Path) -> Result<()> {
     let table = to.with_extension("sfdisk");
     fs::write(&table, script).map_err(Error::io("write sfdisk's script"))?;
     let script = File::open(&table).map_err(Error::io("open sfdisk's script"))?;
-    tool(Command::new("/usr/sbin/sfdisk").arg("--quiet").arg(to).stdin(script))?;
+    tool(Command::new(SFDISK).arg("--quiet").arg(to).stdin(script))?;
     let whole = Partition { name: String::new(), uuid: String::new(), start: 0, size };
     transplant(&erofs, &whole, to, MARGIN, size)
 }

@@ -9,9 +9,11 @@ use std::{
 
 use crate::{Error, Result, time::Deadline};
 
-/// One attempt: QEMU accepts a forwarded connection before the guest does, so an attempt at a
-/// guest that is not ready hangs.
-const ATTEMPT: Duration = Duration::from_secs(2);
+/// One attempt.
+const ATTEMPT: Duration = Duration::from_secs(10);
+/// The first attempts of [`wait`]: QEMU accepts a forwarded connection before the guest does, so an
+/// attempt at a guest that is not ready hangs. Each gets twice the time of the one before.
+const FIRST_ATTEMPT: Duration = Duration::from_millis(200);
 /// Between attempts; nothing outside of the guest can tell the moment.
 const PAUSE: Duration = Duration::from_millis(20);
 
@@ -27,10 +29,14 @@ pub struct Page {
 /// GETs `/` once.
 ///
 /// # Errors
-/// No connection, no answer in two seconds, or not HTTP.
+/// No connection, no answer in ten seconds, or not HTTP.
 pub fn get(address: SocketAddr) -> Result<Page> {
-    let text =
-        exchange(address).map_err(speak).map_err(Error::io(format!("GET http://{address}/")))?;
+    attempt(address, ATTEMPT)
+}
+
+fn attempt(address: SocketAddr, limit: Duration) -> Result<Page> {
+    let text = exchange(address, limit).map_err(speak);
+    let text = text.map_err(Error::io(format!("GET http://{address}/")))?;
     let status = text.strip_prefix("HTTP/1.").and_then(|rest| rest.get(2..5)?.parse().ok());
     match (status, text.split_once("\r\n\r\n")) {
         (Some(status), Some((_, body))) => Ok(Page { status, body: body.into() }),
@@ -44,12 +50,14 @@ pub fn get(address: SocketAddr) -> Result<Page> {
 /// None within `limit` (of an idle machine), or `over` says that there will be none.
 pub fn wait(address: SocketAddr, limit: Duration, over: impl Fn() -> bool) -> Result<Page> {
     let deadline = Deadline::after(limit);
+    let mut patience = FIRST_ATTEMPT;
     loop {
-        match get(address) {
+        match attempt(address, patience) {
             Ok(page) => return Ok(page),
             Err(error) if over() || deadline.left().is_none() => return Err(error),
             Err(_) => thread::sleep(PAUSE),
         }
+        patience = ATTEMPT.min(patience * 2);
     }
 }
 
@@ -61,9 +69,9 @@ fn speak(error: io::Error) -> io::Error {
     }
 }
 
-fn exchange(address: SocketAddr) -> io::Result<String> {
-    let mut stream = TcpStream::connect_timeout(&address, ATTEMPT)?;
-    stream.set_read_timeout(Some(ATTEMPT))?;
+fn exchange(address: SocketAddr, limit: Duration) -> io::Result<String> {
+    let mut stream = TcpStream::connect_timeout(&address, limit)?;
+    stream.set_read_timeout(Some(limit))?;
     stream.write_all(b"GET / HTTP/1.1\r\nHost: warder.test\r\nConnection: close\r\n\r\n")?;
     let mut bytes = Vec::new();
     stream.read_to_end(&mut bytes)?;

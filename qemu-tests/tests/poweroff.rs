@@ -10,6 +10,7 @@ use std::{
 
 use qemu_tests::{End, Error, Image, Machine, Result, disk};
 
+const BOOT: Duration = Duration::from_secs(45);
 const SOON: Duration = Duration::from_secs(10);
 const LARGER: u64 = 2 << 30;
 
@@ -35,6 +36,18 @@ fn power_off_by_jailctl_is_clean() {
     restore(&data, &files);
     assert_eq!(fs::read_to_string(files.join("survivor")).unwrap(), "the power off");
     assert!(files.join("warder/clean").exists());
+}
+
+#[test]
+fn power_button_is_obeyed_while_the_first_jail_starts() {
+    let mut vm = Machine::new("poweroff-early", Image::Debug).start().unwrap();
+    vm.console.wait_for("init: boot complete", BOOT).unwrap();
+
+    vm.qmp.press_power_button().unwrap();
+
+    vm.console.wait_for("init: going down", SOON).unwrap();
+    vm.console.wait_for("init: unmounted /data", SOON).unwrap();
+    assert_eq!(vm.wait_end().unwrap(), End::PowerOff);
 }
 
 fn grow(disk: &Path) -> Result<()> {

@@ -27,6 +27,7 @@ fn data_of_an_earlier_boot_is_there_after_a_clean_power_off() {
     let image = Machine::new("production-first", Image::Production);
     let mut first = image.start().unwrap();
     first.wait_boot().unwrap();
+    first.wait_page().unwrap();
     assert!(first.console.find("is blank, making btrfs").is_some());
     first.qmp.press_power_button().unwrap();
     assert_eq!(first.wait_end().unwrap(), End::PowerOff);

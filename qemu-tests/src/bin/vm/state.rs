@@ -20,8 +20,6 @@ use rustix::{
 /// Room for the jails' data; the file has holes. The guest grows its data partition to it.
 const DISK_SIZE: u64 = 4 << 30;
 const DATA: &str = "warder-data";
-/// The second partition table at the end of a disk: 33 sectors, rounded up.
-const BACKUP_TABLE: u64 = 1 << 20;
 /// The monitor's socket, in the directory.
 pub(crate) const CONTROL: &str = "control";
 
@@ -102,8 +100,7 @@ fn grow(disk: &Path) -> Result<()> {
     grow().map_err(Error::io(format!("grow {}", disk.display())))
 }
 
-/// The data partition is the disk's last and the guest has grown it to the disk's end. Where the
-/// new image's begins elsewhere, the data is left behind, which is said.
+/// Where the new image's data partition begins elsewhere, the data is left behind, which is said.
 fn carry_data(old: &Path, new: &Path) -> Result<()> {
     let from = disk::partition(old, DATA)?;
     let to = disk::partition(new, DATA)?;
@@ -111,6 +108,7 @@ fn carry_data(old: &Path, new: &Path) -> Result<()> {
         println!("the new image has another layout: its data partition starts empty");
         return Ok(());
     }
-    let size = fs::metadata(old).map_err(Error::io(format!("see {}", old.display())))?.len();
-    disk::transplant(old, &from, new, to.start, size - from.start - BACKUP_TABLE)
+    // The guest has grown it with its file system, which does not mount from a smaller one.
+    disk::resize(new, DATA, from.size)?;
+    disk::transplant(old, &from, new, to.start, from.size)
 }
