@@ -87,6 +87,7 @@ impl Show<'_> {
             name: logs.name.clone(),
             lines: logs.lines.map(u64::from),
             follow: logs.follow,
+            since: None,
         };
         let mut client = Client::send(self.socket, &request)?;
         loop {

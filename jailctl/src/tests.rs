@@ -31,6 +31,9 @@ fn summary(name: &str, state: JailState, seconds: u64) -> JailSummary {
         restarts: 0,
         problem: None,
         unit: format!("/etc/jails.d/{name}.toml"),
+        frozen: false,
+        enabled: true,
+        stale: false,
     }
 }
 

@@ -7,19 +7,28 @@
 //! All of this is a promise to clients of other versions: fields are added, never changed.
 
 mod frame;
+mod history;
 mod host;
 mod jail;
+mod refusal;
 mod request;
 #[cfg(test)]
 mod tests;
+mod unit;
 
 pub use frame::{Decoder, FrameError, MAX_MESSAGE, MAX_REPLY, Message, encode};
+pub use history::{Event, EventLine, Evidence, JailProcesses, Process, ProcessTable};
 pub use host::{HostInfo, InterfaceDescription, ServiceInfo, Stage, StageState};
 pub use jail::{
-    Exit, ExitReason, Inspected, Jail, JailState, JailSummary, Listed, LogEntry, LogLine, Seccomp,
-    Stream, Usage,
+    Exit, ExitReason, Inspected, Jail, JailState, JailSummary, Listed, LogEntry, LogLine, Reached,
+    Seccomp, Stream, Usage,
 };
-pub use request::{Request, WireError};
+pub use refusal::WireError;
+pub use request::Request;
+pub use unit::{
+    Applied, Change, Changed, Checked, Consequence, Effect, KeyDoc, KeyDocs, Outcome, PlanStep,
+    Planned, Problem, UnitDraft, UnitFiles, UnitRole, UnitSchema, UnitText,
+};
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};

@@ -71,6 +71,12 @@ pub struct JailSummary {
     pub problem: Option<String>,
     /// The unit file's path.
     pub unit: String,
+    /// Its processes are held where they are.
+    pub frozen: bool,
+    /// It is started when the host boots and whenever its unit changes; neither disabled nor masked.
+    pub enabled: bool,
+    /// It runs with an older version of its unit than the file's.
+    pub stale: bool,
 }
 
 /// Everything about one jail. Optional fields are missing when nothing of the jail is there to have them.
@@ -227,6 +233,13 @@ pub struct Listed {
 pub struct Inspected {
     /// The jail.
     pub jail: Jail,
+}
+
+/// Results of every method that brings one jail to a state: what was reached, not what was wished for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reached {
+    /// The jail as it is now.
+    pub jail: JailSummary,
 }
 
 /// Results of `Logs`: one line a reply; the last reply, which does not continue, may have none.

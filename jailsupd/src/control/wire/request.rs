@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::{Call, parameters};
+use super::{Call, JailState, UnitDraft, WireError, parameters};
 
 /// Every method that jailsupd serves, with its parameters.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -38,6 +38,179 @@ pub enum Request {
         /// Go on with new lines until the client hangs up.
         #[serde(default)]
         follow: bool,
+        /// Only lines read at or after this time, in milliseconds since 1970.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        since: Option<u64>,
+    },
+    /// Start a jail: it is wanted until it is stopped. Reached when it is up, or did not come up.
+    #[serde(rename = "org.warder.Jails.Start")]
+    Start {
+        /// The jail.
+        name: String,
+        /// Answer only when that state is reached.
+        #[serde(default = "yes")]
+        wait: bool,
+    },
+    /// Stop a jail; it stays down until it is started, its unit changes or the host boots.
+    #[serde(rename = "org.warder.Jails.Stop")]
+    Stop {
+        /// The jail.
+        name: String,
+        /// Answer only when that state is reached.
+        #[serde(default = "yes")]
+        wait: bool,
+    },
+    /// Stop a jail, then start it.
+    #[serde(rename = "org.warder.Jails.Restart")]
+    Restart {
+        /// The jail.
+        name: String,
+        /// Answer only when that state is reached.
+        #[serde(default = "yes")]
+        wait: bool,
+    },
+    /// Send a signal to the jail's program; SIGKILL to all its processes at once.
+    /// Reached when the signal is sent; of SIGKILL when no process is left.
+    #[serde(rename = "org.warder.Jails.Kill")]
+    Kill {
+        /// The jail.
+        name: String,
+        /// By the names of signal(7).
+        #[serde(default = "sigkill")]
+        signal: String,
+        /// Answer only when that state is reached.
+        #[serde(default = "yes")]
+        wait: bool,
+    },
+    /// Hold all processes of a jail where they are.
+    #[serde(rename = "org.warder.Jails.Freeze")]
+    Freeze {
+        /// The jail.
+        name: String,
+        /// Answer only when that state is reached.
+        #[serde(default = "yes")]
+        wait: bool,
+    },
+    /// Let the processes of a frozen jail go on.
+    #[serde(rename = "org.warder.Jails.Thaw")]
+    Thaw {
+        /// The jail.
+        name: String,
+        /// Answer only when that state is reached.
+        #[serde(default = "yes")]
+        wait: bool,
+    },
+    /// Wait until a jail is in a state.
+    #[serde(rename = "org.warder.Jails.Wait")]
+    Wait {
+        /// The jail.
+        name: String,
+        /// The state.
+        state: JailState,
+        /// Be refused after so many milliseconds.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        timeout_ms: Option<u64>,
+    },
+    /// Find all problems of these units; of all the host's files when there are none.
+    #[serde(rename = "org.warder.Jails.Check")]
+    Check {
+        /// Units that are not there yet, or other versions of those that are.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        units: Vec<UnitDraft>,
+    },
+    /// Tell what would follow from the files as they are now, these units among them.
+    #[serde(rename = "org.warder.Jails.Plan")]
+    Plan {
+        /// Units that are not there yet, or other versions of those that are.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        units: Vec<UnitDraft>,
+    },
+    /// Look at all files now, and do what follows from them.
+    #[serde(rename = "org.warder.Jails.Apply")]
+    Apply {
+        /// Answer only when no jail is on its way to another state.
+        #[serde(default = "yes")]
+        wait: bool,
+    },
+    /// The files that a jail's unit is made from.
+    #[serde(rename = "org.warder.Jails.Cat")]
+    Cat {
+        /// The jail.
+        name: String,
+    },
+    /// Check a unit, then write it to /etc/jails.d in one step.
+    #[serde(rename = "org.warder.Jails.Put")]
+    Put {
+        /// The file's name without `.toml`.
+        stem: String,
+        /// The file's new text.
+        text: String,
+        /// Only when the unit file in force (see `Cat`) has this hash; empty: only when there is none.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        expect_hash: Option<String>,
+    },
+    /// Delete a unit file from /etc/jails.d.
+    #[serde(rename = "org.warder.Jails.Delete")]
+    Delete {
+        /// The file's name without `.toml`.
+        stem: String,
+    },
+    /// Let a jail be started at boot and when its unit changes. Starts it.
+    #[serde(rename = "org.warder.Jails.Enable")]
+    Enable {
+        /// The jail.
+        name: String,
+    },
+    /// Keep a jail from being started but by hand. Stops it.
+    #[serde(rename = "org.warder.Jails.Disable")]
+    Disable {
+        /// The jail.
+        name: String,
+    },
+    /// Keep a jail from being started at all. Stops it.
+    #[serde(rename = "org.warder.Jails.Mask")]
+    Mask {
+        /// The jail.
+        name: String,
+    },
+    /// Undo a mask.
+    #[serde(rename = "org.warder.Jails.Unmask")]
+    Unmask {
+        /// The jail.
+        name: String,
+    },
+    /// What unit files may say.
+    #[serde(rename = "org.warder.Jails.Explain")]
+    Explain {
+        /// Only this key, or all keys of this table.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        key: Option<String>,
+    },
+    /// The JSON Schema of unit files.
+    #[serde(rename = "org.warder.Jails.Schema")]
+    Schema {},
+    /// What happened to jails; a call with `more`.
+    #[serde(rename = "org.warder.Jails.Events")]
+    Events {
+        /// Go on with new events until the client hangs up.
+        #[serde(default)]
+        follow: bool,
+        /// Only of this jail.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        name: Option<String>,
+    },
+    /// Why a jail is in its state.
+    #[serde(rename = "org.warder.Jails.Why")]
+    Why {
+        /// The jail.
+        name: String,
+    },
+    /// The processes of all jails.
+    #[serde(rename = "org.warder.Jails.Processes")]
+    Processes {
+        /// Only of this jail.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        name: Option<String>,
     },
     /// What the host is and how it booted.
     #[serde(rename = "org.warder.Host.Info")]
@@ -48,6 +221,14 @@ pub enum Request {
     /// Stop all jails, then boot the host anew.
     #[serde(rename = "org.warder.Host.Reboot")]
     Reboot {},
+}
+
+const fn yes() -> bool {
+    true
+}
+
+fn sigkill() -> String {
+    "SIGKILL".to_owned()
 }
 
 impl Request {
@@ -63,12 +244,16 @@ impl Request {
             return Err(WireError::InterfaceNotFound { interface: interface.to_owned() });
         };
         let method = call.method.rsplit('.').next().unwrap_or_default();
-        if !text.lines().any(|line| line.starts_with(&format!("method {method}("))) {
+        let head = format!("method {method}(");
+        let Some(takes) = text.lines().find_map(|line| line.strip_prefix(&head)) else {
             return Err(WireError::MethodNotFound { method: call.method.clone() });
-        }
-        let tagged = serde_json::json!({ "method": call.method, "parameters": call.parameters });
-        let request: Self = serde_json::from_value(tagged)
-            .map_err(|_| WireError::InvalidParameter { parameter: wrong_one(call) })?;
+        };
+        // In Varlink null is the same as missing.
+        let mut given = call.parameters.clone();
+        given.retain(|_, value| !value.is_null());
+        let wrong = || WireError::InvalidParameter { parameter: wrong_one(takes, &given) };
+        let tagged = serde_json::json!({ "method": call.method, "parameters": given });
+        let request: Self = serde_json::from_value(tagged).map_err(|_| wrong())?;
         if request.needs_more() && !call.more {
             return Err(WireError::ExpectedMore);
         }
@@ -88,123 +273,52 @@ impl Request {
 
     /// Whether there is more than one reply to it.
     pub const fn needs_more(&self) -> bool {
-        matches!(self, Self::Logs { .. })
+        matches!(self, Self::Logs { .. } | Self::Events { .. })
     }
 
-    /// Whether it only looks.
+    /// Whether it only looks. What is not named here changes something, and is for root.
     pub const fn is_read_only(&self) -> bool {
-        !matches!(self, Self::PowerOff {} | Self::Reboot {})
+        matches!(
+            self,
+            Self::GetInfo {}
+                | Self::GetInterfaceDescription { .. }
+                | Self::List {}
+                | Self::Inspect { .. }
+                | Self::Logs { .. }
+                | Self::Wait { .. }
+                | Self::Check { .. }
+                | Self::Plan { .. }
+                | Self::Cat { .. }
+                | Self::Explain { .. }
+                | Self::Schema {}
+                | Self::Events { .. }
+                | Self::Why { .. }
+                | Self::Processes { .. }
+                | Self::HostInfo {}
+        )
     }
 }
 
-/// The parameter that is missing or of the wrong type. All of our required parameters are strings.
-fn wrong_one(call: &Call) -> String {
-    let required = match call.method.as_str() {
-        "org.varlink.service.GetInterfaceDescription" => "interface",
-        _ => "name",
-    };
-    let good = call.parameters.get(required).is_some_and(Value::is_string);
-    let other = call.parameters.keys().find(|key| *key != required);
-    match other {
-        Some(key) if good => key.clone(),
-        _ => required.to_owned(),
-    }
-}
-
-/// Why a call was refused.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum WireError {
-    /// `org.warder.Jails.NoSuchJail`.
-    #[error("there is no jail `{name}`")]
-    NoSuchJail {
-        /// As the client wrote it.
-        name: String,
-    },
-    /// `org.varlink.service.PermissionDenied`.
-    #[error("permission denied")]
-    PermissionDenied,
-    /// `org.warder.Host.NotSupported`: this is not a host that Warder booted.
-    #[error("not possible on this host: {reason}")]
-    NotSupported {
-        /// Why not.
-        reason: String,
-    },
-    /// `org.varlink.service.InterfaceNotFound`.
-    #[error("jailsupd has no interface `{interface}`")]
-    InterfaceNotFound {
-        /// As the client wrote it.
-        interface: String,
-    },
-    /// `org.varlink.service.MethodNotFound`.
-    #[error("jailsupd has no method `{method}`")]
-    MethodNotFound {
-        /// As the client wrote it.
-        method: String,
-    },
-    /// `org.varlink.service.InvalidParameter`.
-    #[error("the parameter `{parameter}` is missing or not valid")]
-    InvalidParameter {
-        /// Its name.
-        parameter: String,
-    },
-    /// `org.varlink.service.ExpectedMore`.
-    #[error("the method has several replies: call it with `more`")]
-    ExpectedMore,
-    /// An error that this program does not know.
-    #[error("jailsupd refused: {name}")]
-    Other {
-        /// `interface.Error`.
-        name: String,
-    },
-    /// Never on the wire: the reply is not what the method promises.
-    #[error("the reply was not understood: {detail}")]
-    NotUnderstood {
-        /// What did not fit.
-        detail: String,
-    },
-}
-
-impl WireError {
-    pub(super) fn to_parts(&self) -> (String, Map<String, Value>) {
-        let (name, detail) = match self {
-            Self::NoSuchJail { name } => ("org.warder.Jails.NoSuchJail", Some(("name", name))),
-            Self::PermissionDenied => ("org.varlink.service.PermissionDenied", None),
-            Self::NotSupported { reason } => {
-                ("org.warder.Host.NotSupported", Some(("reason", reason)))
+/// The parameter that is missing or of the wrong type. `takes` is what follows the method's `(`, on one line;
+/// a value of a type of ours is wrong when all others are right.
+fn wrong_one(takes: &str, given: &Map<String, Value>) -> String {
+    let declared = takes.split_once(')').map_or(takes, |(inside, _)| inside);
+    let mut ours = "";
+    for (name, kind) in declared.split(", ").filter_map(|field| field.split_once(": ")) {
+        let fits = match (kind.trim_start_matches('?'), given.get(name)) {
+            (_, None) => kind.starts_with('?'),
+            ("string", Some(value)) => value.is_string(),
+            ("bool", Some(value)) => value.is_boolean(),
+            ("int", Some(value)) => value.is_u64(),
+            (list, Some(value)) if list.starts_with("[]") && !value.is_array() => false,
+            (_, Some(_)) => {
+                ours = name;
+                true
             }
-            Self::InterfaceNotFound { interface } => {
-                ("org.varlink.service.InterfaceNotFound", Some(("interface", interface)))
-            }
-            Self::MethodNotFound { method } => {
-                ("org.varlink.service.MethodNotFound", Some(("method", method)))
-            }
-            Self::InvalidParameter { parameter } => {
-                ("org.varlink.service.InvalidParameter", Some(("parameter", parameter)))
-            }
-            Self::ExpectedMore => ("org.varlink.service.ExpectedMore", None),
-            Self::Other { name } => (name.as_str(), None),
-            Self::NotUnderstood { .. } => ("org.varlink.service.InvalidParameter", None),
         };
-        let parameters = detail.map(|(key, value)| (key.to_owned(), Value::String(value.clone())));
-        (name.to_owned(), parameters.into_iter().collect())
-    }
-
-    pub(super) fn from_parts(name: String, parameters: &Map<String, Value>) -> Self {
-        let text =
-            |key: &str| parameters.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
-        match name.as_str() {
-            "org.warder.Jails.NoSuchJail" => Self::NoSuchJail { name: text("name") },
-            "org.varlink.service.PermissionDenied" => Self::PermissionDenied,
-            "org.warder.Host.NotSupported" => Self::NotSupported { reason: text("reason") },
-            "org.varlink.service.InterfaceNotFound" => {
-                Self::InterfaceNotFound { interface: text("interface") }
-            }
-            "org.varlink.service.MethodNotFound" => Self::MethodNotFound { method: text("method") },
-            "org.varlink.service.InvalidParameter" => {
-                Self::InvalidParameter { parameter: text("parameter") }
-            }
-            "org.varlink.service.ExpectedMore" => Self::ExpectedMore,
-            _ => Self::Other { name },
+        if !fits {
+            return name.to_owned();
         }
     }
+    ours.to_owned()
 }

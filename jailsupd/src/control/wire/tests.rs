@@ -1,14 +1,21 @@
 //! The types against the interface texts, and both against bytes.
 
+mod samples;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::{
-    Call, Decoder, Exit, ExitReason, FrameError, HostInfo, INTERFACES, InterfaceDescription, Jail,
-    JailState, JailSummary, LogEntry, LogLine, MAX_MESSAGE, Reply, Request, Seccomp, ServiceInfo,
-    Stage, StageState, Stream, Usage, WireError, encode,
+    Call, Changed, Checked, Consequence, Decoder, Effect, EventLine, ExitReason, FrameError,
+    INTERFACES, Inspected, InterfaceDescription, JailState, KeyDocs, Listed, LogLine, MAX_MESSAGE,
+    Outcome, Planned, ProcessTable, Reached, Reply, Request, Seccomp, ServiceInfo, StageState,
+    Stream, UnitFiles, UnitRole, UnitSchema, WireError, encode,
+};
+use samples::{
+    applied, change, draft, event, evidence, exit, host_info, jail, jail_processes, key_doc,
+    log_entry, plan_step, problem, process, stage, summary, unit_text, usage,
 };
 
 /// The fields of one parenthesis: name to whether it may be missing. Enumerations have words only.
@@ -88,81 +95,6 @@ fn assert_words<T: Serialize>(what: &str, words: &[T]) {
     assert_eq!(ours, all[what].keys().cloned().collect(), "{what}");
 }
 
-fn usage() -> Usage {
-    Usage { user_us: 1, system_us: 2, max_rss: 3 }
-}
-
-fn exit(full: bool) -> Exit {
-    Exit {
-        reason: ExitReason::Exited,
-        code: full.then_some(7),
-        signal: full.then(|| "SIGSEGV".to_owned()),
-        core: false,
-        at: 1,
-        stage: full.then(|| "cannot mount /proc".to_owned()),
-        errno: full.then(|| "EPERM".to_owned()),
-        usage: full.then(usage),
-    }
-}
-
-fn summary(full: bool) -> JailSummary {
-    JailSummary {
-        name: "web".to_owned(),
-        state: JailState::Up,
-        since: 1,
-        address: vec!["192.0.2.10/24".to_owned()],
-        pid: full.then_some(7),
-        restarts: 0,
-        problem: full.then(String::new),
-        unit: "/etc/jails.d/web.toml".to_owned(),
-    }
-}
-
-fn jail(full: bool) -> Jail {
-    Jail {
-        summary: summary(full),
-        description: full.then(String::new),
-        critical: true,
-        image: String::new(),
-        exec: Vec::new(),
-        user: "root".to_owned(),
-        uid_base: full.then_some(65536),
-        mac: full.then(String::new),
-        cgroup: full.then(String::new),
-        capabilities: full.then(Vec::new),
-        seccomp: full.then_some(Seccomp::Filter),
-        no_new_privs: full.then_some(true),
-        last_exit: full.then(|| exit(full)),
-        memory_current: full.then_some(1),
-        pids_current: full.then_some(1),
-        start_time: full.then_some(1),
-        problems: Vec::new(),
-    }
-}
-
-fn log_entry() -> LogEntry {
-    LogEntry { time: 1, stream: Stream::Stdout, text: "hello".to_owned() }
-}
-
-fn stage() -> Stage {
-    let name = "mounts".to_owned();
-    Stage { name, start_us: 1, duration_us: 2, state: StageState::Ok, message: String::new() }
-}
-
-fn host_info(full: bool) -> HostInfo {
-    HostInfo {
-        version: String::new(),
-        hostname: String::new(),
-        kernel: String::new(),
-        boot_id: String::new(),
-        booted: 1,
-        data: "disk".to_owned(),
-        uplink: full.then(String::new),
-        stages: vec![stage()],
-        problems: Vec::new(),
-    }
-}
-
 #[test]
 fn each_struct_has_the_fields_of_its_text() {
     assert_fields("type Usage", &usage(), &usage());
@@ -171,17 +103,60 @@ fn each_struct_has_the_fields_of_its_text() {
     assert_fields("type Jail", &jail(true), &jail(false));
     assert_fields("type LogEntry", &log_entry(), &log_entry());
     assert_fields("type Stage", &stage(), &stage());
+    assert_fields("type UnitDraft", &draft(true), &draft(false));
+    assert_fields("type Problem", &problem(true), &problem(false));
+    assert_fields("type Change", &change(true), &change(false));
+    assert_fields("type PlanStep", &plan_step(), &plan_step());
+    assert_fields("type Applied", &applied(true), &applied(false));
+    assert_fields("type UnitText", &unit_text(), &unit_text());
+    assert_fields("type KeyDoc", &key_doc(true), &key_doc(false));
+    assert_fields("type Event", &event(true), &event(false));
+    assert_fields("type Process", &process(), &process());
+    assert_fields("type JailProcesses", &jail_processes(), &jail_processes());
+}
+
+/// The results of one method of `org.warder.Jails`, with and without what may be missing.
+fn assert_results<T: Serialize>(method: &str, full: &T, bare: &T) {
+    assert_fields(&format!("org.warder.Jails.{method} out"), full, bare);
+}
+
+#[test]
+fn each_result_has_the_fields_of_its_text() {
     assert_fields("org.warder.Host.Info out", &host_info(true), &host_info(false));
     let service = ServiceInfo::jailsupd();
     assert_fields("org.varlink.service.GetInfo out", &service, &service);
     let text = InterfaceDescription::of("org.warder.Host").unwrap();
     assert_fields("org.varlink.service.GetInterfaceDescription out", &text, &text);
     let line = LogLine { entry: Some(log_entry()) };
-    assert_fields("org.warder.Jails.Logs out", &line, &LogLine::default());
-    let listed = super::Listed { jails: Vec::new() };
-    assert_fields("org.warder.Jails.List out", &listed, &listed);
-    let inspected = super::Inspected { jail: jail(false) };
-    assert_fields("org.warder.Jails.Inspect out", &inspected, &inspected);
+    assert_results("Logs", &line, &LogLine::default());
+    assert_results("Events", &EventLine { event: Some(event(true)) }, &EventLine::default());
+    let listed = Listed { jails: Vec::new() };
+    assert_results("List", &listed, &listed);
+    let inspected = Inspected { jail: jail(false) };
+    assert_results("Inspect", &inspected, &inspected);
+    for method in ["Start", "Stop", "Restart", "Kill", "Freeze", "Thaw", "Wait"] {
+        let reached = Reached { jail: summary(true) };
+        assert_results(method, &reached, &reached);
+    }
+    for method in ["Put", "Delete", "Enable", "Disable", "Mask", "Unmask"] {
+        let changed = |jail| Changed { paths: Vec::new(), jail };
+        assert_results(method, &changed(Some(summary(true))), &changed(None));
+    }
+    let checked = Checked { problems: Vec::new(), checked: 1 };
+    assert_results("Check", &checked, &checked);
+    let planned = Planned { steps: Vec::new() };
+    assert_results("Plan", &planned, &planned);
+    let outcome = Outcome { jails: Vec::new() };
+    assert_results("Apply", &outcome, &outcome);
+    let files = UnitFiles { files: Vec::new() };
+    assert_results("Cat", &files, &files);
+    let docs = KeyDocs { entries: Vec::new() };
+    assert_results("Explain", &docs, &docs);
+    let schema = UnitSchema { schema: String::new() };
+    assert_results("Schema", &schema, &schema);
+    assert_results("Why", &evidence(true), &evidence(false));
+    let table = ProcessTable { jails: Vec::new() };
+    assert_results("Processes", &table, &table);
 }
 
 #[test]
@@ -191,20 +166,60 @@ fn each_enumeration_has_the_words_of_its_text() {
     assert_words("type Seccomp", Seccomp::ALL);
     assert_words("type Stream", Stream::ALL);
     assert_words("type StageState", StageState::ALL);
+    assert_words("type Consequence", Consequence::ALL);
+    assert_words("type Effect", Effect::ALL);
+    assert_words("type UnitRole", UnitRole::ALL);
 }
 
 fn requests() -> Vec<Request> {
     let name = || "web".to_owned();
+    let wait = false;
     vec![
         Request::GetInfo {},
         Request::GetInterfaceDescription { interface: name() },
         Request::List {},
         Request::Inspect { name: name() },
-        Request::Logs { name: name(), lines: Some(3), follow: true },
+        Request::Logs { name: name(), lines: Some(3), follow: true, since: Some(1) },
+        Request::Start { name: name(), wait },
+        Request::Stop { name: name(), wait },
+        Request::Restart { name: name(), wait },
+        Request::Kill { name: name(), signal: "SIGHUP".to_owned(), wait },
+        Request::Freeze { name: name(), wait },
+        Request::Thaw { name: name(), wait },
+        Request::Wait { name: name(), state: JailState::Up, timeout_ms: Some(1) },
+        Request::Check { units: vec![draft(true)] },
+        Request::Plan { units: vec![draft(false)] },
+        Request::Apply { wait },
+        Request::Cat { name: name() },
+        Request::Put { stem: name(), text: String::new(), expect_hash: Some(String::new()) },
+        Request::Delete { stem: name() },
+        Request::Enable { name: name() },
+        Request::Disable { name: name() },
+        Request::Mask { name: name() },
+        Request::Unmask { name: name() },
+        Request::Explain { key: Some(name()) },
+        Request::Schema {},
+        Request::Events { follow: true, name: Some(name()) },
+        Request::Why { name: name() },
+        Request::Processes { name: Some(name()) },
         Request::HostInfo {},
         Request::PowerOff {},
         Request::Reboot {},
     ]
+}
+
+#[test]
+fn a_group_that_may_look_may_change_nothing() {
+    let changing: Vec<String> =
+        requests().iter().filter(|r| !r.is_read_only()).map(|r| r.to_call().method).collect();
+    let short: Vec<&str> = changing.iter().map(|m| m.rsplit('.').next().unwrap()).collect();
+    assert_eq!(
+        short,
+        [
+            "Start", "Stop", "Restart", "Kill", "Freeze", "Thaw", "Apply", "Put", "Delete",
+            "Enable", "Disable", "Mask", "Unmask", "PowerOff", "Reboot"
+        ]
+    );
 }
 
 #[test]
@@ -230,6 +245,11 @@ fn each_refusal_of_ours_is_in_the_texts_and_comes_back_from_its_reply() {
     let all = definitions();
     for error in [
         WireError::NoSuchJail { name: text() },
+        WireError::NotPossible { name: text(), reason: text() },
+        WireError::Timeout { state: JailState::Backoff },
+        WireError::InvalidUnit { problems: vec![problem(true)] },
+        WireError::Conflict { path: text(), hash: String::new() },
+        WireError::NoSuchKey { key: text(), nearest: Some(text()) },
         WireError::PermissionDenied,
         WireError::NotSupported { reason: text() },
         WireError::InterfaceNotFound { interface: text() },
@@ -243,6 +263,19 @@ fn each_refusal_of_ours_is_in_the_texts_and_comes_back_from_its_reply() {
         assert_eq!(reply.parameters.keys().collect::<Vec<_>>(), fields.keys().collect::<Vec<_>>());
         assert_eq!(reply.results::<LogLine>(), Err(error));
     }
+}
+
+#[test]
+fn a_refusal_of_a_later_version_is_known_as_far_as_it_goes() {
+    let reply = |name: &str| Reply {
+        parameters: [("more".to_owned(), json!(1))].into_iter().collect(),
+        error: Some(name.to_owned()),
+        continues: false,
+    };
+    let denied = reply("org.varlink.service.PermissionDenied").results::<LogLine>();
+    assert_eq!(denied, Err(WireError::PermissionDenied));
+    let name = "org.warder.Jails.Moon".to_owned();
+    assert_eq!(reply(&name).results::<LogLine>(), Err(WireError::Other { name }));
 }
 
 fn refusal(call: Value) -> WireError {
@@ -280,6 +313,21 @@ fn a_bad_call_is_refused_by_name() {
         WireError::ExpectedMore
     );
     refusal(json!({ "method": "" }));
+    for (method, parameters, parameter) in [
+        ("Wait", json!({ "name": "web", "state": "flying" }), "state"),
+        ("Wait", json!({ "name": "web", "state": "up", "timeout_ms": -1 }), "timeout_ms"),
+        ("Start", json!({ "name": "web", "wait": "no" }), "wait"),
+        ("Put", json!({ "stem": "web" }), "text"),
+        ("Check", json!({ "units": "web" }), "units"),
+        ("Check", json!({ "units": [{ "stem": "web" }] }), "units"),
+    ] {
+        let method = format!("org.warder.Jails.{method}");
+        let parameter = parameter.to_owned();
+        assert_eq!(
+            refusal(json!({ "method": method, "parameters": parameters })),
+            WireError::InvalidParameter { parameter }
+        );
+    }
 }
 
 #[test]
@@ -287,6 +335,13 @@ fn a_call_as_varlinkctl_writes_it_is_understood() {
     let call = json!({ "method": "org.warder.Jails.List", "parameters": {} });
     let call: Call = serde_json::from_value(call).unwrap();
     assert_eq!(Request::from_call(&call), Ok(Request::List {}));
+    let read = |call| Request::from_call(&serde_json::from_value::<Call>(call).unwrap());
+    let kill =
+        json!({ "method": "org.warder.Jails.Kill", "parameters": { "name": "web", "wait": null } });
+    let (name, signal) = ("web".to_owned(), "SIGKILL".to_owned());
+    assert_eq!(read(kill), Ok(Request::Kill { name, signal, wait: true }));
+    let check = json!({ "method": "org.warder.Jails.Check" });
+    assert_eq!(read(check), Ok(Request::Check { units: Vec::new() }));
 }
 
 #[test]

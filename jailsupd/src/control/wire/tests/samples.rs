@@ -1,0 +1,183 @@
+//! A value of each struct: `full` has every field, otherwise those are missing that may be.
+
+use crate::control::wire::{
+    Applied, Change, Consequence, Effect, Event, Evidence, Exit, ExitReason, HostInfo, Jail,
+    JailProcesses, JailState, JailSummary, KeyDoc, LogEntry, PlanStep, Problem, Process, Seccomp,
+    Stage, StageState, Stream, UnitDraft, UnitRole, UnitText, Usage,
+};
+
+pub(super) fn usage() -> Usage {
+    Usage { user_us: 1, system_us: 2, max_rss: 3 }
+}
+
+pub(super) fn exit(full: bool) -> Exit {
+    Exit {
+        reason: ExitReason::Exited,
+        code: full.then_some(7),
+        signal: full.then(|| "SIGSEGV".to_owned()),
+        core: false,
+        at: 1,
+        stage: full.then(|| "cannot mount /proc".to_owned()),
+        errno: full.then(|| "EPERM".to_owned()),
+        usage: full.then(usage),
+    }
+}
+
+pub(super) fn summary(full: bool) -> JailSummary {
+    JailSummary {
+        name: "web".to_owned(),
+        state: JailState::Up,
+        since: 1,
+        address: vec!["192.0.2.10/24".to_owned()],
+        pid: full.then_some(7),
+        restarts: 0,
+        problem: full.then(String::new),
+        unit: "/etc/jails.d/web.toml".to_owned(),
+        frozen: false,
+        enabled: true,
+        stale: false,
+    }
+}
+
+pub(super) fn jail(full: bool) -> Jail {
+    Jail {
+        summary: summary(full),
+        description: full.then(String::new),
+        critical: true,
+        image: String::new(),
+        exec: Vec::new(),
+        user: "root".to_owned(),
+        uid_base: full.then_some(65536),
+        mac: full.then(String::new),
+        cgroup: full.then(String::new),
+        capabilities: full.then(Vec::new),
+        seccomp: full.then_some(Seccomp::Filter),
+        no_new_privs: full.then_some(true),
+        last_exit: full.then(|| exit(full)),
+        memory_current: full.then_some(1),
+        pids_current: full.then_some(1),
+        start_time: full.then_some(1),
+        problems: Vec::new(),
+    }
+}
+
+pub(super) fn log_entry() -> LogEntry {
+    LogEntry { time: 1, stream: Stream::Stdout, text: "hello".to_owned() }
+}
+
+pub(super) fn stage() -> Stage {
+    let name = "mounts".to_owned();
+    Stage { name, start_us: 1, duration_us: 2, state: StageState::Ok, message: String::new() }
+}
+
+pub(super) fn host_info(full: bool) -> HostInfo {
+    HostInfo {
+        version: String::new(),
+        hostname: String::new(),
+        kernel: String::new(),
+        boot_id: String::new(),
+        booted: 1,
+        data: "disk".to_owned(),
+        uplink: full.then(String::new),
+        stages: vec![stage()],
+        problems: Vec::new(),
+    }
+}
+
+pub(super) fn draft(full: bool) -> UnitDraft {
+    UnitDraft { stem: String::new(), text: String::new(), path: full.then(String::new) }
+}
+
+pub(super) fn problem(full: bool) -> Problem {
+    Problem {
+        file: String::new(),
+        line: 1,
+        column: 1,
+        key: String::new(),
+        message: String::new(),
+        help: full.then(String::new),
+        text: String::new(),
+    }
+}
+
+pub(super) fn change(full: bool) -> Change {
+    Change {
+        key: "resources.memory_max".to_owned(),
+        old: full.then(String::new),
+        new: full.then(String::new),
+        effect: Effect::Live,
+    }
+}
+
+pub(super) fn plan_step() -> PlanStep {
+    PlanStep {
+        name: "web".to_owned(),
+        consequence: Consequence::Start,
+        why: String::new(),
+        changes: vec![change(true)],
+        problems: Vec::new(),
+    }
+}
+
+pub(super) fn applied(full: bool) -> Applied {
+    Applied {
+        name: "web".to_owned(),
+        consequence: Consequence::Start,
+        reached: JailState::Up,
+        problem: full.then(String::new),
+    }
+}
+
+pub(super) fn unit_text() -> UnitText {
+    UnitText {
+        path: String::new(),
+        text: String::new(),
+        role: UnitRole::DropIn,
+        hash: String::new(),
+    }
+}
+
+pub(super) fn key_doc(full: bool) -> KeyDoc {
+    KeyDoc {
+        key: "restart.delay".to_owned(),
+        kind: "a duration".to_owned(),
+        required: false,
+        default: full.then(String::new),
+        otherwise: full.then(String::new),
+        effect: Effect::Live,
+        doc: String::new(),
+        example: String::new(),
+    }
+}
+
+pub(super) fn event(full: bool) -> Event {
+    Event {
+        time: 1,
+        jail: "web".to_owned(),
+        from: full.then_some(JailState::Up),
+        to: full.then_some(JailState::Stopping),
+        why: String::new(),
+    }
+}
+
+pub(super) fn evidence(full: bool) -> Evidence {
+    Evidence {
+        jail: summary(full),
+        text: Vec::new(),
+        last_exit: full.then(|| exit(full)),
+        start_problem: full.then(String::new),
+        next_try_ms: full.then_some(1),
+        problems: Vec::new(),
+        events: vec![event(full)],
+        log: vec![log_entry()],
+    }
+}
+
+pub(super) fn process() -> Process {
+    Process { pid: 412, ppid: 1, jail_pid: 1, user: 0, command: vec!["/sbin/init".to_owned()] }
+}
+
+pub(super) fn jail_processes() -> JailProcesses {
+    let (name, state) = ("web".to_owned(), JailState::Up);
+    JailProcesses { name, state, processes: vec![process()] }
+}
