@@ -124,7 +124,7 @@ impl fmt::Display for CpuQuota {
 }
 
 impl FromText for CpuQuota {
-    const KIND: Kind = Kind::text("percent of one processor", "^[1-9][0-9]*%$");
+    const KIND: Kind = Kind::Percent;
 
     fn from_text(text: &str) -> Result<Self, Fault> {
         let help = "100% is one processor all the time, \"150%\" one and a half; leave the key out for no limit";

@@ -8,13 +8,24 @@ use super::Problem;
 use super::address::{IpPrefix, is_link_local};
 use super::amount::{Bytes, show_duration};
 use super::document::Walk;
-use super::keys::Draft;
+use super::keys::{Draft, UNIT};
 use super::section::{Backing, Network, NetworkMode, Resources, Restart, Root, RootMode};
 
-pub(crate) fn unit(walk: &mut Walk<'_>, draft: &Draft) {
+/// What every unit must say, and a template or a drop-in alone need not.
+pub(crate) fn complete(walk: &mut Walk<'_>, draft: &Draft) {
+    UNIT.require(walk);
+    let network = &draft.network;
+    let needs_address = network.mode != NetworkMode::None && network.address.is_empty();
+    if needs_address && walk.sound("network.mode") && walk.sound("network.address") {
+        no_address(walk);
+    }
+}
+
+/// What is said must go together. What a later file has made void is taken out of the draft.
+pub(crate) fn unit(walk: &mut Walk<'_>, draft: &mut Draft) {
     description(walk, draft.description.as_deref());
-    root(walk, &draft.root);
-    network(walk, &draft.network);
+    root(walk, &mut draft.root);
+    network(walk, &mut draft.network);
     resources(walk, &draft.resources);
     restart(walk, &draft.restart);
 }
@@ -25,13 +36,21 @@ fn description(walk: &mut Walk<'_>, text: Option<&str>) {
     }
 }
 
-fn root(walk: &mut Walk<'_>, root: &Root) {
+/// Whether `key` is said in vain beside `by`; one that only a later file's `by` has made void is forgotten.
+fn is_void(walk: &mut Walk<'_>, key: &str, by: &str) -> bool {
+    if walk.is_overridden(key, by) {
+        walk.forget(key);
+    }
+    walk.has(key)
+}
+
+fn root(walk: &mut Walk<'_>, root: &mut Root) {
     if !walk.sound("root.mode") || !walk.sound("root.backing") {
         return;
     }
     if root.mode == RootMode::ReadOnly {
         for key in ["root.backing", "root.size_max"] {
-            if walk.has(key) {
+            if is_void(walk, key, "root.mode") {
                 walk.refuse(
                     key,
                     "has no effect on a read-only root",
@@ -39,24 +58,28 @@ fn root(walk: &mut Walk<'_>, root: &Root) {
                 );
             }
         }
-    } else if root.backing == Backing::Disk && walk.has("root.size_max") {
-        walk.refuse(
-            "root.size_max",
-            "is supported only for a root in memory so far",
-            "take it out, or write `backing = \"memory\"`",
-        );
+        *root = Root { mode: RootMode::ReadOnly, ..Root::default() };
+    } else if root.backing == Backing::Disk {
+        if is_void(walk, "root.size_max", "root.backing") {
+            walk.refuse(
+                "root.size_max",
+                "is supported only for a root in memory so far",
+                "take it out, or write `backing = \"memory\"`",
+            );
+        }
+        root.size_max = None;
     } else if root.size_max.is_some_and(|size| size < Bytes::new(64 << 10)) {
         walk.refuse("root.size_max", "is less than any program needs", "at least \"64K\"");
     }
 }
 
-fn network(walk: &mut Walk<'_>, network: &Network) {
+fn network(walk: &mut Walk<'_>, network: &mut Network) {
     if !walk.sound("network.mode") {
         return;
     }
     if network.mode == NetworkMode::None {
         for key in ["network.parent", "network.address", "network.gateway", "network.mac"] {
-            if walk.has(key) {
+            if is_void(walk, key, "network.mode") {
                 walk.refuse(
                     key,
                     "has no effect with `mode = \"none\"`",
@@ -64,12 +87,13 @@ fn network(walk: &mut Walk<'_>, network: &Network) {
                 );
             }
         }
+        let hostname = network.hostname.take();
+        *network = Network { mode: NetworkMode::None, hostname, ..Network::default() };
         return;
     }
-    if network.address.is_empty() && walk.sound("network.address") {
-        no_address(walk);
-    }
-    addresses(walk, "network", &network.address, &network.gateway);
+    // Without an address, that is what is missing; of a template, an instance may give it.
+    let gateway = if network.address.is_empty() { &[][..] } else { &network.gateway };
+    addresses(walk, "network", &network.address, gateway);
 }
 
 fn no_address(walk: &mut Walk<'_>) {

@@ -1,11 +1,13 @@
 //! Walks one TOML document along a table of keys, and finds every problem of it at once.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use toml::Spanned;
 use toml::de::{DeString, DeTable, DeValue};
 
 use super::problem::{Place, Problem, Source};
+use super::specifier::Names;
 use super::value::{Fault, Kind, Value, plain};
 
 /// One key: everything that the parser, the reference page and the canonical form need to know.
@@ -81,15 +83,25 @@ const MOST: usize = 64;
 /// Finding the place of a problem takes time too; beyond this many they are only counted.
 const MOST_PLACED: usize = 500;
 
-/// What a walk found, beside the values that went into the draft.
+/// What a walk found, beside the values that went into the draft. It goes through one file, or through
+/// several of which a later one wins key by key.
 pub(crate) struct Walk<'a> {
+    /// The file that a thing is missing from.
+    home: Arc<str>,
+    /// The file that is read.
     source: Source<'a>,
+    /// All files so far, in order.
+    files: Vec<Arc<str>>,
+    /// What specifiers stand for; none in files that have none.
+    names: Option<Names<'a>>,
     problems: Vec<Problem>,
     /// Problems that were only counted.
     unplaced: usize,
     places: BTreeMap<String, Place>,
     /// Lines that are no TOML: what was read there means nothing.
-    broken_lines: Vec<u32>,
+    broken_lines: Vec<(Arc<str>, u32)>,
+    /// Whether a file could not be read: nothing is missing for sure.
+    unread: bool,
     /// Keys and tables that an unknown one seems to stand for: not missing, but misspelt.
     meant: Vec<String>,
 }
@@ -97,28 +109,27 @@ pub(crate) struct Walk<'a> {
 impl<D> Grammar<D> {
     /// Reads `text` into `draft`. Keys with a fault leave the draft as it was.
     pub(crate) fn walk<'a>(&self, file: &str, text: &'a str, draft: &mut D) -> Walk<'a> {
-        let source = Source::new(file, text);
-        let mut walk = Walk {
-            source,
-            problems: Vec::new(),
-            unplaced: 0,
-            places: BTreeMap::new(),
-            broken_lines: Vec::new(),
-            meant: Vec::new(),
-        };
+        let mut walk = Walk::new(file, None);
+        self.layer(&mut walk, file, text, draft);
+        walk
+    }
+
+    /// Goes on with a further file, which wins key by key over those before it.
+    pub(crate) fn layer<'a>(&self, walk: &mut Walk<'a>, file: &str, text: &'a str, draft: &mut D) {
+        walk.source = Source::new(file, text);
+        walk.files.push(Arc::clone(&walk.source.file));
         let (document, errors) = DeTable::parse_recoverable(text);
         for error in errors {
             if walk.is_full() {
                 continue;
             }
             let place = walk.source.place(&error.span().unwrap_or(0..0));
-            walk.broken_lines.push(place.line);
+            walk.broken_lines.push((Arc::clone(&place.file), place.line));
             walk.problems.push(syntax_problem(place, error.message()));
         }
         for (name, value) in document.get_ref() {
-            self.top(&mut walk, draft, name, value);
+            self.top(walk, draft, name, value);
         }
-        walk
     }
 
     fn top(
@@ -172,7 +183,12 @@ impl<D> Grammar<D> {
             return;
         };
         walk.places.insert(key.path(), walk.source.place(&value.span()));
-        for mut fault in (key.read)(draft, value).err().unwrap_or_default() {
+        let expanded = match walk.names {
+            Some(names) if key.kind != Kind::Percent => names.expand(value),
+            _ => Ok(None),
+        };
+        let read = expanded.and_then(|new| (key.read)(draft, new.as_ref().unwrap_or(value)));
+        for mut fault in read.err().unwrap_or_default() {
             if walk.is_full() {
                 continue;
             }
@@ -199,16 +215,56 @@ impl<D> Grammar<D> {
         let said = |key: &Key<D>| {
             let text = (key.show)(draft)?;
             let default = matches!(key.presence, Presence::Default(value) if value == text);
-            (!default).then(|| (key.path(), text))
+            // Means in a file what it means here.
+            let escaped = if key.kind == Kind::Percent { text } else { text.replace('%', "%%") };
+            (!default).then(|| (key.path(), escaped))
         };
         self.keys.iter().filter_map(said).collect()
     }
 }
 
-impl Walk<'_> {
+impl<'a> Walk<'a> {
+    /// Of no file yet; what is missing will be missing from `home`.
+    pub(crate) fn new(home: &str, names: Option<Names<'a>>) -> Self {
+        Self {
+            home: home.into(),
+            source: Source::new(home, ""),
+            files: Vec::new(),
+            names,
+            problems: Vec::new(),
+            unplaced: 0,
+            places: BTreeMap::new(),
+            broken_lines: Vec::new(),
+            unread: false,
+            meant: Vec::new(),
+        }
+    }
+
+    /// A file that cannot be read takes its place among the others.
+    pub(crate) fn skip(&mut self, problem: Problem) {
+        self.files.push(Arc::clone(&problem.place.file));
+        self.unread = true;
+        self.problems.push(problem);
+    }
+
     /// The place of a key or section, else the whole file.
     pub(crate) fn at(&self, key: &str) -> Place {
-        self.places.get(key).cloned().unwrap_or_else(|| Place::whole(&self.source.file))
+        self.places.get(key).cloned().unwrap_or_else(|| Place::whole(&self.home))
+    }
+
+    /// Whether a later file than that of `key` says `by`: its writer could not take `key` out.
+    pub(crate) fn is_overridden(&self, key: &str, by: &str) -> bool {
+        let file = |key: &str| self.places.get(key).map(|place| self.rank(place));
+        file(key) < file(by)
+    }
+
+    /// Takes a key as not said.
+    pub(crate) fn forget(&mut self, key: &str) {
+        self.places.remove(key);
+    }
+
+    fn rank(&self, place: &Place) -> usize {
+        self.files.iter().position(|file| *file == place.file).unwrap_or(0)
     }
 
     /// Whether the file says this key (well or badly).
@@ -221,6 +277,7 @@ impl Walk<'_> {
     pub(crate) fn lacks(&self, section: &str, key: &str) -> bool {
         let meant = |what: &str| self.meant.iter().any(|m| m == what);
         self.broken_lines.is_empty()
+            && !self.unread
             && !self.has(key)
             && !meant(key)
             && !meant(section)
@@ -254,19 +311,21 @@ impl Walk<'_> {
     }
 
     /// The places of the keys, when there is no problem; else all problems in the order of the file.
-    pub(crate) fn finish(self) -> Result<BTreeMap<String, Place>, Vec<Problem>> {
-        let mut problems = self.problems;
-        let broken = |line: u32| self.broken_lines.contains(&line);
+    pub(crate) fn finish(mut self) -> Result<BTreeMap<String, Place>, Vec<Problem>> {
+        let mut problems = std::mem::take(&mut self.problems);
+        let broken = |at: &Place| {
+            self.broken_lines.iter().any(|(file, line)| *line == at.line && *file == at.file)
+        };
         // What was understood of a line that is no TOML is not what was meant.
-        problems.retain(|p| p.key.is_empty() || !broken(p.place.line));
+        problems.retain(|p| p.key.is_empty() || !broken(&p.place));
         if problems.is_empty() {
             return Ok(self.places);
         }
-        problems.sort_by_key(|p| (p.place.line, p.place.column));
+        problems.sort_by_cached_key(|p| (self.rank(&p.place), p.place.line, p.place.column));
         let more = problems.len().saturating_sub(MOST) + self.unplaced;
         if more > 0 {
             problems.truncate(MOST);
-            problems.push(Problem::of_file(&self.source.file, format!("{more} further problems")));
+            problems.push(Problem::of_file(&self.home, format!("{more} further problems")));
         }
         Err(problems)
     }

@@ -19,11 +19,11 @@ use super::signal::Signal;
 use super::value::{Fault, FromToml, Kind, Value, plain};
 
 /// A unit while it is read: required parts may still be missing.
-#[derive(Default)]
 pub(crate) struct Draft {
     pub(crate) version: Option<Version>,
     pub(crate) description: Option<String>,
     pub(crate) critical: bool,
+    pub(crate) enabled: bool,
     pub(crate) source: Option<ImageSource>,
     pub(crate) root: Root,
     pub(crate) process: Process,
@@ -32,6 +32,25 @@ pub(crate) struct Draft {
     pub(crate) resources: Resources,
     pub(crate) restart: Restart,
     pub(crate) stop: Stop,
+}
+
+impl std::default::Default for Draft {
+    fn default() -> Self {
+        Self {
+            version: None,
+            description: None,
+            critical: false,
+            enabled: true,
+            source: None,
+            root: Root::default(),
+            process: Process::default(),
+            security: Security::default(),
+            network: Network::default(),
+            resources: Resources::default(),
+            restart: Restart::default(),
+            stop: Stop::default(),
+        }
+    }
 }
 
 /// The version of a file's format.
@@ -67,6 +86,19 @@ macro_rules! key {
         key!(@ $section $name, $type, $($field).+, FromToml::from_toml; $presence; $example; $doc)
     };
     (@ $section:literal $name:literal, $type:ty, $($field:ident).+, $read:expr; $presence:expr; $example:literal; $doc:literal) => {
+        key!(= $section $name, $type, $($field).+; $presence; $example; $doc; |draft, value| {
+            draft.$($field).+ = $read(value)?;
+            Ok(())
+        })
+    };
+    // A table of free names: what a later file says is added.
+    (+ $section:literal $name:literal: $type:ty = $($field:ident).+; $presence:expr; $example:literal; $doc:literal) => {
+        key!(= $section $name, $type, $($field).+; $presence; $example; $doc; |draft, value| {
+            draft.$($field).+.extend(<$type as FromToml>::from_toml(value)?);
+            Ok(())
+        })
+    };
+    (= $section:literal $name:literal, $type:ty, $($field:ident).+; $presence:expr; $example:literal; $doc:literal; $read:expr) => {
         Key {
             section: $section,
             name: $name,
@@ -74,10 +106,7 @@ macro_rules! key {
             presence: $presence,
             example: $example,
             doc: $doc,
-            read: |draft, value| {
-                draft.$($field).+ = $read(value)?;
-                Ok(())
-            },
+            read: $read,
             show: |draft| <$type as FromToml>::show(&draft.$($field).+),
         }
     };
@@ -126,6 +155,8 @@ static KEYS: &[Key<Draft>] = &[
         "One line for people; `jailctl inspect` shows it."),
     key!("" "critical": bool = critical; Default("false"); "true";
         "Marks a jail that the host is useless without. `jailctl inspect` shows it; the host itself does not act on it yet."),
+    key!("" "enabled": bool = enabled; Default("true"); "false";
+        "Whether the jail is started when its unit appears, and at boot. One that is not enabled can be started by hand."),
     key!("image" "source": Option<ImageSource> = source; Required; "\"erofs:/usr/share/jails/web.erofs\"";
         "The image: `erofs:` and the absolute path of a file with an erofs file system, or `dir:` and that of a directory tree. Owners in it are counted from 0, as in any image."),
     key!("root" "mode": RootMode = root.mode; Default("\"ephemeral\""); "\"read-only\"";
@@ -140,8 +171,8 @@ static KEYS: &[Key<Draft>] = &[
         "The user that the program runs as: a name of the image's `/etc/passwd`, or a number from 0 to 65535. The jail's root is an unprivileged user on the host."),
     key!("process" "group": Option<UserSpec> = process.group; Unset("the user's own group"); "\"www-data\"";
         "The group that the program runs as: a name of the image's `/etc/group`, or a number."),
-    key!("process" "environment": BTreeMap<String, String> = process.environment; Default("{}"); "{ TZ = \"UTC\" }";
-        "Variables for the program. Nothing of the host's environment reaches it."),
+    key!(+ "process" "environment": BTreeMap<String, String> = process.environment; Default("{}"); "{ TZ = \"UTC\" }";
+        "Variables for the program. Nothing of the host's environment reaches it. A drop-in adds to those of the file below it."),
     key!("process" "working_dir": JailPath = process.working_dir; Default("\"/\""); "\"/var/lib/web\"";
         "The directory in the jail that the program starts in."),
     key!("security" "add_capability": Capabilities = security.add_capability; Default("[]"); "[\"NET_BIND_SERVICE\"]";

@@ -3,7 +3,8 @@
 //! The first of the three pure rooms (`unit` -> `plan`, `machine`): no file is opened here, no clock
 //! read, nothing logged, and nothing of the rooms above is used. The caller reads the file and says what
 //! it is called; what comes back is either a unit in which everything that can be checked without the host
-//! has been checked, or every [`Problem`] of the text at once, each with its line, column and remedy.
+//! has been checked, or every [`Problem`] of the text at once, each with its line, column and remedy. [`tree`] does
+//! this for all files of all directories: drop-ins, templates, masks.
 //!
 //! `keys` is the one table of what a unit may say: the parser, the reference page and the canonical
 //! form are driven by it. `host` reads `host.toml` with the same means; `set` compares units.
@@ -26,8 +27,10 @@ pub mod reference;
 pub mod section;
 pub mod set;
 pub mod signal;
+mod specifier;
 #[cfg(test)]
 mod tests;
+pub mod tree;
 mod unknown;
 pub mod value;
 
@@ -45,13 +48,14 @@ pub use section::{
     Resources, Restart, RestartPolicy, Root, RootMode, Seccomp, Security, Stop,
 };
 pub use signal::Signal;
+pub use tree::{RawFile, RawKind, Resolved, Tree};
 
 use std::collections::BTreeMap;
 
-/// One jail as its unit file asks for it. Only [`parse`] makes one, so all checks hold.
+/// One jail as its unit file asks for it. Only [`parse`] and [`tree`] make one, so all checks hold.
 #[derive(Clone, Debug)]
 pub struct Unit {
-    /// The file's stem.
+    /// The file's stem; of an instance `NAME@INSTANCE`, `NAME-INSTANCE`.
     pub name: JailName,
     /// Version of the unit format: 1.
     pub version: u32,
@@ -59,6 +63,8 @@ pub struct Unit {
     pub description: Option<String>,
     /// Whether the host's A/B commit waits for this jail.
     pub critical: bool,
+    /// Whether it is started when its unit appears, and at boot.
+    pub enabled: bool,
     /// What its root is made from.
     pub image: Image,
     /// What happens to writes.

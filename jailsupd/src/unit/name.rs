@@ -16,28 +16,55 @@ impl JailName {
 
     /// Checks `stem`; the fault says which rule is broken and offers a name that would do.
     pub fn new(stem: &str) -> Result<Self, Fault> {
-        let broken = if stem.is_empty() {
-            "is empty".to_owned()
-        } else if stem.len() > Self::MAX {
-            format!("is {} bytes long, {} are allowed", stem.len(), Self::MAX)
-        } else if stem.contains('@') {
-            "is a template's, and templates are not supported yet".to_owned()
-        } else if let Some(c) = stem.chars().find(|c| !is_label_char(*c)) {
-            format!("holds {}", quoted(&c.to_string()))
-        } else if stem.starts_with('-') {
-            "starts with `-`".to_owned()
-        } else {
-            return Ok(Self(stem.to_owned()));
-        };
-        let rule = "a jail's name is made of a-z, 0-9 and `-`, and starts with a letter or a digit";
-        let offer = mend(stem).map_or_else(String::new, |name| format!("; try `{name}.toml`"));
-        Err(Fault::new(format!("the name {} {broken}", shown(stem))).help(format!("{rule}{offer}")))
+        check(stem, "name", ".toml").map(|()| Self(stem.to_owned()))
+    }
+
+    /// Checks the name of a template, the part before the `@`.
+    pub(crate) fn template(name: &str) -> Result<(), Fault> {
+        check(name, "template's name", "@.toml")
+    }
+
+    /// The name of `instance` of `template`.
+    pub(crate) fn instance(template: &str, instance: &str) -> Result<Self, Fault> {
+        Self::template(template)?;
+        check(instance, "instance's name", "")?;
+        let name = format!("{template}-{instance}");
+        if name.len() <= Self::MAX {
+            return Ok(Self(name));
+        }
+        let message = format!(
+            "the jail's name {} is {} bytes long, {} are allowed",
+            shown(&name),
+            name.len(),
+            Self::MAX
+        );
+        Err(Fault::new(message).help(
+            "it is made of the template's name, `-` and the instance's; make one of them shorter",
+        ))
     }
 
     /// The name as text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
+}
+
+/// Checks `stem`, the `what` of a file that ends in `suffix`.
+fn check(stem: &str, what: &str, suffix: &str) -> Result<(), Fault> {
+    let broken = if stem.is_empty() {
+        "is empty".to_owned()
+    } else if stem.len() > JailName::MAX {
+        format!("is {} bytes long, {} are allowed", stem.len(), JailName::MAX)
+    } else if let Some(c) = stem.chars().find(|c| !is_label_char(*c)) {
+        format!("holds {}", quoted(&c.to_string()))
+    } else if stem.starts_with('-') {
+        "starts with `-`".to_owned()
+    } else {
+        return Ok(());
+    };
+    let rule = "it is made of a-z, 0-9 and `-`, and starts with a letter or a digit";
+    let offer = mend(stem).map_or_else(String::new, |name| format!("; try `{name}{suffix}`"));
+    Err(Fault::new(format!("the {what} {} {broken}", shown(stem))).help(format!("{rule}{offer}")))
 }
 
 impl fmt::Display for JailName {

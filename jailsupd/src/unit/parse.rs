@@ -1,7 +1,9 @@
-//! From the text of a unit file to a [`Unit`].
+//! From the text of a unit file, or of several that make one unit, to a [`Unit`].
 
+use super::document::Walk;
 use super::keys::{Draft, UNIT};
 use super::problem::{Place, Problem, Source};
+use super::specifier::Names;
 use super::{Image, JailName, Origin, Unit, check};
 
 /// The largest unit file that is read, in bytes: far beyond any that a person writes.
@@ -29,35 +31,74 @@ pub fn text<'a>(file: &str, bytes: &'a [u8]) -> Result<&'a str, Problem> {
 /// # Errors
 /// Every problem of the name and the text, in the order of the text.
 pub fn parse(name_stem: &str, file: &str, text: &str) -> Result<Unit, Vec<Problem>> {
-    let name = JailName::new(name_stem)
-        .map_err(|fault| Problem::from_fault(Place::whole(file), "", fault));
-    let mut draft = Draft::default();
-    let mut walk = UNIT.walk(file, text, &mut draft);
-    UNIT.require(&mut walk);
-    check::unit(&mut walk, &draft);
-    let found = walk.finish();
-    match (name, found, draft.version, draft.source.clone()) {
-        (Ok(name), Ok(places), Some(version), Some(source)) => {
-            let settings = UNIT.settings(&draft);
-            Ok(Unit {
-                name,
-                version: version.0,
-                description: draft.description,
-                critical: draft.critical,
-                image: Image { source },
-                root: draft.root,
-                process: draft.process,
-                security: draft.security,
-                network: draft.network,
-                resources: draft.resources,
-                restart: draft.restart,
-                stop: draft.stop,
-                origin: Origin { file: file.to_owned(), places },
-                settings,
-            })
-        }
+    let names = Names { jail: name_stem, instance: None };
+    assemble(names, file, &[Layer { file, text: Ok(text) }])
+}
+
+/// One of the files that make a unit.
+pub(crate) struct Layer<'a> {
+    /// Its path, for messages.
+    pub(crate) file: &'a str,
+    /// Its text, or why there is none.
+    pub(crate) text: Result<&'a str, Problem>,
+}
+
+/// The unit that `layers` make together, a later one winning key by key. What none of them says is
+/// missing from the file `home`.
+///
+/// # Errors
+/// Every problem of the name and of every file, in their order.
+pub(crate) fn assemble(
+    names: Names<'_>,
+    home: &str,
+    layers: &[Layer<'_>],
+) -> Result<Unit, Vec<Problem>> {
+    let (mut walk, mut draft) = read(names, home, layers);
+    check::complete(&mut walk, &draft);
+    check::unit(&mut walk, &mut draft);
+    let name = JailName::new(names.jail)
+        .map_err(|fault| Problem::from_fault(Place::whole(home), "", fault));
+    let settings = UNIT.settings(&draft);
+    match (name, walk.finish(), draft.version, draft.source) {
+        (Ok(name), Ok(places), Some(version), Some(source)) => Ok(Unit {
+            name,
+            version: version.0,
+            description: draft.description,
+            critical: draft.critical,
+            enabled: draft.enabled,
+            image: Image { source },
+            root: draft.root,
+            process: draft.process,
+            security: draft.security,
+            network: draft.network,
+            resources: draft.resources,
+            restart: draft.restart,
+            stop: draft.stop,
+            origin: Origin { file: home.to_owned(), places },
+            settings,
+        }),
+        // Version and source are required keys: one that is missing is a problem of the walk.
         (name, found, _, _) => {
             Err(name.err().into_iter().chain(found.err().unwrap_or_default()).collect())
         }
     }
+}
+
+/// The problems of files that need not make a whole unit yet.
+pub(crate) fn problems(names: Names<'_>, home: &str, layers: &[Layer<'_>]) -> Vec<Problem> {
+    let (mut walk, mut draft) = read(names, home, layers);
+    check::unit(&mut walk, &mut draft);
+    walk.finish().err().unwrap_or_default()
+}
+
+fn read<'a>(names: Names<'a>, home: &str, layers: &[Layer<'a>]) -> (Walk<'a>, Draft) {
+    let mut draft = Draft::default();
+    let mut walk = Walk::new(home, Some(names));
+    for layer in layers {
+        match &layer.text {
+            Ok(text) => UNIT.layer(&mut walk, layer.file, text, &mut draft),
+            Err(problem) => walk.skip(problem.clone()),
+        }
+    }
+    (walk, draft)
 }

@@ -11,13 +11,17 @@ const UNITS: &str = "\
 A unit file is one jail. Its stem is the jail's name: `/etc/jails.d/web.toml` is the jail `web`. A name is made
 of `a-z`, `0-9` and `-`, starts with a letter or a digit, and has at most 63 characters. The directories are
 `/usr/lib/jails.d`, `/etc/jails.d` and `/run/jails.d`; a file in a later one replaces the file of that name in
-an earlier one.
+an earlier one. A link to `/dev/null` masks: the jail of that name is not there. Hidden files, and those whose name
+ends otherwise, are not looked at.
 
 The format is [TOML](https://toml.io). A file with a problem is refused as a whole, with every problem named by
 line and column; the other jails are not touched.
 
 Amounts have units: sizes `B`, `K`, `M`, `G`, `T` (each 1024 times the one before), durations `us`, `ms`, `s`,
 `m`, `h`, `d`, also summed (`1h30m`), processor time `%`.
+
+A `%` in a string starts a specifier: `%n` is the jail's name, `%i` the instance of a template, `%%` a percent sign.
+(`cpu_max = \"50%\"` is the one place where it is written alone.)
 
 A smallest unit:
 
@@ -33,6 +37,36 @@ exec = [\"/usr/sbin/nginx\", \"-g\", \"daemon off;\"]
 [network]
 address = [\"192.0.2.10/24\"]
 gateway = [\"192.0.2.1\"]
+```
+
+## Drop-ins
+
+Files `NAME.toml.d/*.toml` are put on top of `NAME.toml`, those of all directories together, in the order of their
+names. Each says only the keys that it changes: a key replaces the key below it, and `environment` adds to the
+variables below it. A drop-in of the same name in a later directory replaces the earlier one; a link to `/dev/null`
+takes it out. What a drop-in makes void is forgotten: one with `mode = \"none\"` in `[network]` need not mind the
+addresses of the unit.
+
+## Templates
+
+`NAME@.toml` is a template. It is no jail itself; `NAME@INSTANCE.toml` makes the jail `NAME-INSTANCE` from it, and is
+a link to the template, an empty file, or a file with the keys in which this instance differs. `%i` stands for the
+instance, whose name is made like a jail's. What counts, the later winning: the template, `NAME@.toml.d/*.toml`, the
+instance's file, `NAME@INSTANCE.toml.d/*.toml`. Masking a template masks all its instances.
+
+```toml
+# /etc/jails.d/shard@.toml; then: ln -s shard@.toml /etc/jails.d/shard@1.toml
+version = 1
+
+[image]
+source = \"erofs:/usr/share/jails/shard.erofs\"
+
+[process]
+exec = [\"/usr/bin/shard\", \"--number=%i\"]
+
+[network]
+address = [\"192.0.2.%i/24\"]
+hostname = \"%n.example.org\"
 ```
 ";
 

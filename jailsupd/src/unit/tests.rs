@@ -5,10 +5,11 @@ use std::net::IpAddr;
 
 use proptest::prelude::*;
 
-use super::document::{Grammar, Presence};
+use super::document::{Grammar, Presence, Walk};
 use super::host::{self, HOST, Layer};
 use super::keys::{Draft, UNIT};
-use super::{JailName, Problem, Unit, parse, set, text};
+use super::specifier::Names;
+use super::{JailName, Problem, RawFile, RawKind, Unit, parse, set, text, tree};
 
 const WEB: &str = r#"
 version = 1
@@ -92,7 +93,7 @@ fn a_unit_with_every_key_is_read_into_its_types() {
         unit.network.gateway,
         ["192.0.2.1", "fe80::1"].map(|a| a.parse::<IpAddr>().unwrap())
     );
-    assert_eq!(unit.origin.at("process.exec").to_string(), "web.toml:16:8");
+    assert_eq!(unit.origin.at("process.exec").to_string(), "web.toml:17:8");
 }
 
 #[test]
@@ -201,6 +202,8 @@ fn the_worst_files_of_full_size_have_an_answer_soon() {
         fill("\u{1b}"),
         format!("image = {{ {keys} }}"),
         format!("[process]\nexec = [{}]", fill("1,")),
+        format!("[process]\nexec = ['/a', '{}']", fill("%n")),
+        format!("[process]\nexec = [{}]", fill("'%x',")),
         format!("[network]\naddress = [{addresses}]"),
         format!("[network]\naddress = ['10.0.0.2/8']\ngateway = [{}]", fill("'10.0.0.1',")),
     ] {
@@ -214,13 +217,49 @@ fn answer(name: &str, text: &str) {
         Ok(unit) => drop(unit.canonical_hash()),
         Err(problems) => {
             assert!(!problems.is_empty());
-            for problem in problems {
-                let shown = problem.to_string() + &problem.one_line();
-                assert!(!shown.replace('\n', "").contains(char::is_control), "{shown:?}");
-            }
+            problems.iter().for_each(show);
         }
     }
     let _ = host::parse(&[Layer { file: "x", text }]);
+}
+
+fn show(problem: &Problem) {
+    let shown = problem.to_string() + &problem.one_line();
+    assert!(!shown.replace('\n', "").contains(char::is_control), "{shown:?}");
+}
+
+/// What the lines say, as far as they are good.
+fn settings(text: &str) -> BTreeMap<String, String> {
+    let mut draft = Draft::default();
+    let mut walk = Walk::new("x", Some(Names { jail: "web-1", instance: Some("1") }));
+    UNIT.layer(&mut walk, "x", text, &mut draft);
+    UNIT.settings(&draft)
+}
+
+/// A file of any kind, its name and what it holds nearly right.
+fn raw_file() -> impl Strategy<Value = RawFile> {
+    let stem =
+        prop_oneof!["[ab]", "[ab]@", "[ab]@[ab1]", "[ab]-[ab1]", "\\PC{0,8}", "[a-zA-Z@-]{0,70}"];
+    let text = prop_oneof![
+        Just(String::new()),
+        near_miss(),
+        near_miss().prop_map(|more| format!("{WEB}hostname = \"%n-%i\"\n{more}")),
+        Just(WEB.to_owned()),
+    ];
+    (stem, text, 0..3_usize, 0..8, "[ab]\\.toml").prop_map(
+        |(stem, text, directory, kind, file_name)| {
+            let path = format!("{directory}/{stem}.toml");
+            let unread = Err(Problem::of_file(&path, "cannot be read"));
+            let content = Ok(text.into_bytes());
+            let kind = match kind {
+                0..3 => RawKind::Unit { stem, content },
+                3..6 => RawKind::DropIn { stem, file_name, content },
+                6 => RawKind::Unit { stem, content: unread },
+                _ => RawKind::Mask { stem },
+            };
+            RawFile { path, directory, kind }
+        },
+    )
 }
 
 /// Lines that look like a unit's, with any value.
@@ -228,6 +267,7 @@ fn near_miss() -> impl Strategy<Value = String> {
     let value = prop_oneof![
         "[ -~]{0,12}",
         "\"[^\"\\\\\n]{0,20}\"",
+        "\"[a-z/:.-]{0,6}%[a-z%]?[a-z/.-]{0,6}\"",
         "\\[(\"[a-z0-9:./%-]{0,12}\",? ?){0,3}\\]",
         "-?[0-9]{1,25}(\\.[0-9]{1,3})?",
         "\"[0-9]{0,25}[a-zA-Z%]{0,3}\"",
@@ -267,13 +307,26 @@ proptest! {
 
     #[test]
     fn what_is_shown_is_read_back_as_the_same(text in near_miss()) {
-        let mut draft = Draft::default();
-        drop(UNIT.walk("x", &text, &mut draft));
-        let settings = UNIT.settings(&draft);
-        let again: String = settings.iter().map(|(key, value)| format!("{key} = {value}\n")).collect();
-        let mut second = Draft::default();
+        let first = settings(&text);
+        let again: String = first.iter().map(|(key, value)| format!("{key} = {value}\n")).collect();
         // An empty `exec` cannot be written.
-        drop(UNIT.walk("x", &again, &mut second));
-        prop_assert_eq!(settings, UNIT.settings(&second));
+        prop_assert_eq!(&first, &settings(&again));
+    }
+
+    #[test]
+    fn any_files_make_a_tree(files in prop::collection::vec(raw_file(), 0..12)) {
+        let tree = tree::resolve(&files);
+        prop_assert!(tree.units.is_sorted_by(|a, b| a.name < b.name));
+        prop_assert!(tree.units.len() <= files.len());
+        for unit in &tree.units {
+            prop_assert!(!unit.files.is_empty());
+            match &unit.result {
+                Ok(found) => prop_assert_eq!(found.name.as_str(), &unit.name),
+                Err(problems) => {
+                    prop_assert!(!problems.is_empty());
+                    problems.iter().for_each(show);
+                }
+            }
+        }
     }
 }

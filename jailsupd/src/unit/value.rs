@@ -83,6 +83,8 @@ pub enum Kind {
         /// ECMA regular expression; the parser may be stricter.
         pattern: Option<&'static str>,
     },
+    /// A whole number of percent. The only string in which `%` is itself and starts no specifier.
+    Percent,
     /// One of these strings.
     Choice(&'static [&'static str]),
     /// A user's name or number.
@@ -105,6 +107,7 @@ impl Kind {
             Self::Integer { min, max } if min == max => format!("the number {min}"),
             Self::Integer { min, max } => format!("a whole number from {min} to {max}"),
             Self::Text { what, .. } => format!("a string ({what})"),
+            Self::Percent => "a string (percent of one processor)".to_owned(),
             Self::Choice(words) => format!("one of {}", choices(words)),
             Self::NameOrId => "a name or a number".to_owned(),
             Self::List(of) => format!("a list, each element {}", of.noun()),
