@@ -4,7 +4,7 @@ use std::{
     io::{self, Read, Write},
     net::{SocketAddr, TcpStream},
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use crate::{Error, Result, time::Deadline};
@@ -12,7 +12,7 @@ use crate::{Error, Result, time::Deadline};
 /// One attempt.
 const ATTEMPT: Duration = Duration::from_secs(10);
 /// The first attempts of [`wait`]: QEMU accepts a forwarded connection before the guest does, so an
-/// attempt at a guest that is not ready hangs. Each gets twice the time of the one before.
+/// attempt at a guest that is not ready hangs. Each that hung gives the next twice the time.
 const FIRST_ATTEMPT: Duration = Duration::from_millis(200);
 /// Between attempts; nothing outside of the guest can tell the moment.
 const PAUSE: Duration = Duration::from_millis(20);
@@ -52,12 +52,15 @@ pub fn wait(address: SocketAddr, limit: Duration, over: impl Fn() -> bool) -> Re
     let deadline = Deadline::after(limit);
     let mut patience = FIRST_ATTEMPT;
     loop {
+        let start = Instant::now();
         match attempt(address, patience) {
             Ok(page) => return Ok(page),
             Err(error) if over() || deadline.left().is_none() => return Err(error),
             Err(_) => thread::sleep(PAUSE),
         }
-        patience = ATTEMPT.min(patience * 2);
+        if start.elapsed() >= patience {
+            patience = ATTEMPT.min(patience * 2);
+        }
     }
 }
 

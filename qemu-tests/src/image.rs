@@ -41,12 +41,20 @@ impl Image {
     }
 }
 
-/// The disk with the example jails.
+/// The disk with the nginx example.
 ///
 /// # Errors
 /// It is not there.
 pub fn jails_disk() -> Result<PathBuf> {
     built("jails.raw")
+}
+
+/// The disk with all example jails.
+///
+/// # Errors
+/// It is not there.
+pub fn examples_disk() -> Result<PathBuf> {
+    built("examples.raw")
 }
 
 /// The nginx example as it is on [`jails_disk`]: its image, and its unit of the checkout.

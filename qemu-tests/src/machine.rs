@@ -38,13 +38,14 @@ pub struct Machine {
     edit: Option<Edit>,
     own_disk: Option<PathBuf>,
     jails: Option<Jails>,
+    examples: bool,
     port: Option<u16>,
     pub(crate) directory: Option<PathBuf>,
     control: Option<&'static str>,
 }
 
 impl Machine {
-    /// A machine with the example jails, whose nginx is reached at [`Vm::address`]. `name` names
+    /// A machine with the nginx example, which is reached at [`Vm::address`]. `name` names
     /// its directory under `target/vm` and must be the only one of the test binary.
     #[must_use]
     pub fn new(name: &str, image: Image) -> Self {
@@ -57,6 +58,7 @@ impl Machine {
             edit: None,
             own_disk: None,
             jails: None,
+            examples: false,
             port: None,
             directory: None,
             control: None,
@@ -95,6 +97,13 @@ impl Machine {
     #[must_use]
     pub fn jails(mut self, jails: Jails) -> Self {
         self.jails = Some(jails);
+        self
+    }
+
+    /// The built disk with all example jails, instead of the one with nginx alone.
+    #[must_use]
+    pub fn examples(mut self) -> Self {
+        self.examples = true;
         self
     }
 
@@ -190,7 +199,9 @@ impl Machine {
     }
 
     fn jails_disk(&mut self, dir: &Path) -> Result<PathBuf> {
-        let Some(jails) = self.jails.take() else { return image::jails_disk() };
+        let Some(jails) = self.jails.take() else {
+            return if self.examples { image::examples_disk() } else { image::jails_disk() };
+        };
         let disk = dir.join("jails.raw");
         jails.build(&disk)?;
         Ok(disk)
@@ -260,6 +271,6 @@ impl Arguments {
     }
 }
 
-fn free_port() -> std::io::Result<u16> {
+pub(crate) fn free_port() -> std::io::Result<u16> {
     Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port())
 }

@@ -3,7 +3,7 @@
 use std::{
     ffi::OsString,
     fs::{self, File},
-    net::SocketAddr,
+    net::{Ipv4Addr, SocketAddr},
     os::unix::{
         net::{UnixListener, UnixStream},
         process::CommandExt,
@@ -19,12 +19,13 @@ use std::{
 };
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use serde_json::json;
 
 use crate::{
     Error, Machine, Result, accel,
     agent::Agent,
     console::{Console, Line},
-    http, image,
+    http, image, machine,
     qmp::Qmp,
     time::Deadline,
 };
@@ -122,6 +123,23 @@ impl Vm {
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Opens another loopback address, which leads to this address and TCP port of the guest's
+    /// network.
+    ///
+    /// # Errors
+    /// QEMU refuses it.
+    pub fn forward(&mut self, to: &str) -> Result<SocketAddr> {
+        let port = machine::free_port().map_err(Error::io("find a free loopback port"))?;
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        let line = format!("hostfwd_add net tcp:{address}-{to}");
+        let command = json!({ "command-line": line });
+        // The human monitor says nothing when all is well.
+        match self.qmp.execute("human-monitor-command", &command)?.as_str() {
+            Some("") => Ok(address),
+            answer => Err(Error::Answer { peer: "QEMU", answer: format!("{line}: {answer:?}") }),
+        }
     }
 
     /// The agent of the debug image.

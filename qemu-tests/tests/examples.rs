@@ -1,0 +1,208 @@
+//! All example jails on one host, each at work for the real client programs of its service, which
+//! run on the build machine.
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+use std::{
+    fmt::Write as _,
+    fs::{self, File},
+    net::SocketAddr,
+    process::Command,
+    thread,
+    time::Duration,
+};
+
+use qemu_tests::{End, Guest, Image, Machine, Shared, Vm, disk};
+
+static SHARED: Shared = Shared::new();
+
+const REDIS: &str = "10.0.2.21:6379";
+const POSTGRESQL: &str = "10.0.2.22:5432";
+/// The users of both images have this uid there.
+const SERVICE_UID: u32 = 100;
+const FIRST_JAIL_UID: u32 = 65_536;
+const NO_CAPABILITY: &str = "0000000000000000";
+/// From the boot to the line that a service writes when it is ready (idle machine).
+const READY: Duration = Duration::from_secs(30);
+/// Seconds after which a client is taken for hanging.
+const CLIENT_LIMIT: &str = "240";
+
+const KEYS: usize = 5000;
+const KEYS_A_CALL: usize = 500;
+const CLIENTS: u32 = 3;
+const TRANSACTIONS: u32 = 500;
+
+fn guest() -> Guest<'static> {
+    SHARED.guest(|| Machine::new("examples", Image::Debug).examples())
+}
+
+#[test]
+fn redis_gives_back_what_thousands_of_commands_have_stored() {
+    let mut guest = guest();
+    let address = redis(&mut guest);
+    let input = guest.dir().join("redis-input");
+    let sets: String = (0..KEYS).fold(String::new(), |mut text, key| {
+        writeln!(text, "SET key:{key} {}\r", value(key)).unwrap();
+        text
+    });
+    let gets: String = (0..KEYS).fold(String::new(), |text, key| {
+        let start = if key % KEYS_A_CALL == 0 { "\nMGET" } else { "" };
+        format!("{text}{start} key:{key}")
+    });
+
+    let load = "-a example -t set,get -n 4000 -c 20 -P 4 -r 1000 -q";
+    disk::tool(client("redis-benchmark", address).args(load.split(' '))).unwrap();
+    fs::write(&input, sets).unwrap();
+    let stored = redis_cli(address).arg("--pipe").stdin(File::open(&input).unwrap()).output();
+    fs::write(&input, gets.trim_start()).unwrap();
+    let read = disk::tool(redis_cli(address).stdin(File::open(&input).unwrap())).unwrap();
+
+    let stored = String::from_utf8(stored.unwrap().stdout).unwrap();
+    assert!(stored.contains(&format!("errors: 0, replies: {KEYS}")), "{stored}");
+    let wrong = read.lines().enumerate().find(|(key, line)| *line != value(*key));
+    assert_eq!((wrong, read.lines().count()), (None, KEYS));
+}
+
+#[test]
+fn postgresql_keeps_the_books_straight_for_several_clients_at_once() {
+    let mut guest = guest();
+    let address = postgresql(&mut guest);
+    let sql = |script: String| {
+        disk::tool(psql(address).args(["--command", &script])).unwrap().trim_end().to_owned()
+    };
+    sql("CREATE TABLE accounts AS SELECT id, 0 AS balance FROM generate_series(0, 9999) id;
+         CREATE TABLE tellers AS SELECT id, 0 AS balance FROM generate_series(0, 9) id;
+         CREATE TABLE branches AS SELECT 0 AS id, 0 AS balance;
+         CREATE TABLE history (client int, number int, account int, amount int);
+         ALTER TABLE accounts ADD PRIMARY KEY (id);"
+        .into());
+
+    let books: Vec<_> = (0..CLIENTS).map(transactions).collect();
+    thread::scope(|scope| {
+        for (number, (script, _)) in books.iter().enumerate() {
+            let file = guest.dir().join(format!("transactions-{number}.sql"));
+            fs::write(&file, script).unwrap();
+            scope.spawn(move || disk::tool(psql(address).arg("--file").arg(file)).unwrap());
+        }
+    });
+
+    let total: i64 = books.iter().map(|(_, total)| total).sum();
+    let committed = CLIENTS * TRANSACTIONS * 9 / 10;
+    let sums =
+        sql("SELECT (SELECT sum(balance) FROM accounts), (SELECT sum(balance) FROM tellers),
+                    (SELECT sum(balance) FROM branches), sum(amount), count(*) FROM history"
+            .into());
+    assert_eq!(sums, format!("{total}|{total}|{total}|{total}|{committed}"));
+}
+
+#[test]
+fn services_are_unprivileged_on_the_host_and_have_no_capability() {
+    let mut guest = guest();
+    for (jail, program) in [("redis", "redis-server"), ("postgresql", "postgres")] {
+        guest.wait_jail(0, jail, "up").unwrap();
+
+        let base = guest.agent().inspect(jail).unwrap().uid_base.unwrap();
+        let processes = guest.agent().jail_processes(jail).unwrap();
+
+        let uid = (base + SERVICE_UID).to_string();
+        assert!(base >= FIRST_JAIL_UID);
+        assert!(processes.iter().any(|process| process.name() == program), "{processes:?}");
+        for process in &processes {
+            let sets = ["CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"];
+            assert_eq!(sets.map(|set| process.field(set)), [NO_CAPABILITY; 5], "{process:?}");
+            assert_eq!(process.field("Uid"), [&*uid; 4].join("\t"), "{process:?}");
+        }
+    }
+}
+
+#[test]
+fn power_off_lets_each_service_end_its_work() {
+    let machine = Machine::new("examples-stop", Image::Debug).examples();
+    let mut first = machine.start().unwrap();
+    first.wait_boot().unwrap();
+    let address = redis(&mut first);
+    disk::tool(redis_cli(address).args(["SET", "key", "value"])).unwrap();
+    postgresql(&mut first);
+
+    first.agent().output(&["/usr/bin/jailctl", "host", "poweroff"]).unwrap();
+    assert_eq!(first.wait_end().unwrap(), End::PowerOff);
+
+    let again = Machine::new("examples-after-stop", Image::Debug).own_disk(first.disk());
+    let mut second = again.examples().start().unwrap();
+    second.wait_boot().unwrap();
+    let redis = second.agent().output(&["/usr/bin/jailctl", "logs", "redis"]).unwrap();
+    let postgresql = second.agent().output(&["/usr/bin/jailctl", "logs", "postgresql"]).unwrap();
+    assert!(redis.contains("DB saved on disk"), "{redis}");
+    assert!(redis.contains("Redis is now ready to exit, bye bye..."), "{redis}");
+    assert!(postgresql.contains("database system is shut down"), "{postgresql}");
+    assert!(!postgresql.contains("was not properly shut down"), "{postgresql}");
+}
+
+/// Where redis answers, once it does.
+fn redis(vm: &mut Vm) -> SocketAddr {
+    wait_log(vm, "redis", "Ready to accept connections");
+    vm.forward(REDIS).unwrap()
+}
+
+/// Where PostgreSQL answers, once it does.
+fn postgresql(vm: &mut Vm) -> SocketAddr {
+    wait_log(vm, "postgresql", "ready to accept connections");
+    vm.forward(POSTGRESQL).unwrap()
+}
+
+fn wait_log(vm: &mut Vm, jail: &str, line: &str) {
+    let said = format!("/usr/bin/jailctl logs {jail} | grep -q '{line}'");
+    let waited = vm.agent().wait_until(&said, READY);
+    let log = vm.agent().output(&["/usr/bin/jailctl", "logs", jail]).unwrap();
+    assert!(waited.is_ok(), "{waited:?}\n{log}");
+}
+
+/// A client program that does not hang for ever.
+fn client(program: &str, address: SocketAddr) -> Command {
+    let mut command = Command::new("timeout");
+    command.args([CLIENT_LIMIT, program, "-h", &address.ip().to_string()]);
+    command.args(["-p", &address.port().to_string()]);
+    command
+}
+
+fn redis_cli(address: SocketAddr) -> Command {
+    let mut command = client("redis-cli", address);
+    command.env("REDISCLI_AUTH", "example");
+    command
+}
+
+fn psql(address: SocketAddr) -> Command {
+    let mut command = client("psql", address);
+    command.env("PGPASSWORD", "example").args(["-U", "example", "-d", "example"]);
+    command.args(["--no-psqlrc", "--quiet", "--tuples-only", "--no-align"]);
+    command.args(["--set", "ON_ERROR_STOP=1"]);
+    command
+}
+
+fn value(key: usize) -> String {
+    format!("value-{}", key * 7919 % 104_729)
+}
+
+/// One client's script in the manner of TPC-B, and what it adds up to: each transaction moves an
+/// amount into an account, a teller and the one branch, and writes it down; every tenth is rolled
+/// back. A transaction is one message, since the way through QEMU is long.
+fn transactions(client: u32) -> (String, i64) {
+    let (mut script, mut total) = (String::new(), 0);
+    for number in 0..TRANSACTIONS {
+        let amount = i64::from(number * 37 + client * 11) % 1000 - 300;
+        let account = (number * 7919 + client * 104) % 10_000;
+        let end = if number % 10 == 9 { "ROLLBACK" } else { "COMMIT" };
+        total += if end == "COMMIT" { amount } else { 0 };
+        let update = |table, id| {
+            format!("UPDATE {table} SET balance = balance + {amount} WHERE id = {id}\\;")
+        };
+        writeln!(
+            script,
+            "BEGIN\\;{}{}{} INSERT INTO history VALUES ({client}, {number}, {account}, {amount})\\; {end};",
+            update("accounts", account),
+            update("tellers", number % 10),
+            update("branches", 0),
+        )
+        .unwrap();
+    }
+    (script, total)
+}
