@@ -2,7 +2,10 @@
 //! of the debug image and leave everything up again.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
-use std::time::Duration;
+use std::{
+    panic::{self, AssertUnwindSafe},
+    time::Duration,
+};
 
 use jailsupd::control::wire::ExitReason;
 use qemu_tests::{Guest, Image, Jails, Machine, Shared, http};
@@ -70,20 +73,19 @@ fn orphans_are_reaped_while_an_exit_record_waits() {
     let forks = forks(&mut guest);
 
     // A brain that stands still acknowledges nothing.
-    guest.agent().shell(&format!("kill -STOP {brain}; kill -KILL {witness}")).unwrap();
-    guest.agent().wait_until(&format!("[ ! -e /proc/{witness} ]"), SOON).unwrap();
-    guest.agent().shell(&format!("kill -USR1 {parent}")).unwrap();
-    guest
-        .agent()
-        .shell("for i in $(seq 200); do (sleep 0.1 </dev/null >/dev/null 2>&1 &); done")
-        .unwrap();
-    let made = format!("[ \"$(cat /proc/{parent}/root/orphans)\" = 200 ]");
-    guest.agent().wait_until(&made, SOON * 3).unwrap();
-    guest.agent().wait_until("! pidof sleep", SOON).unwrap();
-    guest.agent().wait_until("! grep -l '^State:.Z' /proc/[0-9]*/status", SOON).unwrap();
+    while_stopped(&mut guest, brain, |guest| {
+        guest.agent().shell(&format!("kill -KILL {witness}")).unwrap();
+        guest.agent().wait_until(&format!("[ ! -e /proc/{witness} ]"), SOON).unwrap();
+        guest.agent().shell(&format!("kill -USR1 {parent}")).unwrap();
+        let orphan = "(sleep 0.1 </dev/null >/dev/null 2>&1 &)";
+        guest.agent().shell(&format!("for i in $(seq 200); do {orphan}; done")).unwrap();
+        let made = format!("[ \"$(cat /proc/{parent}/root/orphans)\" = 200 ]");
+        guest.agent().wait_until(&made, SOON * 3).unwrap();
+        guest.agent().wait_until("! pidof sleep", SOON).unwrap();
+        guest.agent().wait_until("! grep -l '^State:.Z' /proc/[0-9]*/status", SOON).unwrap();
+    });
 
     assert!(self::forks(&mut guest) >= forks + 800, "two processes for each orphan");
-    guest.agent().shell(&format!("kill -CONT {brain}")).unwrap();
     guest.wait_jail(0, "witness", "failed").unwrap();
     let exit = guest.agent().last_exit("witness").unwrap();
     assert_eq!(exit.signal.as_deref(), Some("SIGKILL"));
@@ -96,8 +98,7 @@ fn killed_jailsupd_leaves_the_page_served_and_the_next_one_adopts_the_jail() {
     let before = guest.agent().inspect("nginx").unwrap();
     let brain = brain(&mut guest);
 
-    guest.agent().shell(&format!("kill -STOP {brain}")).unwrap();
-    let without = http::get(guest.address()).unwrap();
+    let without = while_stopped(&mut guest, brain, |guest| http::get(guest.address()).unwrap());
     guest.agent().shell(&format!("kill -KILL {brain}")).unwrap();
     guest.agent().wait_until("/usr/bin/jailctl ls >/dev/null", SOON).unwrap();
     let after = guest.agent().inspect("nginx").unwrap();
@@ -109,6 +110,19 @@ fn killed_jailsupd_leaves_the_page_served_and_the_next_one_adopts_the_jail() {
     assert_eq!(after.start_time, before.start_time);
     assert_eq!(after.summary.state, before.summary.state);
     assert_eq!(http::get(guest.address()).unwrap().status, 200);
+}
+
+/// Runs `test` while jailsupd stands still, and lets it go on even when `test` fails: the tests
+/// after it need it.
+fn while_stopped<T>(
+    guest: &mut Guest<'_>,
+    brain: u32,
+    test: impl FnOnce(&mut Guest<'_>) -> T,
+) -> T {
+    guest.agent().shell(&format!("kill -STOP {brain}")).unwrap();
+    let result = panic::catch_unwind(AssertUnwindSafe(|| test(guest)));
+    guest.agent().shell(&format!("kill -CONT {brain}")).unwrap();
+    result.unwrap_or_else(|panic| panic::resume_unwind(panic))
 }
 
 /// jailsupd's process.
