@@ -125,6 +125,13 @@ class Root:
         """Own files, over what was taken."""
         shutil.copytree(tree, self.root, symlinks=True, dirs_exist_ok=True)
 
+    def take_tree(self, path: str, owner: int) -> None:
+        """A directory of the staging tree with all that is in it, its modes kept, owned by `owner`."""
+        target = self.root / path
+        shutil.copytree(self.staging / path, target, symlinks=True)
+        for entry in [target, *target.rglob("*")]:
+            os.chown(entry, owner, owner, follow_symlinks=False)
+
     def directories(self, names: list[str], mode: int = 0o755, owner: int = 0) -> None:
         for name in names:
             path = self.root / name
