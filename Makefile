@@ -10,19 +10,22 @@ vm := cargo run --locked --release --quiet --package qemu-tests --bin
 # One name, or all VM tests.
 T ?=
 
-.PHONY: help setup setup-test image run stop test test-long check unit-test vm-test bench clean
+.PHONY: help setup setup-clients setup-test image run stop test test-long check unit-test vm-test bench clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: ## install and cache what building and running needs (root, Debian 12 or 13)
 	@$(phase) setup image/setup run
 
+setup-clients: setup ## the same, and the client programs that the VM tests put to work
+	@$(phase) setup-clients image/setup clients
+
 setup-test: ## the same, and what checking needs (cargo-deny)
 	@$(phase) setup image/setup test
 
-image: setup ## build all images: production, debug, example jails
-	@$(phase) image image/build production debug jails
+image: setup ## build all images: production, debug, nginx jail, all example jails
+	@$(phase) image image/build production debug jails examples
 
 run: setup ## build and boot the production image; the nginx jail answers on http://127.0.0.1:8080/ (PORT=)
 	@$(phase) image image/build production jails
@@ -36,7 +39,7 @@ test: ## all checks and all tests, as the CI runs them
 	@$(MAKE) --no-print-directory setup-test check unit-test image vm-test
 	@grep -h '^test result:' target/log/unit-test.log target/log/vm-test.log | grep -v ' 0 passed; 0 failed'
 
-test-long: image ## the VM tests that take long, too
+test-long: image setup-clients ## the VM tests that take long, too
 	@$(phase) test-long cargo test --locked --package qemu-tests -- --include-ignored
 
 check: setup-test ## formatting, lints, dependencies' licences and sources, layout
@@ -48,7 +51,7 @@ check: setup-test ## formatting, lints, dependencies' licences and sources, layo
 unit-test: ## all tests that need no VM
 	@$(phase) unit-test cargo test --locked --workspace --exclude qemu-tests
 
-vm-test: image ## the VM tests on the real image; T=NAME runs those whose name holds NAME
+vm-test: image setup-clients ## the VM tests on the real image; T=NAME runs those whose name holds NAME
 	@$(phase) vm-test cargo test --locked --package qemu-tests $(T)
 
 bench: image ## measure the image; a table, and target/bench/results.json

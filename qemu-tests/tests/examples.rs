@@ -5,8 +5,9 @@
 use std::{
     fmt::Write as _,
     fs::{self, File},
+    io::{BufRead, BufReader},
     net::SocketAddr,
-    process::Command,
+    process::{Child, Command, Stdio},
     thread,
     time::Duration,
 };
@@ -29,7 +30,7 @@ const CLIENT_LIMIT: &str = "240";
 const KEYS: usize = 5000;
 const KEYS_A_CALL: usize = 500;
 const CLIENTS: u32 = 3;
-const TRANSACTIONS: u32 = 500;
+const TRANSACTIONS: u32 = 300;
 
 fn guest() -> Guest<'static> {
     SHARED.guest(|| Machine::new("examples", Image::Debug).examples())
@@ -121,10 +122,12 @@ fn power_off_lets_each_service_end_its_work() {
     first.wait_boot().unwrap();
     let address = redis(&mut first);
     disk::tool(redis_cli(address).args(["SET", "key", "value"])).unwrap();
-    postgresql(&mut first);
+    let postgresql = postgresql(&mut first);
+    let mut session = Session::open(postgresql);
 
     first.agent().output(&["/usr/bin/jailctl", "host", "poweroff"]).unwrap();
     assert_eq!(first.wait_end().unwrap(), End::PowerOff);
+    assert!(!session.psql.wait().unwrap().success(), "the session has outlived its server");
 
     let again = Machine::new("examples-after-stop", Image::Debug).own_disk(first.disk());
     let mut second = again.examples().start().unwrap();
@@ -176,6 +179,25 @@ fn psql(address: SocketAddr) -> Command {
     command.args(["--no-psqlrc", "--quiet", "--tuples-only", "--no-align"]);
     command.args(["--set", "ON_ERROR_STOP=1"]);
     command
+}
+
+/// A client that stays connected: a server that waited for it would be killed in the end.
+struct Session {
+    psql: Child,
+}
+
+impl Session {
+    fn open(address: SocketAddr) -> Self {
+        let mut psql = psql(address)
+            .args(["--command", "SELECT 'here'", "--command", "SELECT pg_sleep(3600)"])
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        BufReader::new(psql.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
+        assert_eq!(line, "here\n");
+        Self { psql }
+    }
 }
 
 fn value(key: usize) -> String {
