@@ -42,7 +42,7 @@ give_up() {
     if grep -q 'No space left on device' "$2"; then
         die "$1: the disk is full (log: $2)" "free space on the disks of $cache and $out" \
             "or put the cache elsewhere: WARDER_CACHE=/big/disk make ..."
-    elif grep -Eq 'Could not resolve|Failed to fetch|Temporary failure|Connection (refused|timed out)|Could not connect' "$2"; then
+    elif grep -Eq 'Could not resolve|Failed to fetch|Temporary failure resolving|Connection (refused|timed out)|Could not connect' "$2"; then
         die "$1: the package mirror could not be reached (log: $2)" \
             "check the network and the machine's apt sources with: apt-get update"
     fi
