@@ -5,6 +5,8 @@ use std::fmt::{self, Write as _};
 use sha2::{Digest, Sha256};
 
 use super::Unit;
+use super::document::Effect;
+use super::keys::UNIT;
 
 /// SHA-256 of a unit's canonical form.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -44,5 +46,18 @@ impl Unit {
     /// file's name and place. It outlives this process (the state of running jails holds it).
     pub fn canonical_hash(&self) -> UnitHash {
         UnitHash(Sha256::digest(self.canonical().as_bytes()).into())
+    }
+
+    /// The hash over the keys that only a restart changes: two units with the same one differ at most in what
+    /// a running jail takes over.
+    pub fn restart_hash(&self) -> UnitHash {
+        let mut hash = Sha256::new();
+        for key in UNIT.keys.iter().filter(|key| key.effect == Effect::Restart) {
+            let path = key.path();
+            if let Some(value) = self.settings().get(&path) {
+                hash.update(format!("{path} = {value}\n"));
+            }
+        }
+        UnitHash(hash.finalize().into())
     }
 }

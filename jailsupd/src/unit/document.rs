@@ -17,6 +17,7 @@ pub(crate) struct Key<D: 'static> {
     /// As it is written.
     pub(crate) name: &'static str,
     pub(crate) kind: Kind,
+    pub(crate) effect: Effect,
     pub(crate) presence: Presence,
     /// A TOML value.
     pub(crate) example: &'static str,
@@ -25,6 +26,16 @@ pub(crate) struct Key<D: 'static> {
     pub(crate) read: fn(&mut D, &Value<'_>) -> Result<(), Vec<Fault>>,
     /// The canonical TOML value; none when nothing is set.
     pub(crate) show: fn(&D) -> Option<String>,
+}
+
+/// What an edit of a key asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// A running jail takes it over.
+    Live,
+    /// It holds from the next start, so a running jail is restarted. (`host.toml` is read by jailsupd when
+    /// that starts.)
+    Restart,
 }
 
 /// Whether a key must be there, and what holds when it is not.

@@ -5,7 +5,7 @@ use std::fmt;
 use std::net::IpAddr;
 
 use super::address::IpPrefix;
-use super::document::{Grammar, Key, Presence, Section};
+use super::document::{Effect, Grammar, Key, Presence, Section};
 use super::keys::{Version, key};
 use super::name::HostName;
 use super::value::{Fault, FromText, FromToml, Kind, shown};
@@ -129,15 +129,15 @@ pub(crate) static HOST: Grammar<Draft> = Grammar {
 };
 
 static KEYS: &[Key<Draft>] = &[
-    key!("" "version": Option<Version> = version; Required; "1";
+    key!("" "version": Option<Version> = version; Effect::Restart; Required; "1";
         "Version of the file's format. Always 1 today."),
-    key!("" "hostname": Option<HostName> = hostname; Unset("the one from the kernel command line, else `warder`"); "\"rack4-12\"";
+    key!("" "hostname": Option<HostName> = hostname; Effect::Restart; Unset("the one from the kernel command line, else `warder`"); "\"rack4-12\"";
         "The host's name."),
-    key!("uplink" "match": Vec<Pattern> = uplink.patterns; Otherwise("[\"en*\", \"eth*\"]"); "[\"enp1s0\"]";
+    key!("uplink" "match": Vec<Pattern> = uplink.patterns; Effect::Restart; Otherwise("[\"en*\", \"eth*\"]"); "[\"enp1s0\"]";
         "Patterns for the name of the physical link; `*` stands for any characters, `?` for one. The first pattern that matches a link decides; of several links, the first by number."),
-    key!("uplink" "address": Vec<IpPrefix> = uplink.address; Otherwise("[]"); "[\"192.0.2.2/24\"]";
+    key!("uplink" "address": Vec<IpPrefix> = uplink.address; Effect::Restart; Otherwise("[]"); "[\"192.0.2.2/24\"]";
         "The host's own addresses. A host needs none for its jails to be reachable."),
-    key!("uplink" "gateway": Vec<IpAddr> = uplink.gateway; Otherwise("[]"); "[\"192.0.2.1\"]";
+    key!("uplink" "gateway": Vec<IpAddr> = uplink.gateway; Effect::Restart; Otherwise("[]"); "[\"192.0.2.1\"]";
         "Routers for the host's own traffic: at most one for IPv4 and one for IPv6."),
 ];
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::address::{IpPrefix, MacAddress};
 use super::amount::{Bytes, CpuQuota};
 use super::capability::Capabilities;
-use super::document::{Grammar, Key, NotYet, Presence, Section};
+use super::document::{Effect, Grammar, Key, NotYet, Presence, Section};
 use super::name::{HostName, LinkName, UserSpec};
 use super::path::JailPath;
 use super::section::{
@@ -82,27 +82,28 @@ impl FromToml for Version {
 
 /// One row of the table.
 macro_rules! key {
-    ($section:literal $name:literal: $type:ty = $($field:ident).+; $presence:expr; $example:literal; $doc:literal) => {
-        key!(@ $section $name, $type, $($field).+, FromToml::from_toml; $presence; $example; $doc)
+    ($section:literal $name:literal: $type:ty = $($field:ident).+; $effect:expr; $presence:expr; $example:literal; $doc:literal) => {
+        key!(@ $section $name, $type, $($field).+, FromToml::from_toml; $effect; $presence; $example; $doc)
     };
-    (@ $section:literal $name:literal, $type:ty, $($field:ident).+, $read:expr; $presence:expr; $example:literal; $doc:literal) => {
-        key!(= $section $name, $type, $($field).+; $presence; $example; $doc; |draft, value| {
+    (@ $section:literal $name:literal, $type:ty, $($field:ident).+, $read:expr; $effect:expr; $presence:expr; $example:literal; $doc:literal) => {
+        key!(= $section $name, $type, $($field).+; $effect; $presence; $example; $doc; |draft, value| {
             draft.$($field).+ = $read(value)?;
             Ok(())
         })
     };
     // A table of free names: what a later file says is added.
-    (+ $section:literal $name:literal: $type:ty = $($field:ident).+; $presence:expr; $example:literal; $doc:literal) => {
-        key!(= $section $name, $type, $($field).+; $presence; $example; $doc; |draft, value| {
+    (+ $section:literal $name:literal: $type:ty = $($field:ident).+; $effect:expr; $presence:expr; $example:literal; $doc:literal) => {
+        key!(= $section $name, $type, $($field).+; $effect; $presence; $example; $doc; |draft, value| {
             draft.$($field).+.extend(<$type as FromToml>::from_toml(value)?);
             Ok(())
         })
     };
-    (= $section:literal $name:literal, $type:ty, $($field:ident).+; $presence:expr; $example:literal; $doc:literal; $read:expr) => {
+    (= $section:literal $name:literal, $type:ty, $($field:ident).+; $effect:expr; $presence:expr; $example:literal; $doc:literal; $read:expr) => {
         Key {
             section: $section,
             name: $name,
             kind: <$type as FromToml>::KIND,
+            effect: $effect,
             presence: $presence,
             example: $example,
             doc: $doc,
@@ -113,6 +114,7 @@ macro_rules! key {
 }
 pub(crate) use key;
 
+use Effect::{Live, Restart as Anew};
 use Presence::{Default, Required, Unset};
 
 /// What a unit file may say.
@@ -149,72 +151,72 @@ static NOT_YET: &[NotYet] = &[
 ];
 
 static KEYS: &[Key<Draft>] = &[
-    key!("" "version": Option<Version> = version; Required; "1";
+    key!("" "version": Option<Version> = version; Live; Required; "1";
         "Version of the file's format. Always 1 today; it lets a later Warder read old files rightly."),
-    key!("" "description": Option<String> = description; Unset("none"); "\"front web server\"";
+    key!("" "description": Option<String> = description; Live; Unset("none"); "\"front web server\"";
         "One line for people; `jailctl inspect` shows it."),
-    key!("" "critical": bool = critical; Default("false"); "true";
+    key!("" "critical": bool = critical; Live; Default("false"); "true";
         "Marks a jail that the host is useless without. `jailctl inspect` shows it; the host itself does not act on it yet."),
-    key!("" "enabled": bool = enabled; Default("true"); "false";
+    key!("" "enabled": bool = enabled; Live; Default("true"); "false";
         "Whether the jail is started when its unit appears, and at boot. One that is not enabled can be started by hand."),
-    key!("image" "source": Option<ImageSource> = source; Required; "\"erofs:/usr/share/jails/web.erofs\"";
+    key!("image" "source": Option<ImageSource> = source; Anew; Required; "\"erofs:/usr/share/jails/web.erofs\"";
         "The image: `erofs:` and the absolute path of a file with an erofs file system, or `dir:` and that of a directory tree. Owners in it are counted from 0, as in any image."),
-    key!("root" "mode": RootMode = root.mode; Default("\"ephemeral\""); "\"read-only\"";
+    key!("root" "mode": RootMode = root.mode; Anew; Default("\"ephemeral\""); "\"read-only\"";
         "Whether the jail can write below its `/`: not at all (`read-only`), or until it stops (`ephemeral`)."),
-    key!("root" "backing": Backing = root.backing; Default("\"disk\""); "\"memory\"";
+    key!("root" "backing": Backing = root.backing; Anew; Default("\"disk\""); "\"memory\"";
         "Where an ephemeral root keeps what is written: on the host's data partition (`disk`) or in memory that counts as the jail's (`memory`)."),
-    key!("root" "size_max": Option<Bytes> = root.size_max; Unset("half of the host's memory"); "\"64M\"";
+    key!("root" "size_max": Option<Bytes> = root.size_max; Anew; Unset("half of the host's memory"); "\"64M\"";
         "The most that an ephemeral root in memory may hold. Only with `backing = \"memory\"`."),
-    key!(@ "process" "exec", Vec<String>, process.exec, super::command::read; Required; "[\"/usr/sbin/nginx\", \"-g\", \"daemon off;\"]";
+    key!(@ "process" "exec", Vec<String>, process.exec, super::command::read; Anew; Required; "[\"/usr/sbin/nginx\", \"-g\", \"daemon off;\"]";
         "The program and its arguments. The program is an absolute path in the image; no shell and no search path is involved. It must stay in the foreground."),
-    key!("process" "user": UserSpec = process.user; Default("\"root\""); "\"www-data\"";
+    key!("process" "user": UserSpec = process.user; Anew; Default("\"root\""); "\"www-data\"";
         "The user that the program runs as: a name of the image's `/etc/passwd`, or a number from 0 to 65535. The jail's root is an unprivileged user on the host."),
-    key!("process" "group": Option<UserSpec> = process.group; Unset("the user's own group"); "\"www-data\"";
+    key!("process" "group": Option<UserSpec> = process.group; Anew; Unset("the user's own group"); "\"www-data\"";
         "The group that the program runs as: a name of the image's `/etc/group`, or a number."),
-    key!(+ "process" "environment": BTreeMap<String, String> = process.environment; Default("{}"); "{ TZ = \"UTC\" }";
+    key!(+ "process" "environment": BTreeMap<String, String> = process.environment; Anew; Default("{}"); "{ TZ = \"UTC\" }";
         "Variables for the program. Nothing of the host's environment reaches it. A drop-in adds to those of the file below it."),
-    key!("process" "working_dir": JailPath = process.working_dir; Default("\"/\""); "\"/var/lib/web\"";
+    key!("process" "working_dir": JailPath = process.working_dir; Anew; Default("\"/\""); "\"/var/lib/web\"";
         "The directory in the jail that the program starts in."),
-    key!("security" "add_capability": Capabilities = security.add_capability; Default("[]"); "[\"NET_BIND_SERVICE\"]";
+    key!("security" "add_capability": Capabilities = security.add_capability; Anew; Default("[]"); "[\"NET_BIND_SERVICE\"]";
         "Capabilities that the program gets, by the names of capabilities(7), with or without `CAP_`. They hold inside the jail's user namespace only."),
-    key!("security" "seccomp": Seccomp = security.seccomp; Default("\"default\""); "\"default\"";
+    key!("security" "seccomp": Seccomp = security.seccomp; Anew; Default("\"default\""); "\"default\"";
         "The filter of system calls. There is one so far."),
-    key!("network" "mode": NetworkMode = network.mode; Default("\"macvlan\""); "\"none\"";
+    key!("network" "mode": NetworkMode = network.mode; Anew; Default("\"macvlan\""); "\"none\"";
         "`macvlan`: the jail has an Ethernet address of its own on the parent link, and is a host like any other there. `none`: a loopback link only."),
-    key!("network" "parent": LinkName = network.parent; Default("\"uplink\""); "\"eth1\"";
+    key!("network" "parent": LinkName = network.parent; Anew; Default("\"uplink\""); "\"eth1\"";
         "The host's link that the jail sits on: a link's name, or `uplink`, which `host.toml` resolves."),
-    key!("network" "address": Vec<IpPrefix> = network.address; Default("[]"); "[\"192.0.2.10/24\", \"2001:db8::10/64\"]";
+    key!("network" "address": Vec<IpPrefix> = network.address; Anew; Default("[]"); "[\"192.0.2.10/24\", \"2001:db8::10/64\"]";
         "The jail's addresses, each with the prefix length of its subnet. At least one is needed unless `mode` is `none`."),
-    key!("network" "gateway": Vec<IpAddr> = network.gateway; Default("[]"); "[\"192.0.2.1\"]";
+    key!("network" "gateway": Vec<IpAddr> = network.gateway; Anew; Default("[]"); "[\"192.0.2.1\"]";
         "Routers for everything outside the subnets: at most one for IPv4 and one for IPv6."),
-    key!("network" "mac": Option<MacAddress> = network.mac; Unset("derived from the jail's name, so always the same"); "\"02:00:00:00:00:0a\"";
+    key!("network" "mac": Option<MacAddress> = network.mac; Anew; Unset("derived from the jail's name, so always the same"); "\"02:00:00:00:00:0a\"";
         "The jail's Ethernet address."),
-    key!("network" "hostname": Option<HostName> = network.hostname; Unset("the jail's name"); "\"www.example.org\"";
+    key!("network" "hostname": Option<HostName> = network.hostname; Anew; Unset("the jail's name"); "\"www.example.org\"";
         "The host name that the jail sees."),
-    key!("resources" "memory_max": Option<Bytes> = resources.memory_max; Unset("no limit"); "\"256M\"";
+    key!("resources" "memory_max": Option<Bytes> = resources.memory_max; Live; Unset("no limit"); "\"256M\"";
         "The most memory the jail may use. Beyond it the kernel kills (see `oom_group`)."),
-    key!("resources" "memory_high": Option<Bytes> = resources.memory_high; Unset("no limit"); "\"200M\"";
+    key!("resources" "memory_high": Option<Bytes> = resources.memory_high; Live; Unset("no limit"); "\"200M\"";
         "Beyond this the jail is slowed down and its memory reclaimed, but nothing is killed."),
-    key!("resources" "memory_swap_max": Option<Bytes> = resources.memory_swap_max; Unset("no limit"); "\"0B\"";
+    key!("resources" "memory_swap_max": Option<Bytes> = resources.memory_swap_max; Live; Unset("no limit"); "\"0B\"";
         "The most swap space the jail may use."),
-    key!("resources" "cpu_max": Option<CpuQuota> = resources.cpu_max; Unset("no limit"); "\"150%\"";
+    key!("resources" "cpu_max": Option<CpuQuota> = resources.cpu_max; Live; Unset("no limit"); "\"150%\"";
         "The most processor time: `100%` is one processor all the time."),
-    key!("resources" "cpu_weight": Option<CpuWeight> = resources.cpu_weight; Unset("100"); "200";
+    key!("resources" "cpu_weight": Option<CpuWeight> = resources.cpu_weight; Live; Unset("100"); "200";
         "The jail's share of the processors when they are scarce, against the weights of the other jails."),
-    key!("resources" "pids_max": PidsMax = resources.pids_max; Default("1024"); "128";
+    key!("resources" "pids_max": PidsMax = resources.pids_max; Live; Default("1024"); "128";
         "The most processes and threads the jail may have."),
-    key!("resources" "oom_group": bool = resources.oom_group; Default("true"); "false";
+    key!("resources" "oom_group": bool = resources.oom_group; Live; Default("true"); "false";
         "Out of memory: kill the whole jail (`true`), so that it is restarted as a whole, or one process of it (`false`)."),
-    key!("restart" "policy": RestartPolicy = restart.policy; Default("\"on-failure\""); "\"always\"";
+    key!("restart" "policy": RestartPolicy = restart.policy; Live; Default("\"on-failure\""); "\"always\"";
         "When to start again: never (`no`), when the program exited with 0 (`on-success`), when it failed in any way, or could not be started (`on-failure`), or both (`always`)."),
-    key!("restart" "delay": Duration = restart.delay; Default("\"100ms\""); "\"1s\"";
+    key!("restart" "delay": Duration = restart.delay; Live; Default("\"100ms\""); "\"1s\"";
         "The wait before the first restart; it doubles with each further one in a row."),
-    key!("restart" "delay_max": Duration = restart.delay_max; Default("\"1m\""); "\"5m\"";
+    key!("restart" "delay_max": Duration = restart.delay_max; Live; Default("\"1m\""); "\"5m\"";
         "The longest wait that the doubling leads to."),
-    key!("restart" "reset_after": Duration = restart.reset_after; Default("\"10m\""); "\"1h\"";
+    key!("restart" "reset_after": Duration = restart.reset_after; Live; Default("\"10m\""); "\"1h\"";
         "After that long up without an end, the next restart waits for `delay` again."),
-    key!("stop" "signal": Signal = stop.signal; Default("\"SIGTERM\""); "\"SIGQUIT\"";
+    key!("stop" "signal": Signal = stop.signal; Live; Default("\"SIGTERM\""); "\"SIGQUIT\"";
         "The signal that asks the program to end, by the names of signal(7)."),
-    key!("stop" "timeout": Duration = stop.timeout; Default("\"10s\""); "\"30s\"";
+    key!("stop" "timeout": Duration = stop.timeout; Live; Default("\"10s\""); "\"30s\"";
         "How long it may take to end. Then everything in the jail is killed."),
 ];

@@ -9,7 +9,10 @@ use super::document::{Grammar, Presence, Walk};
 use super::host::{self, HOST, Layer};
 use super::keys::{Draft, UNIT};
 use super::specifier::Names;
-use super::{JailName, Problem, RawFile, RawKind, Unit, parse, set, text, tree};
+use super::{
+    Consequence, JailName, Problem, RawFile, RawKind, Unit, consequence, diff, parse, set, text,
+    tree,
+};
 
 const WEB: &str = r#"
 version = 1
@@ -152,6 +155,79 @@ fn of_two_units_with_one_address_the_first_keeps_it() {
             ("web3", "web3.toml:8:11: network.address: 192.0.2.11 belongs to the host itself (give each its own)".to_owned()),
         ]
     );
+}
+
+/// What an edit of `old` into `new` says and leads to.
+fn edit(old: &Unit, new: &Unit) -> (Consequence, Vec<String>, String) {
+    let changes = diff(old, new);
+    let consequence = consequence(Some(old), Some(new));
+    let sentence = consequence.sentence(&changes);
+    (consequence, changes.iter().map(ToString::to_string).collect(), sentence)
+}
+
+#[test]
+fn an_edit_of_limits_is_taken_over_by_a_running_jail() {
+    let new =
+        web("[resources]\nmemory_max = \"1G\"\noom_group = false\n[stop]\ntimeout = \"1m\"\n");
+    let (consequence, changes, sentence) = edit(&web(""), &new);
+    assert_eq!(consequence, Consequence::Live);
+    assert_eq!(
+        changes,
+        [
+            "resources.memory_max: (no limit) -> \"1G\"",
+            "resources.oom_group: true -> false",
+            "stop.timeout: \"10s\" -> \"1m\"",
+        ]
+    );
+    assert_eq!(
+        sentence,
+        "goes on, with resources.memory_max, resources.oom_group and stop.timeout taken over"
+    );
+    assert_eq!(web("").restart_hash(), new.restart_hash());
+}
+
+#[test]
+fn an_edit_of_what_a_jail_is_made_of_restarts_it() {
+    let (consequence, changes, sentence) =
+        edit(&web("[stop]\ntimeout = \"1m\"\n"), &web("[root]\nmode = \"read-only\"\n"));
+    assert_eq!(consequence, Consequence::Restart);
+    assert_eq!(
+        changes,
+        ["root.mode: \"ephemeral\" -> \"read-only\"", "stop.timeout: \"1m\" -> \"10s\""]
+    );
+    assert_eq!(sentence, "restarts, for root.mode");
+}
+
+#[test]
+fn what_is_saved_again_changes_nothing_and_what_comes_and_goes_starts_and_stops() {
+    let same = parse("web", "x", &format!("# again\n{WEB}\n[stop]\ntimeout = \"10000ms\"\n"));
+    assert_eq!(edit(&web(""), &same.unwrap()).0, Consequence::Nothing);
+    assert_eq!(consequence(None, Some(&web(""))), Consequence::Start);
+    let disabled = parse("web", "x", &format!("enabled = false\n{WEB}")).unwrap();
+    assert_eq!(consequence(None, Some(&disabled)), Consequence::Nothing);
+    assert_eq!(consequence(Some(&web("")), None), Consequence::Stop);
+    let (consequence, changes, _) = edit(&web(""), &disabled);
+    assert_eq!(
+        (consequence, changes),
+        (Consequence::Live, vec!["enabled: true -> false".to_owned()])
+    );
+}
+
+#[test]
+fn each_key_that_differs_is_one_change() {
+    let all = parse("web", "web.toml", include_str!("../../tests/units-parsed/all-keys.toml"));
+    let all = all.unwrap();
+    let changes = diff(&web(""), &all);
+    // Version and seccomp have one value each, and the root's mode must be the default there.
+    let same = ["version", "root.mode", "security.seccomp", "network.mode"];
+    let keys: Vec<String> = UNIT.keys.iter().map(super::document::Key::path).collect();
+    let missing: Vec<&String> =
+        keys.iter().filter(|key| !changes.iter().any(|c| c.key == **key)).collect();
+    assert_eq!(missing, same);
+    for change in diff(&all, &web("")) {
+        assert!(change.old.is_some(), "{change}");
+        assert!(change.new.is_some() || !change.unset.is_empty(), "{change}");
+    }
 }
 
 fn address(text: &str) -> super::IpPrefix {
