@@ -1,28 +1,35 @@
-//! The command line's shape. Help texts, and nothing else, are written here.
+//! The command line's shape. Help texts, and nothing else, are written here: the man pages and the shells'
+//! completions are made from it (`examples/pages.rs`).
 
 use std::path::PathBuf;
 
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand};
-use jailsupd::control::wire::SOCKET;
+use jailsupd::control::wire::{JailState, SOCKET};
+
+use crate::moment::{Span, When};
 
 /// Overrides the default of `--socket`.
 const SOCKET_VARIABLE: &str = "WARDER_SOCKET";
 
 const AFTER_HELP: &str = "\
 Environment:
-  WARDER_SOCKET  the socket, when --socket is not given
-  NO_COLOR       no colours, when set and not empty
+  WARDER_SOCKET   the socket, when --socket is not given
+  VISUAL, EDITOR  the editor of `jailctl edit`
+  NO_COLOR        no colours, when set and not empty
 
 Exit codes:
   0  done
   1  failed, or jailsupd refused
   2  wrong usage of jailctl
   3  there is no such jail
-  4  jailsupd cannot be reached";
+  4  jailsupd cannot be reached
+  5  a jail did not come to the state that was asked for, or not in time
+  6  a unit has problems";
 
 /// Show and control the jails of this Warder host.
 #[derive(Debug, Parser)]
-#[command(version, after_help = AFTER_HELP, disable_help_subcommand = true)]
+#[command(name = "jailctl", version, after_help = AFTER_HELP, disable_help_subcommand = true)]
 pub(crate) struct Arguments {
     /// jailsupd's control socket [default: /run/jailsupd.sock]
     #[arg(long, global = true, value_name = "PATH")]
@@ -41,15 +48,123 @@ pub(crate) enum Command {
     /// List all jails, with the foremost problem of each
     Ls,
     /// Show everything about one jail
-    Inspect {
-        /// The jail's name
-        name: String,
-    },
+    Inspect(Name),
+    /// Show the processes of all jails, or of one
+    Tree(OptionalName),
     /// Show what a jail has written to its output
     Logs(Logs),
+    /// Show what happened to all jails, or to one
+    Events(Events),
+    /// Tell why a jail is in its state
+    Why(Name),
+
+    /// Start jails; done when they are up
+    Start(Order),
+    /// Stop jails; done when they are down
+    Stop(Order),
+    /// Stop jails, then start them; done when they are up again
+    Restart(Order),
+    /// Kill all processes of jails, or send a signal to their programs
+    Kill(Kill),
+    /// Hold all processes of jails where they are
+    Freeze(Order),
+    /// Let the processes of frozen jails go on
+    Thaw(Order),
+    /// Wait until jails are in a state
+    Wait(Wait),
+
+    /// Find all problems of unit files: of these, else of all on this host
+    Check(Files),
+    /// Show what would follow from the unit files as they are now, these among them
+    Plan(Files),
+    /// Look at the unit files now; done when what follows from them is done
+    Apply {
+        /// Do not wait for the jails
+        #[arg(long)]
+        no_wait: bool,
+    },
+    /// Show the files that a jail's unit is made from
+    Cat(Name),
+    /// Write a jail's unit file: in an editor, or from a file
+    Edit(Edit),
+    /// Delete jails' unit files from /etc/jails.d; the jails stop
+    Delete(Names),
+    /// Tell what unit files may say
+    Explain(Explain),
+    /// Let jails be started at boot and when their units change; starts them
+    Enable(Names),
+    /// Keep jails from being started but by hand; stops them
+    Disable(Names),
+    /// Keep jails from being started at all; stops them
+    Mask(Names),
+    /// Undo `mask`
+    Unmask(Names),
+
     /// The host itself
     #[command(subcommand)]
     Host(Host),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Name {
+    /// The jail's name
+    pub(crate) name: String,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct OptionalName {
+    /// The jail's name [default: all jails]
+    pub(crate) name: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Names {
+    /// The jails' names
+    #[arg(required = true, value_name = "NAME")]
+    pub(crate) names: Vec<String>,
+}
+
+/// What brings jails to a state.
+#[derive(Debug, Args)]
+pub(crate) struct Order {
+    #[command(flatten)]
+    pub(crate) of: Names,
+
+    /// Only ask for it; do not wait until it is so
+    #[arg(long)]
+    pub(crate) no_wait: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Kill {
+    #[command(flatten)]
+    pub(crate) order: Order,
+
+    /// A name of signal(7). SIGKILL goes to all processes, others to the jail's program
+    #[arg(short, long, value_name = "SIGNAL", default_value = "SIGKILL")]
+    pub(crate) signal: String,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Wait {
+    #[command(flatten)]
+    pub(crate) of: Names,
+
+    /// The state
+    #[arg(long, value_name = "STATE", default_value = "up", value_parser = state())]
+    pub(crate) state: JailState,
+
+    /// Give up after that long, such as 500ms, 30s or 5m [default: never]
+    #[arg(long, value_name = "DURATION")]
+    pub(crate) timeout: Option<Span>,
+}
+
+fn state() -> impl TypedValueParser<Value = JailState> {
+    let words = JailState::ALL.iter().map(|state| state.word());
+    PossibleValuesParser::new(words).map(|word| {
+        let found = JailState::ALL.iter().find(|state| state.word() == word);
+        found.copied().unwrap_or(JailState::Up)
+    })
 }
 
 #[derive(Debug, Args)]
@@ -64,6 +179,52 @@ pub(crate) struct Logs {
     /// Go on with new lines until interrupted
     #[arg(short, long)]
     pub(crate) follow: bool,
+
+    /// Only lines since then: a duration back from now, such as 10m or 1h30m, or a time of
+    /// RFC 3339, such as 2026-11-22T10:30:00Z
+    #[arg(long, value_name = "TIME")]
+    pub(crate) since: Option<When>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Events {
+    #[command(flatten)]
+    pub(crate) of: OptionalName,
+
+    /// Go on with new events until interrupted
+    #[arg(short, long)]
+    pub(crate) follow: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Files {
+    /// Unit files, anywhere; each file's name must be NAME.toml of its jail
+    #[arg(value_name = "FILE")]
+    pub(crate) files: Vec<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Edit {
+    /// The jail's name
+    pub(crate) name: String,
+
+    /// Do not edit: put this file in the place of the unit file; - is standard input
+    #[arg(long, value_name = "FILE")]
+    pub(crate) file: Option<PathBuf>,
+
+    /// The editor, with its arguments [default: $VISUAL, else $EDITOR, else vi]
+    #[arg(long, value_name = "COMMAND", conflicts_with = "file")]
+    pub(crate) editor: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Explain {
+    /// A key, such as resources.memory_max, or a table, such as resources [default: all keys]
+    pub(crate) key: Option<String>,
+
+    /// Print the JSON Schema of unit files instead
+    #[arg(long, conflicts_with = "key")]
+    pub(crate) schema: bool,
 }
 
 #[derive(Clone, Copy, Debug, Subcommand)]

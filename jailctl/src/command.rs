@@ -1,17 +1,24 @@
-//! One function per command: ask, then show.
+//! What each command asks and shows; here those that only look.
+
+mod edit;
+mod order;
+mod stream;
+mod unit;
 
 use std::io::Write;
 use std::path::Path;
 
-use jailsupd::control::wire::{HostInfo, Inspected, Listed, LogLine, Reply, Request};
+use jailsupd::control::wire::{
+    Evidence, HostInfo, Inspected, Listed, ProcessTable, Reply, Request,
+};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use crate::cli::{Arguments, Command, Host, Logs};
+use crate::cli::{Arguments, Command, Host};
 use crate::error::Error;
 use crate::output::Output;
 use crate::render::{self, Style};
-use crate::varlink::{self, Client};
+use crate::varlink;
 
 pub(crate) fn run(
     arguments: &Arguments,
@@ -20,94 +27,90 @@ pub(crate) fn run(
 ) -> Result<(), Error> {
     let show = Show { socket, json: arguments.json };
     match &arguments.command {
-        Command::Ls => show.answer(&Request::List {}, out, |listed: Listed, now, style| {
-            render::list(&listed.jails, now, style)
-        }),
-        Command::Inspect { name } => {
-            let request = Request::Inspect { name: name.clone() };
-            show.answer(&request, out, |found: Inspected, now, style| {
-                render::jail(&found.jail, now, style)
-            })
+        Command::Ls => {
+            show.tell(&Request::List {}, out, |l: &Listed, now, s| render::list(&l.jails, now, s))
         }
-        Command::Logs(logs) => show.logs(logs, out),
-        Command::Host(Host::Info) => {
-            show.answer(&Request::HostInfo {}, out, |info: HostInfo, now, style| {
-                render::host(&info, now, style)
-            })
+        Command::Inspect(of) => {
+            let request = Request::Inspect { name: of.name.clone() };
+            show.tell(&request, out, |i: &Inspected, now, s| render::jail(&i.jail, now, s))
         }
-        Command::Host(Host::Poweroff) => show.order(
-            &Request::PowerOff {},
-            out,
-            "the jails are being stopped, then the host turns off\n",
-        ),
-        Command::Host(Host::Reboot) => show.order(
-            &Request::Reboot {},
-            out,
-            "the jails are being stopped, then the host boots anew\n",
-        ),
+        Command::Tree(of) => {
+            let request = Request::Processes { name: of.name.clone() };
+            show.tell(&request, out, |t: &ProcessTable, _, s| render::tree(&t.jails, s))
+        }
+        Command::Why(of) => {
+            let request = Request::Why { name: of.name.clone() };
+            show.tell(&request, out, |e: &Evidence, now, s| render::why(e, now, s))
+        }
+        Command::Host(host) => show.host(*host, out),
+        Command::Logs(logs) => stream::logs(&show, logs, out),
+        Command::Events(events) => stream::events(&show, events, out),
+        Command::Start(order) => order::start(&show, order, out),
+        Command::Stop(order) => order::stop(&show, order, out),
+        Command::Restart(order) => order::restart(&show, order, out),
+        Command::Kill(kill) => order::kill(&show, kill, out),
+        Command::Freeze(order) => order::freeze(&show, order, out),
+        Command::Thaw(order) => order::thaw(&show, order, out),
+        Command::Wait(wait) => order::wait(&show, wait, out),
+        Command::Check(files) => unit::check(&show, &files.files, out),
+        Command::Plan(files) => unit::plan(&show, &files.files, out),
+        Command::Apply { no_wait } => unit::apply(&show, !no_wait, out),
+        Command::Cat(of) => unit::cat(&show, &of.name, out),
+        Command::Edit(edit) => edit::edit(&show, edit, out),
+        Command::Explain(explain) => unit::explain(&show, explain, out),
+        Command::Delete(of) => order::delete(&show, of, out),
+        Command::Enable(of) => order::enable(&show, of, out),
+        Command::Disable(of) => order::disable(&show, of, out),
+        Command::Mask(of) => order::mask(&show, of, out),
+        Command::Unmask(of) => order::unmask(&show, of, out),
     }
 }
 
+/// Whom to ask, and in which form to show the answer.
 struct Show<'a> {
     socket: &'a Path,
     json: bool,
 }
 
 impl Show<'_> {
-    /// A question with one answer.
-    fn answer<T: DeserializeOwned>(
+    /// Asks a question with one answer, shows it, and hands it back.
+    fn ask<T: DeserializeOwned>(
         &self,
         request: &Request,
         out: &mut Output<impl Write>,
-        show: fn(T, u64, Style) -> String,
-    ) -> Result<(), Error> {
-        let reply = varlink::call(self.socket, request)?;
-        let text = if self.json {
-            format!("{:#}\n", results::<Value>(reply)?)
-        } else {
-            show(results(reply)?, out.now, out.style)
-        };
-        out.write(&text)
-    }
-
-    /// An order whose answer says only that it was taken.
-    fn order(
-        &self,
-        request: &Request,
-        out: &mut Output<impl Write>,
-        done: &str,
-    ) -> Result<(), Error> {
+        text: impl FnOnce(&T, u64, Style) -> String,
+    ) -> Result<T, Error> {
         let value = results::<Value>(varlink::call(self.socket, request)?)?;
-        out.write(&if self.json { format!("{value:#}\n") } else { done.to_owned() })
+        let answer: T = typed(value.clone())?;
+        let shown =
+            if self.json { format!("{value:#}\n") } else { text(&answer, out.now, out.style) };
+        out.write(&shown)?;
+        Ok(answer)
     }
 
-    /// One line for each reply, until the last.
-    fn logs(&self, logs: &Logs, out: &mut Output<impl Write>) -> Result<(), Error> {
-        let request = Request::Logs {
-            name: logs.name.clone(),
-            lines: logs.lines.map(u64::from),
-            follow: logs.follow,
-            since: None,
-        };
-        let mut client = Client::send(self.socket, &request)?;
-        loop {
-            let reply = client.receive()?;
-            let last = !reply.continues;
-            let line = results::<Value>(reply)?;
-            let entry = line.get("entry").filter(|entry| !entry.is_null());
-            match entry {
-                Some(entry) if self.json => out.write(&format!("{entry}\n"))?,
-                Some(_) => {
-                    let line: LogLine = typed(line)?;
-                    let style = out.style;
-                    out.write(
-                        &line.entry.map_or_else(String::new, |e| render::log_entry(&e, style)),
-                    )?;
-                }
-                None => {}
+    /// The same where nothing follows from the answer.
+    fn tell<T: DeserializeOwned>(
+        &self,
+        request: &Request,
+        out: &mut Output<impl Write>,
+        text: impl FnOnce(&T, u64, Style) -> String,
+    ) -> Result<(), Error> {
+        self.ask(request, out, text).map(drop)
+    }
+
+    fn host(&self, host: Host, out: &mut Output<impl Write>) -> Result<(), Error> {
+        let told = |text: &'static str| move |_: &Value, _, _| text.to_owned();
+        match host {
+            Host::Info => self.tell(&Request::HostInfo {}, out, |info: &HostInfo, now, style| {
+                render::host(info, now, style)
+            }),
+            Host::Poweroff => {
+                let text = told("the jails are being stopped, then the host turns off\n");
+                self.tell(&Request::PowerOff {}, out, text)
             }
-            if last {
-                return Ok(());
+            Host::Reboot => {
+                let text = told("the jails are being stopped, then the host boots anew\n");
+                self.tell(&Request::Reboot {}, out, text)
             }
         }
     }

@@ -4,7 +4,7 @@ use std::io;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use jailsupd::control::wire::{FrameError, WireError};
+use jailsupd::control::wire::{FrameError, JailState, WireError};
 
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
@@ -20,19 +20,78 @@ pub(crate) enum Error {
     Refused(WireError),
     #[error("cannot write the output")]
     Output(#[source] io::Error),
+    /// A jail is in another state than was asked for.
+    #[error("`{name}` is not {wanted} but {state}{}", because(problem.as_deref()))]
+    NotReached { name: String, wanted: &'static str, state: JailState, problem: Option<String> },
+    /// jailsupd has told of jails that are not as their units want them; they are shown already.
+    #[error("{0} not as their units say")]
+    NotApplied(String),
+    /// Problems of units, which are shown already.
+    #[error("{0}")]
+    Problems(String),
+    #[error("cannot read {}", path.display())]
+    Read { path: PathBuf, source: io::Error },
+    #[error("{} is not a unit file: {reason}", path.display())]
+    NoUnit { path: PathBuf, reason: &'static str },
+    #[error("the files are too long for one message to jailsupd")]
+    TooLong,
+    #[error("cannot make a file to edit, {}", path.display())]
+    Draft { path: PathBuf, source: io::Error },
+    #[error("there is no editor `{editor}` on this host")]
+    NoEditor { name: String, editor: String },
+    #[error("cannot run the editor `{editor}`")]
+    Editor { name: String, editor: String, source: io::Error },
+    #[error("the editor `{editor}` failed; nothing was changed")]
+    EditorFailed { editor: String },
+    /// The edited text is not in force; it is not thrown away.
+    #[error("the unit was not written")]
+    Kept { name: String, draft: PathBuf, source: Box<Error> },
+    /// Of which jail a refusal is that does not say so.
+    #[error("`{name}`")]
+    Of { name: String, source: Box<Error> },
+    /// Of several jails some made trouble.
+    #[error("several errors")]
+    Several(Vec<Error>),
+}
+
+fn because(problem: Option<&str>) -> String {
+    problem.map_or_else(String::new, |problem| format!(": {problem}"))
 }
 
 impl Error {
+    /// Says of which jail it is, where it does not say so itself.
+    pub(crate) fn of(self, name: &str) -> Self {
+        match self {
+            Self::Refused(WireError::NoSuchJail { .. } | WireError::NotPossible { .. }) => self,
+            other => Self::Of { name: name.to_owned(), source: Box::new(other) },
+        }
+    }
+
     pub(crate) fn exit_code(&self) -> ExitCode {
         ExitCode::from(self.code())
     }
 
     /// As `--help` and docs/control.md tell it.
-    pub(crate) const fn code(&self) -> u8 {
+    pub(crate) fn code(&self) -> u8 {
         match self {
             Self::Refused(WireError::NoSuchJail { .. }) => 3,
             Self::Connect { .. } | Self::Connection(_) | Self::HungUp => 4,
-            Self::Frame(_) | Self::Refused(_) | Self::Output(_) => 1,
+            Self::NotReached { .. }
+            | Self::NotApplied(_)
+            | Self::Refused(WireError::Timeout { .. }) => 5,
+            Self::Problems(_) | Self::Refused(WireError::InvalidUnit { .. }) => 6,
+            Self::NoUnit { .. } => 2,
+            Self::Kept { source, .. } | Self::Of { source, .. } => source.code(),
+            Self::Several(all) => all.first().map_or(1, Self::code),
+            Self::Frame(_)
+            | Self::Refused(_)
+            | Self::Output(_)
+            | Self::Read { .. }
+            | Self::TooLong
+            | Self::Draft { .. }
+            | Self::NoEditor { .. }
+            | Self::Editor { .. }
+            | Self::EditorFailed { .. } => 1,
         }
     }
 
@@ -42,14 +101,40 @@ impl Error {
     }
 
     /// What the user can do.
-    pub(crate) fn remedy(&self) -> Option<&'static str> {
+    pub(crate) fn remedy(&self) -> Option<String> {
+        Some(match self {
+            Self::Of { source, .. } => source.remedy()?,
+            Self::NotReached { name, .. } => format!("`jailctl why {name}` tells more"),
+            Self::Editor { name, .. } | Self::NoEditor { name, .. } => format!(
+                "name another with --editor or $EDITOR; without one, write the file elsewhere, then \
+                 `jailctl edit {name} --file FILE`, or `jailctl edit {name} --file - < FILE`"
+            ),
+            Self::Kept { name, draft, source } => {
+                let draft = draft.display();
+                let next = match **source {
+                    Self::Refused(WireError::Conflict { .. }) => {
+                        format!("`jailctl edit {name}` starts from the other change")
+                    }
+                    _ => format!("correct it, then `jailctl edit {name} --file {draft}`"),
+                };
+                format!("your text is in {draft}: {next}")
+            }
+            Self::Refused(WireError::NoSuchKey { nearest: Some(nearest), .. }) => {
+                format!("did you mean `{nearest}`? `jailctl explain` lists all keys")
+            }
+            Self::Refused(refusal) => remedy_of(refusal)?.to_owned(),
+            other => other.fixed_remedy()?.to_owned(),
+        })
+    }
+
+    fn fixed_remedy(&self) -> Option<&'static str> {
         use io::ErrorKind::{ConnectionRefused, NotFound, PermissionDenied, TimedOut, WouldBlock};
         Some(match self {
             Self::Connect { source, .. } => match source.kind() {
                 NotFound => {
                     "is this a Warder host, and jailsupd running? Another socket: --socket PATH"
                 }
-                PermissionDenied => "run jailctl as root",
+                PermissionDenied => "run jailctl as root; to look only, be in the group `jails`",
                 ConnectionRefused => {
                     "jailsupd is not running; PID 1 starts it again, so try in a moment"
                 }
@@ -61,15 +146,26 @@ impl Error {
             Self::Connection(_) | Self::HungUp => {
                 "jailsupd may just have been restarted; jails are not touched by that. Try again"
             }
-            Self::Frame(_) | Self::Refused(WireError::NotUnderstood { .. }) => {
-                "jailctl and jailsupd should be of one version"
-            }
-            Self::Refused(WireError::NoSuchJail { .. }) => "`jailctl ls` lists the jails",
-            Self::Refused(WireError::PermissionDenied) => "run jailctl as root",
-            Self::Refused(
-                WireError::MethodNotFound { .. } | WireError::InterfaceNotFound { .. },
-            ) => "this jailsupd is older than jailctl",
-            Self::Refused(_) | Self::Output(_) => return None,
+            Self::Frame(_) => "jailctl and jailsupd should be of one version",
+            Self::NotApplied(_) => "`jailctl why NAME` tells more of one",
+            Self::NoUnit { .. } => "a unit file is named NAME.toml, where NAME is the jail's name",
+            Self::TooLong => "a call is at most 1 MiB long: name fewer files at once",
+            Self::Draft { .. } => "$TMPDIR names another directory for it",
+            _ => return None,
         })
     }
+}
+
+fn remedy_of(refusal: &WireError) -> Option<&'static str> {
+    Some(match refusal {
+        WireError::NoSuchJail { .. } => "`jailctl ls` lists the jails",
+        WireError::NoSuchKey { .. } => "`jailctl explain` lists all keys",
+        WireError::PermissionDenied => "run jailctl as root",
+        WireError::Conflict { .. } => "`jailctl edit` again, on top of the other change",
+        WireError::NotUnderstood { .. } => "jailctl and jailsupd should be of one version",
+        WireError::MethodNotFound { .. } | WireError::InterfaceNotFound { .. } => {
+            "this jailsupd is older than jailctl"
+        }
+        _ => return None,
+    })
 }

@@ -4,8 +4,10 @@ use std::error::Error as _;
 use std::io::{self, IsTerminal as _, Write};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use jailsupd::control::wire::WireError;
+
 use crate::error::Error;
-use crate::render::Style;
+use crate::render::{Style, printable};
 
 /// Where answers go, and how they may look there.
 pub(crate) struct Output<W> {
@@ -46,6 +48,9 @@ pub(crate) fn complain(error: &Error) {
 }
 
 pub(crate) fn complaint(error: &Error) -> String {
+    if let Error::Several(all) = error {
+        return all.iter().map(complaint).collect();
+    }
     let mut text = format!("jailctl: {error}");
     let mut cause = error.source();
     while let Some(inner) = cause {
@@ -55,5 +60,18 @@ pub(crate) fn complaint(error: &Error) -> String {
     if let Some(remedy) = error.remedy() {
         text.push_str(&format!("\n  help: {remedy}"));
     }
-    crate::render::printable(&text) + "\n"
+    text = printable(&text) + "\n";
+    text + &problems(error)
+}
+
+/// What is wrong with the unit that jailsupd refused to write.
+fn problems(error: &Error) -> String {
+    match error {
+        Error::Refused(WireError::InvalidUnit { problems }) => {
+            let texts = problems.iter().map(|problem| printable(problem.text.trim_end()));
+            texts.map(|text| format!("\n{text}\n")).collect()
+        }
+        Error::Kept { source, .. } => problems(source),
+        _ => String::new(),
+    }
 }

@@ -2,16 +2,26 @@
 //!
 //! Everything that comes from a jail or a file is made printable first: it could hold what a terminal obeys.
 
+mod history;
 mod host;
 mod jail;
 mod list;
+mod order;
+mod plan;
 mod time;
+mod tree;
+mod unit;
 
+pub(crate) use history::{event, why};
 pub(crate) use host::host;
 pub(crate) use jail::{jail, log_entry};
 pub(crate) use list::list;
+pub(crate) use order::{asked, changed, killed, reached};
+pub(crate) use plan::{applied, plan};
+pub(crate) use tree::tree;
+pub(crate) use unit::{cat, checked, count_problems, key_docs, keys};
 
-use jailsupd::control::wire::JailState;
+use jailsupd::control::wire::{JailState, JailSummary};
 
 /// What tables and texts are made for.
 const WIDTH: usize = 80;
@@ -61,6 +71,26 @@ const fn paint_of(state: JailState) -> Paint {
         | JailState::Cleaning
         | JailState::Backoff => Paint::Passing,
     }
+}
+
+/// The state, and what a reader must know beside it.
+fn state_of(jail: &JailSummary) -> String {
+    let mut text = jail.state.word().to_owned();
+    if jail.frozen {
+        text.push_str(", frozen");
+    }
+    if !jail.enabled {
+        text.push_str(", disabled");
+    }
+    text
+}
+
+/// At most so many characters, the last of which says that there were more.
+fn cut(text: &str, width: usize) -> String {
+    if text.chars().count() <= width {
+        return text.to_owned();
+    }
+    text.chars().take(width.saturating_sub(1)).chain(['…']).collect()
 }
 
 /// No control characters but line feeds; a tab is four blanks.

@@ -1,22 +1,23 @@
 //! Rendering as pure functions, and whole commands against a peer that speaks the wire.
 
-use std::io::{Read, Write};
-use std::os::unix::net::{UnixListener, UnixStream};
+mod commands;
+mod pages;
+mod peer;
+mod schema;
+
+use std::io::Write;
 use std::path::Path;
-use std::thread;
 
 use clap::{CommandFactory as _, Parser as _};
 use jailsupd::control::wire::{
-    Call, Decoder, Exit, ExitReason, HostInfo, Inspected, Jail, JailState, JailSummary, Listed,
-    LogEntry, LogLine, Reply, Request, Seccomp, Stage, StageState, Stream, Usage, WireError,
-    encode,
+    Exit, ExitReason, HostInfo, Inspected, Jail, JailState, JailSummary, Listed, LogEntry, Seccomp,
+    Stage, StageState, Stream, Usage,
 };
 
 use crate::cli::Arguments;
-use crate::command::run;
-use crate::error::Error;
 use crate::output::{Output, complaint};
 use crate::render::{self, Style};
+use peer::{at, jailctl};
 
 const NOW: u64 = 1_795_343_509_123;
 const PLAIN: Style = Style { colour: false };
@@ -81,7 +82,10 @@ fn addresses_without_room_are_counted() {
 
 #[test]
 fn a_list_of_nothing_says_what_to_do() {
-    assert_eq!(render::list(&[], NOW, PLAIN), "no jails: put a unit file into /etc/jails.d\n");
+    assert_eq!(
+        render::list(&[], NOW, PLAIN),
+        "no jails: put a unit file into /etc/jails.d (`jailctl edit NAME` makes one)\n"
+    );
 }
 
 #[test]
@@ -247,64 +251,6 @@ fn a_log_line_cannot_command_the_terminal() {
         render::log_entry(&entry(Stream::Stdout, "a\tb\x1b]0;c\r"), PLAIN),
         "2026-11-22T10:31:49.123Z stdout a    b\u{fffd}]0;c\u{fffd}\n"
     );
-}
-
-/// Serves one connection as jailsupd would, with bytes cut at odd places.
-fn serve(mut stream: UnixStream) {
-    let mut decoder = Decoder::default();
-    let call: Call = loop {
-        let mut byte = [0];
-        if stream.read(&mut byte).unwrap() == 0 {
-            return;
-        }
-        decoder.push(&byte);
-        if let Some(call) = decoder.pop().unwrap() {
-            break call;
-        }
-    };
-    let line =
-        |text| Reply::with(&LogLine { entry: Some(entry(Stream::Stdout, text)) }).continued();
-    let replies = match Request::from_call(&call) {
-        Ok(Request::List {}) => vec![Reply::with(&Listed { jails: jails() })],
-        Ok(Request::Inspect { name }) if name == "web" => {
-            vec![Reply::with(&Inspected { jail: web() })]
-        }
-        Ok(Request::Logs { name, follow, .. }) if name == "web" => {
-            let mut replies = vec![line("one"), line("two")];
-            replies.extend((!follow).then(Reply::empty));
-            replies
-        }
-        Ok(Request::Inspect { name } | Request::Logs { name, .. }) => {
-            vec![Reply::refusal(&WireError::NoSuchJail { name })]
-        }
-        Ok(Request::HostInfo {}) => vec![Reply::with(&info())],
-        Ok(Request::Reboot {}) => vec![Reply::refusal(&WireError::PermissionDenied)],
-        Ok(_) => vec![Reply::empty()],
-        Err(error) => vec![Reply::refusal(&error)],
-    };
-    let bytes: Vec<u8> = replies.iter().flat_map(encode).collect();
-    for part in bytes.chunks(17) {
-        stream.write_all(part).unwrap();
-    }
-}
-
-/// Runs `jailctl ARGUMENTS` against such a peer.
-fn jailctl(arguments: &[&str]) -> Result<String, Error> {
-    let directory = tempfile::tempdir().unwrap();
-    let socket = directory.path().join("jailsupd.sock");
-    let listener = UnixListener::bind(&socket).unwrap();
-    let peer = thread::spawn(move || serve(listener.accept().unwrap().0));
-    let answer = at(&socket, arguments);
-    peer.join().unwrap();
-    answer
-}
-
-fn at(socket: &Path, arguments: &[&str]) -> Result<String, Error> {
-    let words = ["jailctl"].iter().chain(arguments);
-    let parsed = Arguments::try_parse_from(words).unwrap();
-    let mut bytes = Vec::new();
-    run(&parsed, socket, &mut Output::new(&mut bytes, NOW))?;
-    Ok(String::from_utf8(bytes).unwrap())
 }
 
 #[test]

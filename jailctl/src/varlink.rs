@@ -5,7 +5,7 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
 
-use jailsupd::control::wire::{Decoder, Reply, Request, encode};
+use jailsupd::control::wire::{Decoder, MAX_MESSAGE, Reply, Request, encode};
 
 use crate::error::Error;
 
@@ -23,11 +23,12 @@ impl Client {
     pub(crate) fn send(socket: &Path, request: &Request) -> Result<Self, Error> {
         let mut stream = UnixStream::connect(socket)
             .map_err(|source| Error::Connect { socket: socket.to_owned(), source })?;
-        // New lines of a log come when they come.
-        let follows = matches!(request, Request::Logs { follow: true, .. });
-        let patience = if follows { None } else { Some(PATIENCE) };
+        let patience = if is_slow(request) { None } else { Some(PATIENCE) };
         stream.set_read_timeout(patience).map_err(Error::Connection)?;
         let call = encode(&request.to_call());
+        if call.len() > MAX_MESSAGE {
+            return Err(Error::TooLong);
+        }
         stream.write_all(&call).map_err(Error::Connection)?;
         Ok(Self { stream, decoder: Decoder::of_replies() })
     }
@@ -46,6 +47,22 @@ impl Client {
                 Err(error) => return Err(Error::Connection(error)),
             }
         }
+    }
+}
+
+/// The answer comes when something happens: a new line, a state that is reached.
+const fn is_slow(request: &Request) -> bool {
+    match request {
+        Request::Logs { follow, .. } | Request::Events { follow, .. } => *follow,
+        Request::Start { wait, .. }
+        | Request::Stop { wait, .. }
+        | Request::Restart { wait, .. }
+        | Request::Kill { wait, .. }
+        | Request::Freeze { wait, .. }
+        | Request::Thaw { wait, .. }
+        | Request::Apply { wait } => *wait,
+        Request::Wait { .. } => true,
+        _ => false,
     }
 }
 

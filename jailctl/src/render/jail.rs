@@ -1,9 +1,11 @@
 //! `jailctl inspect` and `jailctl logs`.
 
-use jailsupd::control::wire::{Exit, ExitReason, Jail, LogEntry, Seccomp, Stream, Usage};
+use jailsupd::control::wire::{
+    Exit, ExitReason, Jail, JailSummary, LogEntry, Seccomp, Stream, Usage,
+};
 
 use super::time::{ago, span, stamp};
-use super::{Paint, Style, bytes, one_line, paint_of, pairs, problems};
+use super::{Paint, Style, bytes, one_line, paint_of, pairs, problems, state_of};
 
 /// Everything about one jail.
 pub(crate) fn jail(jail: &Jail, now: u64, style: Style) -> String {
@@ -13,6 +15,7 @@ pub(crate) fn jail(jail: &Jail, now: u64, style: Style) -> String {
         ("Description", jail.description.clone()),
         ("Critical", jail.critical.then(|| "yes".to_owned())),
         ("Unit", some(&summary.unit)),
+        ("Runs with", summary.stale.then(|| "an older version of its unit".to_owned())),
         ("Image", some(&jail.image)),
         ("Program", Some(program(&jail.exec))),
         ("User", some(&jail.user)),
@@ -36,19 +39,23 @@ pub(crate) fn jail(jail: &Jail, now: u64, style: Style) -> String {
         ("Last end", jail.last_exit.as_ref().map(|exit| last_exit(exit, now))),
         ("It had used", jail.last_exit.as_ref().and_then(|exit| exit.usage).map(used)),
     ];
-    let state = style.paint(paint_of(summary.state), &summary.state.to_string());
-    let name = style.paint(Paint::Bold, &one_line(&summary.name));
-    let head = format!("{name}  {state} for {}\n", ago(summary.since, now));
     // What `ls` shows in one line is told in full; a problem that has no file has that line only.
     let told = match (&summary.problem, jail.problems.is_empty()) {
         (Some(problem), true) => std::slice::from_ref(problem),
         _ => &jail.problems,
     };
-    head + &pairs(&rows, style) + &problems(told, style)
+    heading(summary, now, style) + &pairs(&rows, style) + &problems(told, style)
+}
+
+/// "web  up for 3m12s".
+pub(super) fn heading(summary: &JailSummary, now: u64, style: Style) -> String {
+    let state = style.paint(paint_of(summary.state), &state_of(summary));
+    let name = style.paint(Paint::Bold, &one_line(&summary.name));
+    format!("{name}  {state} for {}\n", ago(summary.since, now))
 }
 
 /// As one would type it: words with blanks or quotes in quotes.
-fn program(words: &[String]) -> String {
+pub(super) fn program(words: &[String]) -> String {
     let plain = |c: char| !c.is_whitespace() && !"'\"\\$`;&|<>()*?#".contains(c);
     let shown = words.iter().map(|word| {
         if !word.is_empty() && word.chars().all(plain) {
@@ -74,7 +81,7 @@ fn filter(mode: Seccomp) -> String {
 }
 
 /// "exit code 7, 2m ago".
-fn last_exit(exit: &Exit, now: u64) -> String {
+pub(super) fn last_exit(exit: &Exit, now: u64) -> String {
     let signal = exit.signal.as_deref().unwrap_or("a signal");
     let how = match exit.reason {
         ExitReason::Exited => {

@@ -3,21 +3,22 @@
 use jailsupd::control::wire::JailSummary;
 
 use super::time::ago;
-use super::{Paint, Style, WIDTH, one_line, paint_of, wrap};
+use super::{Paint, Style, WIDTH, one_line, paint_of, state_of, wrap};
 
 /// A line for each jail; below it its problem.
 pub(crate) fn list(jails: &[JailSummary], now: u64, style: Style) -> String {
     if jails.is_empty() {
-        return "no jails: put a unit file into /etc/jails.d\n".to_owned();
+        return "no jails: put a unit file into /etc/jails.d (`jailctl edit NAME` makes one)\n"
+            .to_owned();
     }
     let name = jails.iter().map(|jail| jail.name.chars().count()).max().unwrap_or(0).max(4);
-    let state = jails.iter().map(|jail| jail.state.to_string().len()).max().unwrap_or(0).max(5);
+    let state = jails.iter().map(|jail| state_of(jail).len()).max().unwrap_or(0).max(5);
     let head =
         format!("{:name$}  {:state$}  {:6}  {:>8}  ADDRESS", "NAME", "STATE", "SINCE", "RESTARTS");
     let mut out = style.paint(Paint::Dim, &head) + "\n";
     let room = WIDTH.saturating_sub(name + state + 6 + 8 + 4 * 2).max(18);
     for jail in jails {
-        let shown_state = style.paint(paint_of(jail.state), &format!("{:state$}", jail.state));
+        let shown_state = style.paint(paint_of(jail.state), &format!("{:state$}", state_of(jail)));
         let line = format!(
             "{:name$}  {shown_state}  {:6}  {:>8}  {}",
             one_line(&jail.name),

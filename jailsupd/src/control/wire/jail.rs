@@ -14,12 +14,17 @@ macro_rules! words {
         impl $name {
             /// All of them.
             pub const ALL: &[Self] = &[$(Self::$variant),+];
+
+            /// The word.
+            pub const fn word(self) -> &'static str {
+                match self { $(Self::$variant => $word),+ }
+            }
         }
 
         impl fmt::Display for $name {
             /// Honours width and alignment.
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.pad(match self { $(Self::$variant => $word),+ })
+                f.pad(self.word())
             }
         }
     };

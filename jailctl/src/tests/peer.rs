@@ -1,0 +1,318 @@
+//! A peer that speaks the wire as jailsupd does: `web` does as it is told, `bad` does not come up, others are not
+//! there.
+
+use std::io::{Read, Write};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::Path;
+use std::thread;
+
+use clap::Parser as _;
+use jailsupd::control::wire::{
+    Applied, Call, Change, Changed, Checked, Consequence, Decoder, Effect, Event, EventLine,
+    Evidence, Inspected, JailProcesses, JailState, JailSummary, KeyDoc, KeyDocs, Listed, LogLine,
+    Outcome, PlanStep, Planned, Problem, Process, ProcessTable, Reached, Reply, Request, Stream,
+    UnitDraft, UnitFiles, UnitRole, UnitSchema, UnitText, WireError, encode,
+};
+
+use super::{NOW, entry, info, jails, summary, web};
+use crate::cli::Arguments;
+use crate::command::run;
+use crate::error::Error;
+use crate::output::Output;
+
+/// Runs `jailctl ARGUMENTS` against the peer.
+pub(super) fn jailctl(arguments: &[&str]) -> Result<String, Error> {
+    asking(arguments).0
+}
+
+/// The same, with what was printed in any case and what the peer was asked.
+pub(super) fn asking(arguments: &[&str]) -> (Result<String, Error>, String, Vec<Request>) {
+    let directory = tempfile::tempdir().unwrap();
+    let socket = directory.path().join("jailsupd.sock");
+    let listener = UnixListener::bind(&socket).unwrap();
+    let peer = thread::spawn(move || {
+        let mut asked = Vec::new();
+        // A connection without a call is the end of the test.
+        while let Some(request) = serve(listener.accept().unwrap().0) {
+            asked.extend(request);
+        }
+        asked
+    });
+    let mut bytes = Vec::new();
+    let done = write_at(&socket, arguments, &mut bytes);
+    drop(UnixStream::connect(&socket).unwrap());
+    let printed = String::from_utf8(bytes).unwrap();
+    (done.map(|()| printed.clone()), printed, peer.join().unwrap())
+}
+
+pub(super) fn at(socket: &Path, arguments: &[&str]) -> Result<String, Error> {
+    let mut bytes = Vec::new();
+    write_at(socket, arguments, &mut bytes)?;
+    Ok(String::from_utf8(bytes).unwrap())
+}
+
+fn write_at(socket: &Path, arguments: &[&str], bytes: &mut Vec<u8>) -> Result<(), Error> {
+    let words = ["jailctl"].iter().chain(arguments);
+    let parsed = Arguments::try_parse_from(words).unwrap();
+    run(&parsed, socket, &mut Output::new(bytes, NOW))
+}
+
+/// Serves one connection, with bytes cut at odd places.
+fn serve(mut stream: UnixStream) -> Option<Option<Request>> {
+    let mut decoder = Decoder::default();
+    let call: Call = loop {
+        let mut bytes = [0; 100];
+        let count = stream.read(&mut bytes).unwrap();
+        if count == 0 {
+            return None;
+        }
+        decoder.push(&bytes[..count]);
+        if let Some(call) = decoder.pop().unwrap() {
+            break call;
+        }
+    };
+    let request = Request::from_call(&call);
+    let replies = match &request {
+        Ok(request) => answer(request),
+        Err(error) => vec![Reply::refusal(error)],
+    };
+    let bytes: Vec<u8> = replies.iter().flat_map(encode).collect();
+    for part in bytes.chunks(17) {
+        stream.write_all(part).unwrap();
+    }
+    Some(request.ok())
+}
+
+fn answer(request: &Request) -> Vec<Reply> {
+    use Request as R;
+    vec![match request {
+        R::List {} => Reply::with(&Listed { jails: jails() }),
+        R::HostInfo {} => Reply::with(&info()),
+        R::Reboot {} => Reply::refusal(&WireError::PermissionDenied),
+        R::Check { units } => check(units),
+        R::Plan { units } => Reply::with(&planned(!units.is_empty())),
+        R::Apply { .. } => Reply::with(&outcome()),
+        R::Put { text, .. } if text.contains("bad") => {
+            Reply::refusal(&WireError::InvalidUnit { problems: vec![problem("web.toml")] })
+        }
+        R::Put { text, .. } if text.contains("late") => {
+            let path = "/etc/jails.d/web.toml".to_owned();
+            Reply::refusal(&WireError::Conflict { path, hash: "00".to_owned() })
+        }
+        R::Put { stem, .. } => changed(stem),
+        R::Explain { key: Some(key) } if key.starts_with("memroy") => {
+            let nearest = Some("resources.memory_max".to_owned());
+            Reply::refusal(&WireError::NoSuchKey { key: key.clone(), nearest })
+        }
+        R::Explain { .. } => Reply::with(&KeyDocs { entries: key_docs() }),
+        R::Schema {} => Reply::with(&UnitSchema { schema: "{\n  \"a\": 1\n}".to_owned() }),
+        R::Processes { name: None } => Reply::with(&ProcessTable { jails: processes() }),
+        R::Events { follow, .. } => return events(*follow),
+        other => return answer_of_jail(other),
+    }]
+}
+
+/// Methods that name a jail.
+fn answer_of_jail(request: &Request) -> Vec<Reply> {
+    use Request as R;
+    let call = request.to_call();
+    let name = call.parameters.get("name").or(call.parameters.get("stem"));
+    let name = name.and_then(|name| name.as_str()).unwrap_or_default();
+    if name != "web" && name != "bad" && !call.parameters.is_empty() {
+        return vec![Reply::refusal(&WireError::NoSuchJail { name: name.to_owned() })];
+    }
+    let mut jail = summary(name, JailState::Up, 0);
+    if name == "bad" {
+        jail.state = JailState::Backoff;
+        jail.problem = Some("exit code 7".to_owned());
+    }
+    vec![match request {
+        R::Inspect { .. } => Reply::with(&Inspected { jail: web() }),
+        R::Logs { follow, .. } => return log(*follow),
+        R::Wait { .. } if name == "bad" => {
+            Reply::refusal(&WireError::Timeout { state: JailState::Backoff })
+        }
+        R::Stop { .. } => reached(JailSummary { state: JailState::Down, ..jail }),
+        R::Freeze { .. } => reached(JailSummary { frozen: true, ..jail }),
+        R::Start { .. } | R::Restart { .. } | R::Kill { .. } | R::Thaw { .. } | R::Wait { .. } => {
+            reached(jail)
+        }
+        R::Cat { .. } => Reply::with(&files()),
+        R::Why { .. } => Reply::with(&evidence()),
+        R::Processes { .. } => Reply::with(&ProcessTable { jails: processes() }),
+        R::Enable { .. }
+        | R::Disable { .. }
+        | R::Mask { .. }
+        | R::Unmask { .. }
+        | R::Delete { .. } => changed(name),
+        _ => Reply::empty(),
+    }]
+}
+
+fn reached(jail: JailSummary) -> Reply {
+    Reply::with(&Reached { jail })
+}
+
+fn changed(name: &str) -> Reply {
+    let jail = Some(summary(name, JailState::Starting, 0));
+    Reply::with(&Changed { paths: vec![format!("/etc/jails.d/{name}.toml")], jail })
+}
+
+fn log(follow: bool) -> Vec<Reply> {
+    let line =
+        |text| Reply::with(&LogLine { entry: Some(entry(Stream::Stdout, text)) }).continued();
+    let mut replies = vec![line("one"), line("two")];
+    replies.extend((!follow).then(|| Reply::with(&LogLine::default())));
+    replies
+}
+
+pub(super) fn event(from: JailState, to: JailState, why: &str) -> Event {
+    let (from, to) = (Some(from), Some(to));
+    Event { time: NOW - 1000, jail: "web".to_owned(), from, to, why: why.to_owned() }
+}
+
+fn events(follow: bool) -> Vec<Reply> {
+    let one = event(JailState::Starting, JailState::Up, "its program runs");
+    let mut replies = vec![Reply::with(&EventLine { event: Some(one) }).continued()];
+    replies.extend((!follow).then(|| Reply::with(&EventLine::default())));
+    replies
+}
+
+pub(super) fn problem(file: &str) -> Problem {
+    let (key, message) = ("resources.memroy_max", "unknown key");
+    let help = "did you mean `memory_max`?";
+    Problem {
+        file: file.to_owned(),
+        line: 7,
+        column: 1,
+        key: key.to_owned(),
+        message: message.to_owned(),
+        help: Some(help.to_owned()),
+        text: format!(
+            "error in `{key}`: {message}\n --> {file}:7:1\n  |\n7 | memroy_max = \"1M\"\n  | ^^^^^^^^^^\n  = help: {help}\n"
+        ),
+    }
+}
+
+fn check(units: &[UnitDraft]) -> Reply {
+    let bad = units.iter().filter(|unit| unit.text.contains("bad"));
+    let file = |unit: &UnitDraft| unit.path.clone().unwrap_or_default();
+    let problems = bad.map(|unit| problem(&file(unit))).collect();
+    let checked = if units.is_empty() { 5 } else { units.len() as u64 };
+    Reply::with(&Checked { problems, checked })
+}
+
+pub(super) fn planned(with_invalid: bool) -> Planned {
+    let step = |name: &str, consequence, why: &str| PlanStep {
+        name: name.to_owned(),
+        consequence,
+        why: why.to_owned(),
+        changes: Vec::new(),
+        problems: Vec::new(),
+    };
+    let change = |key: &str, old: Option<&str>, new: Option<&str>, effect| Change {
+        key: key.to_owned(),
+        old: old.map(str::to_owned),
+        new: new.map(str::to_owned),
+        effect,
+    };
+    let mut web = step("web", Consequence::Restart, "process.exec differs");
+    let long = "[\"/usr/sbin/nginx\", \"-g\", \"daemon off;\"]";
+    web.changes = vec![
+        change("process.exec", Some("[\"/usr/sbin/nginx\"]"), Some(long), Effect::Restart),
+        change("resources.memory_max", Some("\"256M\""), None, Effect::Live),
+    ];
+    let mut steps = vec![step("cache", Consequence::Start, "new unit"), web];
+    steps.push(step("db", Consequence::Nothing, ""));
+    if with_invalid {
+        let mut broken = step("broken", Consequence::Invalid, "its unit has problems");
+        broken.problems = vec![problem("/etc/jails.d/broken.toml").text];
+        steps.push(broken);
+    }
+    Planned { steps }
+}
+
+pub(super) fn outcome() -> Outcome {
+    let one = |name: &str, consequence, reached, problem: Option<&str>| Applied {
+        name: name.to_owned(),
+        consequence,
+        reached,
+        problem: problem.map(str::to_owned),
+    };
+    Outcome {
+        jails: vec![
+            one("cache", Consequence::Start, JailState::Backoff, Some("exit code 7")),
+            one("db", Consequence::Nothing, JailState::Up, None),
+            one("web", Consequence::Restart, JailState::Up, None),
+        ],
+    }
+}
+
+pub(super) fn files() -> UnitFiles {
+    let one = |path: &str, text: &str, role| UnitText {
+        path: path.to_owned(),
+        text: text.to_owned(),
+        role,
+        hash: "5f".to_owned(),
+    };
+    UnitFiles {
+        files: vec![
+            one("/etc/jails.d/web.toml", "version = 1\t# one\n", UnitRole::Unit),
+            one("/etc/jails.d/web.toml.d/10-x.toml", "critical = true\n", UnitRole::DropIn),
+        ],
+    }
+}
+
+pub(super) fn key_docs() -> Vec<KeyDoc> {
+    let key = |key: &str, default: Option<&str>, otherwise: Option<&str>, effect| KeyDoc {
+        key: key.to_owned(),
+        kind: "a size".to_owned(),
+        required: default.is_none() && otherwise.is_none(),
+        default: default.map(str::to_owned),
+        otherwise: otherwise.map(str::to_owned),
+        effect,
+        doc: "The most memory the jail may use. Beyond it the kernel kills.".to_owned(),
+        example: "\"256M\"".to_owned(),
+    };
+    vec![
+        key("version", None, None, Effect::Restart),
+        key("resources.memory_max", None, Some("no limit"), Effect::Live),
+        key("resources.pids_max", Some("1024"), None, Effect::Live),
+    ]
+}
+
+pub(super) fn processes() -> Vec<JailProcesses> {
+    let process = |pid, ppid, jail_pid, user, command: &[&str]| Process {
+        pid,
+        ppid,
+        jail_pid,
+        user,
+        command: command.iter().map(|word| (*word).to_owned()).collect(),
+    };
+    let nginx = ["nginx: master process /usr/sbin/nginx -g daemon off; and a good deal more of it"];
+    let web = vec![
+        process(412, 1, 1, 0, &["/usr/lib/warder/jail-init"]),
+        process(415, 412, 2, 0, &nginx),
+        process(416, 415, 3, 33, &["nginx: worker process"]),
+        process(420, 412, 9, 0, &["/bin/sh", "-c", "a b"]),
+    ];
+    vec![
+        JailProcesses { name: "db".to_owned(), state: JailState::Down, processes: Vec::new() },
+        JailProcesses { name: "web".to_owned(), state: JailState::Up, processes: web },
+    ]
+}
+
+pub(super) fn evidence() -> Evidence {
+    let mut jail = summary("web", JailState::Backoff, 2);
+    jail.restarts = 4;
+    Evidence {
+        jail,
+        text: vec!["Its program exited with code 7.".to_owned(), "It is started again.".to_owned()],
+        last_exit: web().last_exit,
+        start_problem: None,
+        next_try_ms: Some(800),
+        problems: Vec::new(),
+        events: vec![event(JailState::Up, JailState::Backoff, "exit code 7")],
+        log: vec![entry(Stream::Stderr, "bind: address in use")],
+    }
+}
