@@ -161,6 +161,11 @@ fn remedy_of(refusal: &WireError) -> Option<&'static str> {
         WireError::NoSuchJail { .. } => "`jailctl ls` lists the jails",
         WireError::NoSuchKey { .. } => "`jailctl explain` lists all keys",
         WireError::PermissionDenied => "run jailctl as root",
+        WireError::InvalidParameter { parameter } => match parameter.as_str() {
+            "signal" => "give a name of signal(7), such as SIGHUP or SIGUSR1",
+            "name" | "stem" => "a jail's name is made of a-z, 0-9 and -, such as `web-2`",
+            _ => "jailctl and jailsupd should be of one version",
+        },
         WireError::Conflict { .. } => "`jailctl edit` again, on top of the other change",
         WireError::NotUnderstood { .. } => "jailctl and jailsupd should be of one version",
         WireError::MethodNotFound { .. } | WireError::InterfaceNotFound { .. } => {

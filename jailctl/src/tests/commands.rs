@@ -3,7 +3,7 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 
-use jailsupd::control::wire::{JailState, Request};
+use jailsupd::control::wire::{Changed, JailState, Request};
 
 use super::peer::{asking, event, evidence, files, jailctl, key_docs, outcome, planned, processes};
 use super::{NOW, PLAIN, summary};
@@ -104,6 +104,17 @@ jailctl: there is no jail `wbe`
     let many: Vec<String> = (0..200).map(|_| name()).collect();
     let words: Vec<&str> = ["stop"].into_iter().chain(many.iter().map(String::as_str)).collect();
     assert_eq!(jailctl(&words).unwrap().lines().count(), 200);
+}
+
+#[test]
+fn a_refusal_that_names_no_jail_is_told_with_its_jail() {
+    let (code, text) = refused(&["kill", "web", "-s", "hup!"]);
+    assert_eq!(code, 1);
+    assert_eq!(
+        text,
+        "jailctl: `web`: the parameter `signal` is missing or not valid\n  \
+         help: give a name of signal(7), such as SIGHUP or SIGUSR1\n"
+    );
 }
 
 #[test]
@@ -382,6 +393,50 @@ fn a_file_is_put_as_it_is() {
     let (code, text) = refused(&["edit", "web", "--file", &path]);
     assert_eq!(code, 6);
     assert!(text.starts_with("jailctl: the unit has a problem\n\nerror in `resources"), "{text}");
+}
+
+#[test]
+fn no_answer_can_command_the_terminal() {
+    const EVIL: &str = "\x1b[2J\x07\r\u{202e}\u{9b}";
+    let evil = || EVIL.to_owned();
+    let mut tree = processes();
+    tree[1].name = evil();
+    tree[1].processes[0].command = vec![evil()];
+    let mut plan = planned(true);
+    for step in &mut plan.steps {
+        (step.name, step.why, step.problems) = (evil(), evil(), vec![evil()]);
+        for change in &mut step.changes {
+            (change.key, change.old, change.new) = (evil(), Some(evil()), Some(evil()));
+        }
+    }
+    let mut done = outcome();
+    done.jails[0].name = evil();
+    done.jails[0].problem = Some(evil());
+    let mut why = evidence();
+    (why.text, why.problems, why.start_problem) = (vec![evil()], vec![evil()], Some(evil()));
+    (why.jail.name, why.jail.unit) = (evil(), evil());
+    (why.events[0].jail, why.events[0].why, why.log[0].text) = (evil(), evil(), evil());
+    let mut read = files().files;
+    (read[0].path, read[1].text) = (evil(), evil());
+    let mut keys = key_docs();
+    (keys[0].key, keys[0].doc, keys[0].example, keys[0].kind) = (evil(), evil(), evil(), evil());
+    let changed = Changed { paths: vec![evil()], jail: None };
+    let shown = [
+        render::tree(&tree, PLAIN),
+        render::plan(&plan, PLAIN),
+        render::applied(&done, PLAIN),
+        render::why(&why, NOW, PLAIN),
+        render::cat(&read, PLAIN),
+        render::keys(&keys, PLAIN),
+        render::key_docs(&keys, PLAIN),
+        render::changed(EVIL, "written", &changed),
+        render::killed(EVIL, EVIL, &why.jail),
+    ];
+    for text in shown {
+        let bad = text.chars().find(|c| EVIL.chars().any(|e| e == *c && !"[2J".contains(e)));
+        assert_eq!(bad, None, "{text:?}");
+        assert!(text.contains('\u{fffd}'), "{text:?}");
+    }
 }
 
 #[test]

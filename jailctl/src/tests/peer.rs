@@ -134,6 +134,9 @@ fn answer_of_jail(request: &Request) -> Vec<Reply> {
         }
         R::Stop { .. } => reached(JailSummary { state: JailState::Down, ..jail }),
         R::Freeze { .. } => reached(JailSummary { frozen: true, ..jail }),
+        R::Kill { signal, .. } if signal.ends_with('!') => {
+            Reply::refusal(&WireError::InvalidParameter { parameter: "signal".to_owned() })
+        }
         R::Start { .. } | R::Restart { .. } | R::Kill { .. } | R::Thaw { .. } | R::Wait { .. } => {
             reached(jail)
         }
