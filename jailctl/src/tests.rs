@@ -1,6 +1,7 @@
 //! Rendering as pure functions, and whole commands against a peer that speaks the wire.
 
 mod commands;
+mod edit;
 mod pages;
 mod peer;
 mod schema;
