@@ -134,7 +134,7 @@ impl FromText for CpuQuota {
             );
         };
         match number.parse::<u32>() {
-            Ok(percent @ 1..=Self::MAX_PERCENT) => Ok(Self(percent)),
+            Ok(percent @ 1..=Self::MAX_PERCENT) if !number.starts_with('+') => Ok(Self(percent)),
             _ => Err(Fault::new(format!(
                 "{} is not a whole number of percent from 1 to {}",
                 shown(text),

@@ -73,7 +73,7 @@ impl fmt::Display for Capability {
 }
 
 impl FromText for Capability {
-    const KIND: Kind = Kind::text("capability", "^(CAP_)?[A-Z_]+$");
+    const KIND: Kind = Kind::text("capability", "^[A-Za-z_]+$");
 
     fn from_text(text: &str) -> Result<Self, Fault> {
         let upper = text.to_ascii_uppercase();

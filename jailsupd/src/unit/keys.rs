@@ -1,5 +1,5 @@
-//! The one table of what a unit file may say. Parser, canonical form, `docs/units.md` and (to come)
-//! the JSON Schema and `jailctl explain` all read this. A key stands here when it works, not before.
+//! The one table of what a unit file may say. Parser, canonical form, `docs/units.md`, the
+//! JSON Schema and `jailctl explain` all read this. A key stands here when it works, not before.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;

@@ -6,8 +6,8 @@
 //! has been checked, or every [`Problem`] of the text at once, each with its line, column and remedy. [`tree`] does
 //! this for all files of all directories: drop-ins, templates, masks.
 //!
-//! `keys` is the one table of what a unit may say: the parser, the reference page and the canonical
-//! form are driven by it. `host` reads `host.toml` with the same means; `set` compares units.
+//! `keys` is the one table of what a unit may say: the parser, the reference page, the JSON Schema, the
+//! explanations, the canonical form and what an edit leads to are driven by it. `host` reads `host.toml` with the same means; `set` compares units.
 
 pub mod address;
 pub mod amount;
@@ -17,6 +17,7 @@ pub mod change;
 mod check;
 mod command;
 mod document;
+pub mod explain;
 pub mod host;
 mod keys;
 pub mod name;
@@ -25,6 +26,7 @@ mod parse;
 pub mod path;
 pub mod problem;
 pub mod reference;
+pub mod schema;
 pub mod section;
 pub mod set;
 pub mod signal;
@@ -41,6 +43,7 @@ pub use canonical::UnitHash;
 pub use capability::{Capabilities, Capability};
 pub use change::{Change, Consequence, consequence, diff};
 pub use document::Effect;
+pub use explain::explain;
 pub use host::Host;
 pub use name::{HostName, JailName, LinkName, UserSpec};
 pub use parse::{MAX_FILE, parse, text};

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::document::{Grammar, Key, Presence};
+use super::document::{Effect, Grammar, Key, Presence};
 use super::host::HOST;
 use super::keys::UNIT;
 use super::value::{Kind, choices};
@@ -77,41 +77,50 @@ A host without either works: it has no address of its own, and its jails share t
 
 /// `docs/units.md`.
 pub fn units_page() -> String {
-    page("Unit files", UNITS, &UNIT)
+    page("Unit files", UNITS, &UNIT, Effect::sentence)
 }
 
 /// `docs/host-toml.md`.
 pub fn host_page() -> String {
-    page("host.toml", HOSTS, &HOST)
+    page("host.toml", HOSTS, &HOST, |_| "")
 }
 
-fn page<D>(title: &str, prose: &str, grammar: &Grammar<D>) -> String {
+fn page<D>(
+    title: &str,
+    prose: &str,
+    grammar: &Grammar<D>,
+    effect: fn(Effect) -> &'static str,
+) -> String {
     let mut out = format!("# {title}\n\n");
     out.push_str("<!-- Made from the table of keys by `UPDATE=1 cargo test -p jailsupd --test reference`. -->\n\n");
     out.push_str(prose);
     let _ = write!(out, "\n## Above all tables\n\n");
-    grammar.keys.iter().filter(|k| k.section.is_empty()).for_each(|k| out.push_str(&entry(k)));
+    grammar
+        .keys
+        .iter()
+        .filter(|k| k.section.is_empty())
+        .for_each(|k| out.push_str(&entry(k, effect)));
     for section in grammar.sections {
         let _ = write!(out, "## `[{}]`\n\n{}\n\n", section.name, section.doc);
         let keys = grammar.keys.iter().filter(|k| k.section == section.name);
-        keys.for_each(|k| out.push_str(&entry(k)));
+        keys.for_each(|k| out.push_str(&entry(k, effect)));
     }
     out.truncate(out.trim_end().len());
     out.push('\n');
     out
 }
 
-fn entry<D>(key: &Key<D>) -> String {
+fn entry<D>(key: &Key<D>, effect: fn(Effect) -> &'static str) -> String {
     let (name, doc, kind) = (key.name, key.doc, takes(&key.kind));
     let otherwise = match key.presence {
         Presence::Required => "Required.".to_owned(),
         Presence::Default(value) => format!("Default: `{value}`."),
         Presence::Unset(meaning) => format!("Without it: {meaning}."),
     };
-    format!(
-        "### `{name}`\n\n{doc}\n\nTakes {kind}. {otherwise}\n\n```toml\n{name} = {}\n```\n\n",
-        key.example
-    )
+    let effect = effect(key.effect);
+    let line = format!("Takes {kind}. {otherwise} {effect}");
+    let line = line.trim_end();
+    format!("### `{name}`\n\n{doc}\n\n{line}\n\n```toml\n{name} = {}\n```\n\n", key.example)
 }
 
 fn takes(kind: &Kind) -> String {

@@ -49,7 +49,7 @@ impl fmt::Display for Signal {
 }
 
 impl FromText for Signal {
-    const KIND: Kind = Kind::text("signal", "^SIG[A-Z0-9]+(\\+[0-9]+)?$");
+    const KIND: Kind = Kind::text("signal", "^[A-Za-z0-9]+(\\+[0-9]+)?$");
 
     fn from_text(text: &str) -> Result<Self, Fault> {
         let upper = text.to_ascii_uppercase();

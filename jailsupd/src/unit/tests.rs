@@ -5,13 +5,14 @@ use std::net::IpAddr;
 
 use proptest::prelude::*;
 
-use super::document::{Grammar, Presence, Walk};
+use super::document::{Grammar, Key, Presence, Walk};
+use super::explain::{Explanation, KeyEntry};
 use super::host::{self, HOST, Layer};
 use super::keys::{Draft, UNIT};
 use super::specifier::Names;
 use super::{
-    Consequence, JailName, Problem, RawFile, RawKind, Unit, consequence, diff, parse, set, text,
-    tree,
+    Consequence, JailName, Problem, RawFile, RawKind, Unit, consequence, diff, explain, parse, set,
+    text, tree,
 };
 
 const WEB: &str = r#"
@@ -220,7 +221,7 @@ fn each_key_that_differs_is_one_change() {
     let changes = diff(&web(""), &all);
     // Version and seccomp have one value each, and the root's mode must be the default there.
     let same = ["version", "root.mode", "security.seccomp", "network.mode"];
-    let keys: Vec<String> = UNIT.keys.iter().map(super::document::Key::path).collect();
+    let keys: Vec<String> = UNIT.keys.iter().map(Key::path).collect();
     let missing: Vec<&String> =
         keys.iter().filter(|key| !changes.iter().any(|c| c.key == **key)).collect();
     assert_eq!(missing, same);
@@ -228,6 +229,50 @@ fn each_key_that_differs_is_one_change() {
         assert!(change.old.is_some(), "{change}");
         assert!(change.new.is_some() || !change.unset.is_empty(), "{change}");
     }
+}
+
+#[test]
+fn a_key_or_a_section_is_explained() {
+    assert_eq!(
+        explain("restart.delay").unwrap().to_string(),
+        "restart.delay\n\n  The wait before the first restart; it doubles with each further one in a row.\n\n  \
+         takes    a string (duration)\n  default  \"100ms\"\n  edit     A running jail takes an edit over.\n  \
+         example  [restart]\n           delay = \"1s\"\n"
+    );
+    let stop = explain("[stop]").unwrap().to_string();
+    assert_eq!(
+        stop,
+        "[stop]\nHow the jail is asked to end.\n\n  \
+         signal   The signal that asks the program to end, by the names of signal(7).\n  \
+         timeout  How long it may take to end.\n"
+    );
+    assert_eq!(explain("stop").unwrap().to_string(), stop);
+    assert_eq!(explain("exec").unwrap(), explain("process.exec").unwrap());
+    let Explanation::Keys(modes) = explain("mode").unwrap() else { panic!() };
+    assert_eq!(modes.iter().map(KeyEntry::path).collect::<Vec<_>>(), ["root.mode", "network.mode"]);
+    let Explanation::Sections(all) = explain("").unwrap() else { panic!() };
+    assert_eq!(all.iter().map(|s| s.keys.len()).sum::<usize>(), UNIT.keys.len());
+}
+
+#[test]
+fn every_explanation_fits_a_terminal() {
+    for text in UNIT.keys.iter().map(Key::path).chain([String::new()]) {
+        for line in explain(&text).unwrap().to_string().lines() {
+            assert!(line.chars().count() <= 80, "{line}");
+        }
+    }
+}
+
+#[test]
+fn what_cannot_be_explained_names_the_nearest() {
+    let said = |asked: &str| explain(asked).unwrap_err().to_string();
+    assert_eq!(
+        said("restart.dealy"),
+        "there is no key or table \"restart.dealy\" in a unit file; did you mean `restart.delay`?"
+    );
+    assert_eq!(explain("memroy_max").unwrap_err().nearest.as_deref(), Some("memory_max"));
+    assert_eq!(explain("resource").unwrap_err().nearest.as_deref(), Some("resources"));
+    assert_eq!(said("\u{1b}[0m"), "there is no key or table \"\\u001B[0m\" in a unit file");
 }
 
 fn address(text: &str) -> super::IpPrefix {
@@ -338,6 +383,30 @@ fn raw_file() -> impl Strategy<Value = RawFile> {
     )
 }
 
+thread_local! {
+    static PART: jsonschema::Validator = {
+        let schema = serde_json::from_str(&super::schema::part()).unwrap();
+        jsonschema::draft202012::new(&schema).unwrap()
+    };
+}
+
+/// One key with a value that is often a good one.
+fn one_line() -> impl Strategy<Value = String> {
+    let value = prop_oneof![
+        "(true|false|[0-9]{1,5})",
+        "\"[+0-9]{1,4}([KMGT]|[KMGT]iB|B|us|ms|s|m|h|d|%)?\"",
+        "\"(sig|SIG|)(int|HUP|rtmin|RTMIN\\+3)\"",
+        "\"[a-zA-Z_.-]{1,8}\"",
+        "\"(erofs:|dir:|)/[a-z. ]{0,5}(/[a-z%]{1,3})?\"",
+        "\\[\"[0-9]{1,2}\\.0\\.2\\.[0-9]{1,2}(/[0-9]{1,2})?\"\\]",
+        "\\[\"(CAP_|cap_|)(net_raw|CHOWN|sys_Nice)\"\\]",
+        "\"(0[0246]:){5}[0-9a-fA-F]{2}\"",
+        "\\{( [a-zA-Z_]{1,4} = \"[ -!#-\\[\\]-~]{0,4}\")?\\}",
+    ];
+    let keys = UNIT.keys;
+    (0..keys.len(), value).prop_map(move |(at, value)| format!("{} = {value}\n", keys[at].path()))
+}
+
 /// Lines that look like a unit's, with any value.
 fn near_miss() -> impl Strategy<Value = String> {
     let value = prop_oneof![
@@ -387,6 +456,16 @@ proptest! {
         let again: String = first.iter().map(|(key, value)| format!("{key} = {value}\n")).collect();
         // An empty `exec` cannot be written.
         prop_assert_eq!(&first, &settings(&again));
+    }
+
+    #[test]
+    fn what_the_parser_takes_the_schema_takes(text in one_line()) {
+        let mut draft = Draft::default();
+        let walk = UNIT.walk("x", &text, &mut draft);
+        if walk.finish().is_ok() {
+            let document: serde_json::Value = toml::from_str(&text).unwrap();
+            PART.with(|part| assert!(part.is_valid(&document), "{text}"));
+        }
     }
 
     #[test]

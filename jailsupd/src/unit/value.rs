@@ -64,7 +64,7 @@ impl Fault {
     }
 }
 
-/// What a key takes: for messages, the reference page and, later, the JSON Schema.
+/// What a key takes: for messages, the reference page and the JSON Schema.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// `true` or `false`.
@@ -80,7 +80,7 @@ pub enum Kind {
     Text {
         /// What it is, as a noun: "size".
         what: &'static str,
-        /// ECMA regular expression; the parser may be stricter.
+        /// ECMA regular expression for all that the parser takes; the parser may be stricter.
         pattern: Option<&'static str>,
     },
     /// A whole number of percent. The only string in which `%` is itself and starts no specifier.
