@@ -14,8 +14,13 @@ use std::path::Path;
 
 /// Replies that a client has not read yet; one that lets more pile up is cut off.
 const PENDING_MAX: usize = 4 << 20;
+/// Members of this group may connect, and look.
+const GROUP: &str = "jails";
 /// Connections at once, beyond which new ones are closed again.
 const CLIENTS_MAX: usize = 256;
+
+/// Of these, so many that only root gets: others cannot lock it out.
+const FOR_ROOT: usize = 32;
 
 /// Names a connection; never used twice.
 pub type ClientId = u32;
@@ -61,6 +66,9 @@ impl Server {
         let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
         let listener = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
         bind(&listener, &SocketAddrUnix::new(path)?)?;
+        if let Some(group) = group_id(GROUP) {
+            rustix::fs::chown(path, None, Some(rustix::fs::Gid::from_raw(group)))?;
+        }
         rustix::fs::chmod(path, rustix::fs::Mode::from_raw_mode(0o660))?;
         listen(&listener, 64)?;
         Ok(Self { listener, clients: BTreeMap::new(), next: 0 })
@@ -70,12 +78,12 @@ impl Server {
     pub fn accept(&mut self) -> Option<ClientId> {
         let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
         let socket = accept_with(&self.listener, flags).ok()?;
-        if self.clients.len() >= CLIENTS_MAX {
-            log::warn!("control: more than {CLIENTS_MAX} connections, one was refused");
+        let is_root = rustix::net::sockopt::socket_peercred(&socket).ok()?.uid.is_root();
+        let limit = if is_root { CLIENTS_MAX } else { CLIENTS_MAX - FOR_ROOT };
+        if self.clients.len() >= limit {
             return None;
         }
-        let peer = rustix::net::sockopt::socket_peercred(&socket).ok()?;
-        let (decoder, is_root) = (Decoder::default(), peer.uid.is_root());
+        let decoder = Decoder::default();
         let id = self.next;
         self.next = self.next.wrapping_add(1);
         self.clients.insert(id, Client { socket, decoder, pending: Vec::new(), is_root });
@@ -94,26 +102,29 @@ impl Server {
         self.clients.get(&id).map(|client| client.socket.as_fd())
     }
 
-    /// Reads what a client has sent.
-    pub fn read(&mut self, id: ClientId) -> Vec<Incoming> {
-        let Some(client) = self.clients.get_mut(&id) else { return Vec::new() };
+    /// Takes what a client has sent; [`Server::next_call`] then gives its calls. False when it hung up.
+    pub fn receive(&mut self, id: ClientId) -> bool {
+        let Some(client) = self.clients.get_mut(&id) else { return false };
         let mut buffer = [0; 16 << 10];
         match rustix::io::read(&client.socket, &mut buffer) {
-            Ok(0) => return vec![Incoming::Gone],
-            Ok(length) => client.decoder.push(&buffer[..length]),
-            Err(Errno::AGAIN | Errno::INTR) => return Vec::new(),
-            Err(_) => return vec![Incoming::Gone],
+            Ok(0) => false,
+            Ok(length) => {
+                client.decoder.push(&buffer[..length]);
+                true
+            }
+            Err(Errno::AGAIN | Errno::INTR) => true,
+            Err(_) => false,
         }
-        let mut incoming = Vec::new();
-        loop {
-            match client.decoder.pop() {
-                Ok(Some(call)) => incoming.push(admit(&call, client.is_root)),
-                Ok(None) => return incoming,
-                Err(error) => {
-                    log::warn!("control: a client was cut off: {error}");
-                    incoming.push(Incoming::Gone);
-                    return incoming;
-                }
+    }
+
+    /// The next call of a client, if a whole one is there.
+    pub fn next_call(&mut self, id: ClientId) -> Option<Incoming> {
+        let client = self.clients.get_mut(&id)?;
+        match client.decoder.pop() {
+            Ok(call) => call.map(|call| admit(&call, client.is_root)),
+            Err(error) => {
+                log::warn!("control: a client was cut off: {error}");
+                Some(Incoming::Gone)
             }
         }
     }
@@ -149,6 +160,16 @@ impl Server {
     pub fn close(&mut self, id: ClientId) {
         self.clients.remove(&id);
     }
+}
+
+/// The number of a group of the host (group(5)).
+fn group_id(name: &str) -> Option<u32> {
+    let groups = std::fs::read_to_string("/etc/group").ok()?;
+    groups.lines().find_map(|line| {
+        let mut fields = line.split(':');
+        let found = fields.next() == Some(name);
+        fields.nth(1).filter(|_| found)?.parse().ok()
+    })
 }
 
 fn admit(call: &super::wire::Call, is_root: bool) -> Incoming {

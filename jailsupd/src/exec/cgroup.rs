@@ -104,13 +104,6 @@ impl Cgroup {
         rustix::fs::open(file, flags, Mode::empty()).map_err(|e| self.error("watch", e.into()))
     }
 
-    /// Whether everything in it is frozen.
-    #[must_use]
-    pub fn is_frozen(&self) -> bool {
-        let events = std::fs::read_to_string(self.path.join("cgroup.events")).unwrap_or_default();
-        events.lines().any(|line| line == "frozen 1")
-    }
-
     /// What the kernel counted.
     #[must_use]
     pub fn usage(&self) -> Usage {
@@ -139,6 +132,15 @@ impl Cgroup {
     fn error(&self, what: &'static str, source: io::Error) -> Error {
         Error::Cgroup { what, path: self.path.clone(), source }
     }
+}
+
+/// Whether everything in the cgroup of this cgroup.events is frozen. Reading from this very descriptor
+/// is what takes its `POLLPRI` back.
+#[must_use]
+pub fn is_frozen(events: &OwnedFd) -> bool {
+    let mut bytes = [0; 256];
+    let length = rustix::io::pread(events, &mut bytes, 0).unwrap_or(0);
+    bytes[..length].split(|byte| *byte == b'\n').any(|line| line == b"frozen 1")
 }
 
 fn remove_tree(path: &Path) -> io::Result<()> {

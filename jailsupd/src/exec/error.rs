@@ -128,6 +128,9 @@ pub enum Error {
     /// All ranges are given away, or their table cannot be written.
     #[error("cannot give it a range of user ids")]
     Ids(#[source] io::Error),
+    /// The jail's unit has never been usable.
+    #[error("its unit cannot be used")]
+    NoUnit,
     /// The seccomp profile.
     #[error("cannot build its plan")]
     Plan(#[source] crate::plan::seccomp::Error),
@@ -155,6 +158,7 @@ impl Error {
             | Self::Process { .. }
             | Self::Keeper(_)
             | Self::Ids(_)
+            | Self::NoUnit
             | Self::Plan(_) => "",
         }
     }
@@ -195,6 +199,7 @@ impl Error {
             | Self::Jail { .. }
             | Self::Keeper(_)
             | Self::Ids(_)
+            | Self::NoUnit
             | Self::Plan(_) => "see the console; the jail is tried again when it may pass",
         }
     }
@@ -207,6 +212,7 @@ impl Error {
             | Self::NotAnImage { .. }
             | Self::NoAccount { .. }
             | Self::Limit { .. }
+            | Self::NoUnit
             | Self::Plan(_) => true,
             Self::Jail { stage: Stage::Exec | Stage::WorkingDir, source } => matches!(
                 source.raw_os_error(),

@@ -51,7 +51,7 @@ impl Table {
 }
 
 /// Writes a file so that after a crash it is the old one or the new one, never a part.
-fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
+pub(super) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     use std::io::Write as _;
     let new = path.with_extension("new");
     let mut file = std::fs::File::create(&new)?;

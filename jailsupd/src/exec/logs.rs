@@ -5,14 +5,18 @@
 
 use super::{Layout, private_directory};
 use rustix::fd::OwnedFd;
+use std::collections::VecDeque;
 use std::fs::{File, OpenOptions};
-use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
+use std::io::{self, Write as _};
+use std::os::unix::fs::FileExt as _;
 use std::path::PathBuf;
 
 /// Largest size of one file.
 pub const FILE_MAX: u64 = 4 << 20;
 /// Longest line that is kept in one piece.
 const LINE_MAX: usize = 16 << 10;
+/// Bytes of a log file that are read at once.
+const BLOCK: usize = 64 << 10;
 /// Bytes read from one pipe at a turn, so that a jail that prints without end leaves time for others.
 const TURN_MAX: usize = 256 << 10;
 
@@ -68,8 +72,12 @@ impl Line {
 #[derive(Debug)]
 pub struct Log {
     path: PathBuf,
+    /// Size at which it is moved aside.
+    file_max: u64,
     file: Option<File>,
     size: u64,
+    /// How often it was moved aside.
+    rotations: u64,
     stdout: Vec<u8>,
     stderr: Vec<u8>,
 }
@@ -87,8 +95,14 @@ impl Log {
     /// The log of `jail`; its file is made with the first line.
     #[must_use]
     pub fn of(layout: &Layout, jail: &str) -> Self {
-        let path = layout.logs().join(format!("{jail}.log"));
-        Self { path, file: None, size: 0, stdout: Vec::new(), stderr: Vec::new() }
+        Self::in_file(layout.logs().join(format!("{jail}.log")), FILE_MAX)
+    }
+
+    /// A log in the file at `path`, moved aside when it has `file_max` bytes.
+    #[must_use]
+    pub fn in_file(path: PathBuf, file_max: u64) -> Self {
+        let (stdout, stderr) = (Vec::new(), Vec::new());
+        Self { path, file_max, file: None, size: 0, rotations: 0, stdout, stderr }
     }
 
     /// Reads what a pipe has, stores its whole lines and returns them.
@@ -132,23 +146,58 @@ impl Log {
             file.write_all(text.as_bytes())?;
             self.size += text.len() as u64;
         }
-        if self.size >= FILE_MAX {
+        if self.size >= self.file_max {
             self.file = None;
+            self.rotations += 1;
             std::fs::rename(&self.path, self.older())?;
         }
         Ok(lines)
     }
 
-    /// The last `count` stored lines, or all.
+    /// The last `count` stored lines.
     ///
     /// # Errors
     /// When a file cannot be read.
-    pub fn tail(&self, count: Option<usize>) -> io::Result<Vec<Line>> {
-        let mut text = read_file(self.older())?;
-        text.push_str(&read_file(self.path.clone())?);
-        let mut lines: Vec<Line> = text.lines().filter_map(Line::parse).collect();
-        let first = lines.len().saturating_sub(count.unwrap_or(usize::MAX));
-        Ok(lines.split_off(first))
+    pub fn tail(&self, count: usize) -> io::Result<Vec<Line>> {
+        let mut cursor = self.cursor(Some(count))?;
+        let mut lines = Vec::new();
+        while let Some(more) = cursor.next_lines(self)? {
+            lines.extend(more);
+        }
+        Ok(lines)
+    }
+
+    /// A place in the log from which it is read bit by bit: at its beginning, or `count` lines before
+    /// its end.
+    ///
+    /// # Errors
+    /// When a file cannot be read.
+    pub fn cursor(&self, count: Option<usize>) -> io::Result<Cursor> {
+        let mut cursor = Cursor {
+            files: VecDeque::new(),
+            offset: 0,
+            partial: Vec::new(),
+            rotations: self.rotations,
+        };
+        let mut wanted = count;
+        for path in [self.path.clone(), self.older()] {
+            if wanted == Some(0) {
+                break;
+            }
+            let file = match File::open(path) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                result => result?,
+            };
+            cursor.offset = match &mut wanted {
+                Some(left) => start_of_last_lines(&file, left)?,
+                None => 0,
+            };
+            cursor.files.push_front(file);
+        }
+        if cursor.files.is_empty() && wanted == Some(0) {
+            cursor.skip_to_end(self)?;
+        }
+        Ok(cursor)
     }
 
     fn older(&self) -> PathBuf {
@@ -156,17 +205,79 @@ impl Log {
     }
 }
 
-fn read_file(path: PathBuf) -> io::Result<String> {
-    let mut file = match File::open(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(String::new()),
-        result => result?,
-    };
-    // A file of another size than ours was tampered with or is left from another version.
-    let length = file.metadata()?.len();
-    file.seek(SeekFrom::Start(length.saturating_sub(2 * FILE_MAX)))?;
-    let mut bytes = Vec::new();
-    file.read_to_end(&mut bytes)?;
-    Ok(String::from_utf8_lossy(&bytes).into_owned())
+/// A place in a log that is being read while it may grow.
+#[derive(Debug)]
+pub struct Cursor {
+    /// The oldest first; kept open, so that a file that is moved aside is read to its end.
+    files: VecDeque<File>,
+    /// In the first of them.
+    offset: u64,
+    /// The start of a line whose end was not read yet.
+    partial: Vec<u8>,
+    rotations: u64,
+}
+
+impl Cursor {
+    /// The next lines, at most some [`BLOCK`] bytes of them; `None` at the end of what there is now.
+    ///
+    /// # Errors
+    /// When a file cannot be read.
+    pub fn next_lines(&mut self, log: &Log) -> io::Result<Option<Vec<Line>>> {
+        let mut block = vec![0; BLOCK];
+        while let Some(file) = self.files.front() {
+            let length = file.read_at(&mut block, self.offset)?;
+            self.offset += length as u64;
+            if length > 0 {
+                self.partial.extend_from_slice(&block[..length]);
+                let texts = split_lines(&mut self.partial, false);
+                return Ok(Some(texts.iter().filter_map(|text| Line::parse(text)).collect()));
+            }
+            if self.files.len() == 1 && self.rotations == log.rotations {
+                return Ok(None);
+            }
+            self.files.pop_front();
+            self.offset = 0;
+            if self.files.is_empty() {
+                self.rotations = log.rotations;
+                self.files.extend(File::open(&log.path).ok());
+            }
+        }
+        Ok(None)
+    }
+
+    fn skip_to_end(&mut self, log: &Log) -> io::Result<()> {
+        if let Ok(file) = File::open(&log.path) {
+            self.offset = file.metadata()?.len();
+            self.files.push_back(file);
+        }
+        Ok(())
+    }
+}
+
+/// Where the last `left` lines of a file begin; `left` becomes what the file has too few.
+fn start_of_last_lines(file: &File, left: &mut usize) -> io::Result<u64> {
+    let mut block = vec![0; BLOCK];
+    let mut end = file.metadata()?.len();
+    let length = end;
+    while end > 0 {
+        let start = end.saturating_sub(BLOCK as u64);
+        let size = usize::try_from(end - start).unwrap_or(BLOCK);
+        file.read_exact_at(&mut block[..size], start)?;
+        for (at, byte) in block[..size].iter().enumerate().rev() {
+            let position = start + at as u64;
+            // The line feed at the very end ends the last line; each other one begins a line.
+            if *byte != b'\n' || position + 1 == length {
+                continue;
+            }
+            *left -= 1;
+            if *left == 0 {
+                return Ok(position + 1);
+            }
+        }
+        end = start;
+    }
+    *left = left.saturating_sub(usize::from(length > 0));
+    Ok(0)
 }
 
 fn read_some(pipe: &OwnedFd, partial: &mut Vec<u8>) -> Pipe {
@@ -242,8 +353,10 @@ mod tests {
     fn what_was_stored_is_read_back_from_the_end() {
         let (_directory, mut log) = log();
         log.append(vec![line("a"), line("b c"), line("")]).unwrap();
-        assert_eq!(log.tail(Some(2)).unwrap(), [line("b c"), line("")]);
-        assert_eq!(log.tail(None).unwrap().len(), 3);
+        assert_eq!(log.tail(2).unwrap(), [line("b c"), line("")]);
+        assert_eq!(log.tail(3).unwrap().len(), 3);
+        assert_eq!(log.tail(9).unwrap().len(), 3);
+        assert_eq!(log.tail(0).unwrap().len(), 0);
     }
 
     #[test]
@@ -258,6 +371,34 @@ mod tests {
             .map(|entry| entry.unwrap().metadata().unwrap().len())
             .sum();
         assert!(used <= 2 * FILE_MAX + (2 << 20), "{used}");
-        assert!(log.tail(Some(1)).unwrap()[0].text.starts_with("19 "));
+        assert!(log.tail(1).unwrap()[0].text.starts_with("19 "));
+    }
+
+    #[test]
+    fn a_cursor_reads_across_files_and_goes_on_after_a_rotation() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut log = Log::in_file(directory.path().join("web.log"), 100);
+        let texts = |range: std::ops::Range<u32>| range.map(|n| n.to_string()).collect::<Vec<_>>();
+        let write = |log: &mut Log, range| {
+            for text in texts(range) {
+                log.append(vec![line(&text)]).unwrap();
+            }
+        };
+        let read = |cursor: &mut Cursor, log: &Log| {
+            let mut seen = Vec::new();
+            while let Some(lines) = cursor.next_lines(log).unwrap() {
+                seen.extend(lines.into_iter().map(|line| line.text));
+            }
+            seen
+        };
+        write(&mut log, 0..13);
+        let mut cursor = log.cursor(Some(11)).unwrap();
+        assert_eq!(read(&mut cursor, &log), texts(2..13));
+        write(&mut log, 13..17);
+        assert_eq!(read(&mut cursor, &log), texts(13..17));
+        assert!(log.rotations >= 1);
+        let mut at_end = log.cursor(Some(0)).unwrap();
+        write(&mut log, 17..18);
+        assert_eq!(read(&mut at_end, &log), texts(17..18));
     }
 }

@@ -15,8 +15,10 @@ pub mod logs;
 pub mod namespaces;
 pub mod net;
 pub mod overlay;
+pub mod processes;
 pub mod spawn;
 pub mod state;
+pub mod unit_store;
 pub mod units;
 pub mod watch;
 

@@ -29,6 +29,23 @@ pub struct State {
     /// Someone has stopped it by hand.
     #[serde(default)]
     pub held_down: bool,
+    /// What it does while it does not run.
+    #[serde(default)]
+    pub rest: Option<Rest>,
+}
+
+/// The states of a jail that does not run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Rest {
+    /// Down, and to stay so.
+    Down,
+    /// Failed.
+    Failed,
+    /// To be started again at this time: `CLOCK_BOOTTIME`, microseconds.
+    Backoff {
+        /// When.
+        until_us: u64,
+    },
 }
 
 impl State {

@@ -1,73 +1,99 @@
-//! Unit files as they lie in their directories: later directories win, name by name.
+//! Unit files as they lie in their directories. What they mean together is `unit::tree`'s business.
 
 use crate::unit::problem::Place;
-use crate::unit::{MAX_FILE, Problem};
+use crate::unit::tree::{Content, drop_in_stem, unit_stem};
+use crate::unit::{MAX_FILE, Problem, RawFile, RawKind};
 use rustix::fs::{Mode, OFlags};
-use std::collections::BTreeMap;
-use std::io::Read as _;
+use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
 /// Where units are looked for, the later winning.
 pub const DIRECTORIES: [&str; 3] = ["/usr/lib/jails.d", "/etc/jails.d", "/run/jails.d"];
 
-/// A unit file that was found.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct UnitFile {
-    /// The name without `.toml`.
-    pub stem: String,
-    /// Its path.
-    pub path: PathBuf,
-    /// Its bytes, or why there are none.
-    pub content: Result<Vec<u8>, Box<Problem>>,
-}
+/// Tries to read a file that changes while it is read; then it is read again later, as its change is
+/// noticed.
+const TRIES: usize = 3;
 
-/// All files of all directories, by stem; a link to /dev/null hides the earlier ones.
-///
-/// A directory that does not exist has no units. One that cannot be read is a problem of its own.
+/// All files of all directories. A directory that does not exist has none; one that cannot be read, or a
+/// file that cannot, is a file whose content is a problem.
 #[must_use]
-pub fn read(directories: &[PathBuf]) -> (Vec<UnitFile>, Vec<Problem>) {
-    let (mut found, mut problems) = (BTreeMap::new(), Vec::new());
-    for directory in directories {
-        match list(directory) {
-            Ok(paths) => {
-                found.extend(paths.into_iter().filter_map(|path| {
-                    let stem = path.file_name()?.to_str()?.strip_suffix(".toml")?.to_owned();
-                    Some((stem, path))
-                }));
+pub fn gather(directories: &[PathBuf]) -> Vec<RawFile> {
+    let mut files = Vec::new();
+    for (rank, directory) in directories.iter().enumerate() {
+        for (name, path) in list(directory) {
+            if let Some(stem) = unit_stem(&name) {
+                let stem = stem.to_owned();
+                let kind = match is_mask(&path) {
+                    true => RawKind::Mask { stem },
+                    false => RawKind::Unit { stem, content: read_file(&path) },
+                };
+                files.push(raw(&path, rank, kind));
+            } else if let Some(stem) = drop_in_stem(&name) {
+                gather_drop_ins(stem, &path, rank, &mut files);
             }
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-            Err(error) => problems.push(problem(directory, &format!("cannot be read: {error}"))),
         }
     }
-    let files = found.into_iter().filter(|(_, path)| !is_mask(path)).map(|(stem, path)| {
-        let content = read_file(&path).map_err(Box::new);
-        UnitFile { stem, path, content }
-    });
-    (files.collect(), problems)
+    files
 }
 
-fn list(directory: &Path) -> std::io::Result<Vec<PathBuf>> {
-    std::fs::read_dir(directory)?.map(|entry| Ok(entry?.path())).collect()
+fn gather_drop_ins(stem: &str, directory: &Path, rank: usize, files: &mut Vec<RawFile>) {
+    for (name, path) in list(directory) {
+        if unit_stem(&name).is_none() {
+            continue;
+        }
+        let content = if is_mask(&path) { Ok(Vec::new()) } else { read_file(&path) };
+        let kind = RawKind::DropIn { stem: stem.to_owned(), file_name: name, content };
+        files.push(raw(&path, rank, kind));
+    }
+}
+
+fn raw(path: &Path, directory: usize, kind: RawKind) -> RawFile {
+    RawFile { path: path.to_string_lossy().into_owned(), directory, kind }
+}
+
+/// Names and paths. Names that are not UTF-8 are shown with replacements, and are no jail's.
+fn list(directory: &Path) -> Vec<(String, PathBuf)> {
+    let entries = match std::fs::read_dir(directory) {
+        Ok(entries) => entries,
+        Err(error) => {
+            if error.kind() != io::ErrorKind::NotFound {
+                log::error!("{} cannot be read: {error}", directory.display());
+            }
+            return Vec::new();
+        }
+    };
+    let named = entries.filter_map(|entry| {
+        let entry = entry.ok()?;
+        Some((entry.file_name().to_string_lossy().into_owned(), entry.path()))
+    });
+    named.collect()
 }
 
 fn is_mask(path: &Path) -> bool {
     std::fs::read_link(path).is_ok_and(|target| target == Path::new("/dev/null"))
 }
 
-fn read_file(path: &Path) -> Result<Vec<u8>, Problem> {
-    // Non-blocking: a FIFO must not stop the supervisor.
-    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
-    let fail = |error: std::io::Error| problem(path, &format!("cannot be read: {error}"));
-    let file = rustix::fs::open(path, flags, Mode::empty()).map_err(|e| fail(e.into()))?;
-    let file = std::fs::File::from(file);
-    let metadata = file.metadata().map_err(fail)?;
-    if !metadata.is_file() {
-        return Err(problem(path, "is not a file"));
+fn read_file(path: &Path) -> Content {
+    let fail = |error: io::Error| problem(path, &format!("cannot be read: {error}"));
+    for _ in 0..TRIES {
+        // Non-blocking: a FIFO must not stop the supervisor.
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
+        let file = rustix::fs::open(path, flags, Mode::empty()).map_err(|e| fail(e.into()))?;
+        let before = rustix::fs::fstat(&file).map_err(|e| fail(e.into()))?;
+        let file = std::fs::File::from(file);
+        if !file.metadata().map_err(fail)?.is_file() {
+            return Err(problem(path, "is not a file"));
+        }
+        let mut bytes = Vec::new();
+        // One byte too many is enough for the parser to see that the file is too large.
+        (&file).take(MAX_FILE as u64 + 1).read_to_end(&mut bytes).map_err(fail)?;
+        let after = rustix::fs::fstat(&file).map_err(|e| fail(e.into()))?;
+        let stamp = |stat: &rustix::fs::Stat| (stat.st_size, stat.st_mtime, stat.st_mtime_nsec);
+        if stamp(&before) == stamp(&after) {
+            return Ok(bytes);
+        }
     }
-    let mut bytes = Vec::new();
-    // One byte too many is enough for the parser to see that the file is too large.
-    file.take(MAX_FILE as u64 + 1).read_to_end(&mut bytes).map_err(fail)?;
-    Ok(bytes)
+    Err(problem(path, "is being written"))
 }
 
 fn problem(path: &Path, message: &str) -> Problem {
@@ -79,20 +105,33 @@ fn problem(path: &Path, message: &str) -> Problem {
 mod tests {
     use super::*;
 
+    fn kinds(directories: &[PathBuf]) -> Vec<RawKind> {
+        let mut files = gather(directories);
+        files.sort_by(|a, b| a.path.cmp(&b.path));
+        files.into_iter().map(|file| file.kind).collect()
+    }
+
     #[test]
-    fn later_directories_win_and_a_link_to_null_masks() {
-        let (low, high) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-        for name in ["a.toml", "b.toml", "c.toml", "notes.txt"] {
-            std::fs::write(low.path().join(name), "low").unwrap();
+    fn units_masks_and_drop_ins_are_told_apart_and_others_left_out() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = |name: &str| directory.path().join(name);
+        for name in ["a.toml", "a.toml~", ".a.toml.swp", "notes.txt"] {
+            std::fs::write(path(name), "x").unwrap();
         }
-        std::fs::write(high.path().join("a.toml"), "high").unwrap();
-        std::os::unix::fs::symlink("/dev/null", high.path().join("b.toml")).unwrap();
-        let gone = PathBuf::from("/does/not/exist");
-        let (files, problems) = read(&[low.path().into(), gone, high.path().into()]);
-        let seen: Vec<(String, Vec<u8>)> =
-            files.into_iter().map(|file| (file.stem, file.content.unwrap())).collect();
-        assert_eq!(seen, [("a".to_owned(), b"high".to_vec()), ("c".to_owned(), b"low".to_vec())]);
-        assert!(problems.is_empty());
+        std::os::unix::fs::symlink("/dev/null", path("m.toml")).unwrap();
+        std::fs::create_dir(path("a.toml.d")).unwrap();
+        std::fs::write(path("a.toml.d/10-x.toml"), "y").unwrap();
+        let content = |text: &str| Ok(text.as_bytes().to_vec());
+        let drop_in = RawKind::DropIn {
+            stem: "a".into(),
+            file_name: "10-x.toml".into(),
+            content: content("y"),
+        };
+        let found = kinds(&[PathBuf::from("/does/not/exist"), directory.path().into()]);
+        assert_eq!(found.len(), 3);
+        assert!(found.contains(&RawKind::Unit { stem: "a".into(), content: content("x") }));
+        assert!(found.contains(&drop_in));
+        assert!(found.contains(&RawKind::Mask { stem: "m".into() }));
     }
 
     #[test]
@@ -100,17 +139,13 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         std::fs::create_dir(directory.path().join("d.toml")).unwrap();
         std::os::unix::fs::symlink("/nowhere", directory.path().join("l.toml")).unwrap();
-        let fifo = directory.path().join("f.toml");
-        rustix::fs::mknodat(
-            rustix::fs::CWD,
-            &fifo,
-            rustix::fs::FileType::Fifo,
-            Mode::from_raw_mode(0o600),
-            0,
-        )
-        .unwrap();
-        let (files, _) = read(&[directory.path().into()]);
-        assert_eq!(files.len(), 3);
-        assert!(files.iter().all(|file| file.content.is_err()));
+        let (fifo, mode) = (directory.path().join("f.toml"), Mode::from_raw_mode(0o600));
+        let kind = rustix::fs::FileType::Fifo;
+        rustix::fs::mknodat(rustix::fs::CWD, &fifo, kind, mode, 0).unwrap();
+        let found = kinds(&[directory.path().into()]);
+        assert_eq!(found.len(), 3);
+        for kind in found {
+            assert!(matches!(kind, RawKind::Unit { content: Err(_), .. }), "{kind:?}");
+        }
     }
 }

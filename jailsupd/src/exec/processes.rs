@@ -1,0 +1,78 @@
+//! The processes of a jail, read from its cgroup and from /proc.
+
+use super::cgroup::Cgroup;
+
+/// One process: proc_pid_status(5).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Process {
+    /// In the host's numbers.
+    pub pid: u32,
+    /// Its parent, in the host's numbers.
+    pub ppid: u32,
+    /// In the jail's numbers.
+    pub jail_pid: u32,
+    /// Its effective user on the host.
+    pub host_uid: u32,
+    /// Program and arguments; the name in brackets where there are none.
+    pub command: Vec<String>,
+}
+
+/// All processes in the cgroup, by pid. One that ends meanwhile is left out.
+#[must_use]
+pub fn of(cgroup: &Cgroup) -> Vec<Process> {
+    let list = std::fs::read_to_string(cgroup.path().join("cgroup.procs")).unwrap_or_default();
+    let mut processes: Vec<Process> =
+        list.lines().filter_map(|line| read(line.parse().ok()?)).collect();
+    processes.sort_by_key(|process| process.pid);
+    processes
+}
+
+fn read(pid: u32) -> Option<Process> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let command = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    parse(pid, &status, &command)
+}
+
+fn parse(pid: u32, status: &str, command: &[u8]) -> Option<Process> {
+    let field = |name: &str| {
+        status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).map(str::trim)
+    };
+    let mut words: Vec<String> = command
+        .split(|byte| *byte == 0)
+        .map(|word| String::from_utf8_lossy(word).into_owned())
+        .collect();
+    if words.last().is_some_and(String::is_empty) {
+        words.pop();
+    }
+    if words.is_empty() {
+        words.push(format!("[{}]", field("Name")?));
+    }
+    Some(Process {
+        pid,
+        ppid: field("PPid")?.parse().ok()?,
+        // The innermost of the pid namespaces that it is in.
+        jail_pid: field("NSpid")?.split_whitespace().next_back()?.parse().ok()?,
+        host_uid: field("Uid")?.split_whitespace().nth(1)?.parse().ok()?,
+        command: words,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const STATUS: &str =
+        "Name:\tnginx\nPPid:\t210\nUid:\t524321\t524321\t524321\t524321\nNSpid:\t214\t3\n";
+
+    #[test]
+    fn a_process_has_its_numbers_on_both_sides() {
+        let process = parse(214, STATUS, b"nginx\0-g\0daemon off;\0").unwrap();
+        assert_eq!((process.ppid, process.jail_pid, process.host_uid), (210, 3, 524_321));
+        assert_eq!(process.command, ["nginx", "-g", "daemon off;"]);
+    }
+
+    #[test]
+    fn a_process_without_arguments_shows_its_name() {
+        assert_eq!(parse(214, STATUS, b"").unwrap().command, ["[nginx]"]);
+    }
+}
