@@ -131,21 +131,3 @@ fn broken_units_are_refused_where_a_schema_can() {
     let count = names.filter(|name| is_refused(name)).count();
     assert!(count >= REFUSED, "only {count} of {}", all.len());
 }
-
-/// What an editor with taplo shows. Not in `make test`, since Debian has no package of it:
-/// `TAPLO=.../taplo cargo test -p jailsupd --test schema -- --ignored`
-#[test]
-#[ignore = "needs TAPLO, the path of the program taplo (npm install @taplo/cli)"]
-fn taplo_takes_the_examples_and_refuses_a_slip() {
-    let taplo = env::var_os("TAPLO").unwrap();
-    let schema = root().join("docs/unit.schema.json").canonicalize().unwrap();
-    let lint = |file: &Path| {
-        let mut command = std::process::Command::new(&taplo);
-        command.arg("lint").arg("--schema").arg(format!("file://{}", schema.display())).arg(file);
-        command.output().unwrap().status.success()
-    };
-    for path in files(&root().join("examples")) {
-        assert!(lint(&path), "{}", path.display());
-    }
-    assert!(!lint(&root().join("jailsupd/tests/broken/unknown-key.toml")));
-}

@@ -2,13 +2,13 @@
 
 use super::Supervisor;
 use super::jail::{Kept, Life};
+use super::poller::JailId;
 use crate::exec::namespaces::Namespaces;
-use crate::exec::state::State as Stored;
+use crate::exec::state::{Rest, State as Stored};
 use crate::machine::{Machine, State, Want};
-use keeper::Slot;
 use keeper::client::Held;
+use keeper::{ExitRecord, Slot};
 use rustix::fd::OwnedFd;
-use std::path::PathBuf;
 use std::time::Duration;
 
 impl Supervisor {
@@ -24,7 +24,7 @@ impl Supervisor {
         let name = held.jail.clone();
         let id = match self.jails.find(&name) {
             Some(id) => id,
-            None => self.jail_named(&name, &PathBuf::from(format!("(no unit {name}.toml)"))),
+            None => self.jail_named(&name, ""),
         };
         let mut slots = Slots(held.fds);
         let stored = slots.take(Slot::State).and_then(|fd| Stored::load(&fd)).unwrap_or_default();
@@ -40,7 +40,7 @@ impl Supervisor {
         let (Some(pidfd), Some(exit_report)) =
             (slots.take(Slot::Process), slots.take(Slot::ExitReport))
         else {
-            return;
+            return self.adopt_at_rest(id, &stored, held.exit);
         };
         jail.life = Some(Life {
             pid: stored.pid,
@@ -58,12 +58,33 @@ impl Supervisor {
         let since = Duration::from_micros(stored.started_us);
         let state = State::Up { since };
         jail.machine = Machine { state, want: Want::Up, failures: stored.failures };
-        jail.frozen = jail.cgroup.is_frozen();
         jail.since = super::clock::wall_ms_of(since);
         log::info!("jail={name} adopted pid={}", stored.pid);
         if let Err(error) = self.watch(id) {
             log::error!("jail={name} cannot be watched: {error}");
         }
+    }
+}
+
+impl Supervisor {
+    /// A jail that does not run goes on not running, or waiting for its next start.
+    fn adopt_at_rest(&mut self, id: JailId, stored: &Stored, exit: Option<ExitRecord>) {
+        let Some(jail) = self.jails.get_mut(id) else { return };
+        if let Some(exit) = exit {
+            // Nobody waits for this end any more: what is left of a start that was never finished.
+            if let Err(error) = self.keeper.acknowledge(&jail.name, exit.inode) {
+                log::warn!("jail={}: {error}", jail.name);
+            }
+        }
+        let Some(rest) = stored.rest else { return };
+        let state = match rest {
+            Rest::Down => State::Down,
+            Rest::Failed => State::Failed,
+            Rest::Backoff { until_us } => State::Backoff { until: Duration::from_micros(until_us) },
+        };
+        let want = if stored.held_down { Want::Down } else { Want::Up };
+        jail.machine = Machine { state, want, failures: stored.failures };
+        jail.rested = Some(stored.unit.clone());
     }
 }
 

@@ -7,9 +7,9 @@ use super::poller::JailId;
 use crate::control::wire::{Exit, ExitReason, Usage};
 use crate::exec::logs::{Line, Pipe, Stream};
 use crate::exec::{Error, overlay};
-use crate::machine::{End, Event};
+use crate::machine::{End, Event, Want};
 use crate::unit::Signal;
-use jail_init::{ExitReport, StartError};
+use jail_init::{ExitReport, Stage, StartError};
 use keeper::{ExitRecord, Slot};
 use rustix::fd::OwnedFd;
 use std::io;
@@ -92,7 +92,10 @@ impl Supervisor {
             self.drain(id, stream);
         }
         self.note(id, &why);
-        if let Some(failed) = self.jails.get(id).and_then(|j| j.life.as_ref()?.failed) {
+        let failed = self.jails.get(id).and_then(|jail| jail.life.as_ref()?.failed);
+        // An earlier jailsupd died before it said go: nobody is to blame, and it is started again.
+        let interrupted = failed.is_some_and(|failed| failed.stage == Stage::Go);
+        if let Some(failed) = failed.filter(|_| !interrupted) {
             let source = io::Error::from_raw_os_error(failed.errno);
             self.start_failed(id, &Error::Jail { stage: failed.stage, source });
         }
@@ -100,6 +103,10 @@ impl Supervisor {
             jail.last_exit = Some(exit);
         }
         self.apply(id, Event::Ended(end), &why);
+        let wanted = |jail: &Jail| jail.machine.want == Want::Up && jail.is_at_rest();
+        if interrupted && self.jails.get(id).is_some_and(wanted) {
+            self.apply(id, Event::Start, "its start was interrupted");
+        }
     }
 
     /// Reads a pipe of a dead jail to its end.
@@ -139,6 +146,8 @@ impl Supervisor {
                 self.lost_keeper(&error);
             }
         }
+        // A start may have failed after its processes were made; nothing of them is to be left.
+        let _ = cgroup.kill();
         if let Err(error) = cgroup.remove() {
             log::warn!("jail={name}: {}", error.chain());
         }
@@ -180,6 +189,8 @@ fn judge(
         (None, Some(record)) => (Some(record.code), record.status),
         (None, None) => (None, 0),
     };
+    // Only what was killed can have been killed for want of memory.
+    let oom = oom && code != Some(libc::CLD_EXITED) && status == libc::SIGKILL;
     let reason = match (&life.failed, code) {
         (Some(_), _) => ExitReason::StartFailed,
         (None, _) if oom => ExitReason::Oom,
@@ -222,7 +233,7 @@ fn end_of(life: &Life, reason: ExitReason, status: i32) -> End {
 }
 
 /// One line for the logs.
-fn describe(exit: &Exit) -> String {
+pub(super) fn describe(exit: &Exit) -> String {
     let status = match (&exit.signal, exit.code) {
         (Some(signal), _) if exit.core => format!("was killed by {signal} and dumped core"),
         (Some(signal), _) => format!("was killed by {signal}"),

@@ -33,6 +33,8 @@ pub(super) struct Jail {
     pub(super) frozen: bool,
     /// Someone has stopped it by hand: it stays down until someone starts it, or the host boots.
     pub(super) held_down: bool,
+    /// It was adopted at rest after running this version of its unit: only another one starts it again.
+    pub(super) rested: Option<String>,
     /// Its unit is gone: when it is at rest, it goes too.
     pub(super) removed: bool,
     pub(super) life: Option<Life>,
@@ -46,7 +48,8 @@ pub(super) struct Jail {
 #[derive(Clone, Debug)]
 pub(super) struct Loaded {
     pub(super) unit: Unit,
-    pub(super) hash: String,
+    /// What of it cannot change while it runs.
+    pub(super) restart_hash: String,
     pub(super) ids: IdRange,
     pub(super) plan: Plan,
 }
@@ -92,6 +95,7 @@ impl Jail {
             starts: 0,
             frozen: false,
             held_down: false,
+            rested: None,
             removed: false,
             life: None,
             kept: None,
@@ -140,7 +144,7 @@ impl Jail {
     /// Whether it runs from another version of its unit than the one in force.
     pub(super) fn is_stale(&self) -> bool {
         match (&self.life, &self.loaded) {
-            (Some(life), Some(loaded)) => life.hash != loaded.hash,
+            (Some(life), Some(loaded)) => life.hash != loaded.restart_hash,
             _ => false,
         }
     }

@@ -7,29 +7,55 @@
 mod adopt;
 mod answer;
 mod clock;
+mod commands;
 mod end;
+mod files;
+mod history;
+mod host_file;
 mod jail;
 mod jails;
-mod load;
 mod poller;
+mod reconcile;
+mod report;
 mod start;
+mod streams;
+mod waiters;
+mod why;
 
 use crate::control::server::{ClientId, Server};
+use crate::exec::cgroup::{self, Cgroup};
 use crate::exec::ids::Table;
+use crate::exec::logs::Log;
 use crate::exec::net::Network;
+use crate::exec::unit_store::{self, Store};
+use crate::exec::units;
+use crate::exec::watch::Watch;
 use crate::exec::{Layout, helper};
-use crate::machine::{self, Action, End, Event, State};
+use crate::machine::{self, Action, End, Event, Moment, State};
 use crate::unit::Problem;
 use crate::unit::host::Host;
 use jail::Jail;
 use jails::Jails;
-use keeper::Client;
+use keeper::{Client, Slot};
 use poller::{JailId, Poller, Source};
 use rustix::fd::{AsFd as _, OwnedFd};
 use rustix::process::Signal;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+use streams::LogStream;
+use waiters::Waiter;
+
+/// After a change of a unit file, how long nothing more must change before all are read.
+const QUIET: Duration = Duration::from_millis(50);
+/// How long changes that do not end put the reading off.
+const BURST: Duration = Duration::from_millis(500);
+
+/// Bytes of events that are kept, at least.
+const EVENTS_MAX: u64 = 256 << 10;
+
+/// The file of events; no jail's name starts like this.
+const EVENTS: &str = "_events.log";
 
 /// The in-jail init on the host.
 const HELPER: &str = "/usr/lib/warder/jail-init";
@@ -51,6 +77,17 @@ pub struct Supervisor {
     uplink_problem: Option<String>,
     jails: Jails,
     followers: Vec<(ClientId, JailId)>,
+    event_followers: Vec<(ClientId, Option<String>)>,
+    waiters: Vec<Waiter>,
+    streams: Vec<LogStream>,
+    history: Log,
+    directories: Vec<PathBuf>,
+    store: Store,
+    watch: Watch,
+    /// Unit files have changed: they are read at this time.
+    rescan_at: Option<Moment>,
+    /// When they first changed.
+    changed_at: Moment,
     log_failed: bool,
     going_down: bool,
     /// The keeper is gone, or told us to end: leave the loop with this status.
@@ -84,7 +121,11 @@ impl Supervisor {
         let server = to("listen", Server::listen(Path::new(crate::control::wire::SOCKET)))?;
         to("wait for the keeper", poller.watch(&keeper, Source::Keeper))?;
         to("wait for clients", poller.watch(server.listener(), Source::Listener))?;
-        let (host, host_problems) = load::read_host();
+        let directories: Vec<PathBuf> = units::DIRECTORIES.iter().map(PathBuf::from).collect();
+        make_unit_directories(&directories);
+        let watch = to("watch the unit directories", Watch::new(directories.clone()))?;
+        to("wait for unit files", poller.watch(&watch, Source::Units))?;
+        let (host, host_problems) = host_file::read_host();
         for problem in &host_problems {
             log::error!("{}", problem.one_line());
         }
@@ -99,6 +140,7 @@ impl Supervisor {
             ids: to("read the table of id ranges", Table::open(&layout))?,
             helper: to("seal the in-jail init", helper::seal(Path::new(HELPER)))?,
             machine_id: std::fs::read_to_string("/etc/machine-id").unwrap_or_default(),
+            history: Log::in_file(layout.logs().join(EVENTS), EVENTS_MAX),
             layout,
             host,
             host_problems,
@@ -106,20 +148,32 @@ impl Supervisor {
             uplink_problem: None,
             jails: Jails::default(),
             followers: Vec::new(),
+            event_followers: Vec::new(),
+            waiters: Vec::new(),
+            streams: Vec::new(),
+            store: Store::new(Path::new(unit_store::DIRECTORY)),
+            watch,
+            directories,
+            rescan_at: None,
+            changed_at: Moment::ZERO,
             log_failed: false,
             going_down: false,
             done: None,
         };
         supervisor.set_up_uplink();
-        supervisor.load_units();
         to("adopt running jails", supervisor.adopt())?;
         Ok(supervisor)
     }
 
     /// Runs until the host goes down. Returns the exit status.
     pub fn run(&mut self) -> u8 {
-        self.start_all();
+        self.on_keeper();
+        if !self.going_down {
+            self.rescan();
+        }
         loop {
+            // A notice may have come in with the answer to some request: then nothing is readable.
+            self.on_keeper();
             if let Some(status) = self.done {
                 return status;
             }
@@ -135,6 +189,8 @@ impl Supervisor {
                 }
             }
             self.tick();
+            self.answer_waiters();
+            self.feed_streams();
         }
     }
 
@@ -149,14 +205,14 @@ impl Supervisor {
             Source::Stdout(id) => self.on_output(id, Stream::Stdout),
             Source::Stderr(id) => self.on_output(id, Stream::Stderr),
             Source::Cgroup(id) => self.on_cgroup(id),
-            Source::Units => {}
+            Source::Units => self.on_units(),
         }
     }
 
     fn on_cgroup(&mut self, id: JailId) {
-        if let Some(jail) = self.jails.get_mut(id) {
-            jail.frozen = jail.life.is_some() && jail.cgroup.is_frozen();
-        }
+        let Some(jail) = self.jails.get_mut(id) else { return };
+        let events = jail.life.as_ref().and_then(|life| life.events.as_ref());
+        jail.frozen = events.is_some_and(cgroup::is_frozen);
     }
 
     fn on_keeper(&mut self) {
@@ -177,19 +233,49 @@ impl Supervisor {
         self.done = Some(1);
     }
 
-    /// Every jail with a unit is wanted; one that runs without a unit is stopped.
-    fn start_all(&mut self) {
-        for id in self.jails.ids() {
-            let Some(jail) = self.jails.get(id) else { continue };
-            match (jail.loaded.is_some(), jail.life.is_some()) {
-                (true, false) => self.apply(id, Event::Start, "its unit is here"),
-                // Its unit is there, if broken: it stays as it is.
-                (false, true) if jail.unit_problems.is_empty() => {
-                    self.apply(id, Event::Stop, "its unit is gone");
-                }
-                (true | false, true) | (false, false) => {}
+    /// A burst of changes leads to one reading, soon after its end, and at the latest a while after its
+    /// beginning.
+    fn on_units(&mut self) {
+        if !self.watch.drain() {
+            return;
+        }
+        let now = clock::now();
+        if self.rescan_at.is_none() {
+            self.changed_at = now;
+        }
+        self.rescan_at = Some((now + QUIET).min(self.changed_at + BURST));
+    }
+
+    /// The jail of this name, made if there is none.
+    fn jail_named(&mut self, name: &str, path: &str) -> JailId {
+        if let Some(id) = self.jails.find(name) {
+            if let Some(jail) = self.jails.get_mut(id).filter(|_| !path.is_empty()) {
+                path.clone_into(&mut jail.path);
+            }
+            return id;
+        }
+        let cgroup = Cgroup::of(&self.layout.cgroups, name);
+        let log = Log::of(&self.layout, name);
+        self.jails.add(Jail::new(name, path, cgroup, log))
+    }
+
+    /// A jail without a unit goes when nothing of it runs any more. Its log and its ids stay.
+    fn forget_if_removed(&mut self, id: JailId) {
+        let gone = |jail: &Jail| jail.removed && jail.is_at_rest() && jail.life.is_none();
+        if !self.jails.get(id).is_some_and(gone) {
+            return;
+        }
+        let Some(jail) = self.jails.remove(id) else { return };
+        if let Err(error) = self.keeper.remove(&jail.name, &Slot::ALL) {
+            self.lost_keeper(&error);
+        }
+        self.followers.retain(|(_, follower)| *follower != id);
+        if let Err(error) = std::fs::remove_dir_all(self.layout.jail(&jail.name)) {
+            if error.kind() != io::ErrorKind::NotFound {
+                log::warn!("jail={} leaves files behind: {error}", jail.name);
             }
         }
+        self.record(&jail.name, None, "it is gone with its unit");
     }
 
     fn set_up_uplink(&mut self) {
@@ -213,13 +299,20 @@ impl Supervisor {
     }
 
     fn timeout(&self) -> Option<Duration> {
-        let next = self.jails.iter().filter_map(|jail| jail.machine.deadline()).min()?;
+        if self.has_streams_to_feed() {
+            return Some(Duration::ZERO);
+        }
+        let machines = self.jails.iter().filter_map(|jail| jail.machine.deadline());
+        let next = machines.chain(self.rescan_at).chain(self.waiters_deadline()).min()?;
         // epoll counts whole milliseconds upwards, so that a deadline has passed when it wakes.
         Some(next.saturating_sub(clock::now()) + Duration::from_millis(1))
     }
 
     fn tick(&mut self) {
         let now = clock::now();
+        if self.rescan_at.is_some_and(|at| at <= now) && !self.going_down {
+            self.rescan();
+        }
         for id in self.jails.ids() {
             let deadline = self.jails.get(id).and_then(|jail| jail.machine.deadline());
             if deadline.is_some_and(|at| at <= now) {
@@ -241,8 +334,11 @@ impl Supervisor {
             let after = jail.state();
             if before != after {
                 jail.since = clock::wall_ms();
-                log::info!("jail={} from={before} to={after} why={why}", jail.name);
+                let name = jail.name.clone();
+                log::info!("jail={name} from={before} to={after} why={why}");
+                self.record(&name, Some((before, after)), &why);
             }
+            let Some(jail) = self.jails.get_mut(id) else { return };
             match (was_backoff, event) {
                 (true, Event::Tick) if before != after => jail.restarts += 1,
                 (_, Event::Start | Event::Restart) => jail.restarts = 0,
@@ -253,6 +349,10 @@ impl Supervisor {
                 next = self.perform_action(id, action);
             }
         }
+        if self.jails.get(id).is_some_and(|jail| jail.is_at_rest() && !jail.removed) {
+            self.store_rest(id);
+        }
+        self.forget_if_removed(id);
     }
 
     /// Does one thing; what happened through it, if that is known at once.
@@ -299,6 +399,13 @@ impl Supervisor {
         if let Err(errno) = rustix::process::pidfd_send_signal(life.pidfd.as_fd(), signal) {
             log::warn!("jail={} cannot be sent signal {number}: {errno}", jail.name);
         }
+    }
+}
+
+/// /run/jails.d is ours to make; the others are there on a Warder host, and may be missing elsewhere.
+fn make_unit_directories(directories: &[PathBuf]) {
+    for directory in directories {
+        let _ = std::fs::create_dir_all(directory);
     }
 }
 

@@ -31,9 +31,10 @@ impl Supervisor {
     /// Prepares and spawns the jail; its processes are on their way when this returns.
     pub(super) fn start_jail(&mut self, id: JailId) -> Result<(), Error> {
         let Some(jail) = self.jails.get_mut(id) else { return Ok(()) };
-        let Some(loaded) = jail.loaded.clone() else { return Ok(()) };
+        let Some(loaded) = jail.loaded.clone() else { return Err(Error::NoUnit) };
         jail.starts += 1;
         jail.frozen = false;
+        jail.rested = None;
         let (name, kept, cgroup) = (jail.name.clone(), jail.kept.take(), jail.cgroup.clone());
         self.set_up_uplink();
         let mut building = Building {
@@ -45,7 +46,8 @@ impl Supervisor {
             account: None,
             devices: Vec::new(),
         };
-        let prepared = self.build(&name, &mut building);
+        let prepared = self.renew_namespaces(&name, &mut building);
+        let prepared = prepared.and_then(|()| self.build(&name, &mut building));
         let result = prepared.and_then(|()| self.spawn(id, &mut building));
         if let Some(jail) = self.jails.get_mut(id) {
             // However it went: what was made of its namespaces is used again.
@@ -80,6 +82,11 @@ impl Supervisor {
         };
         let root_point = self.layout.root_point();
         let spawned = spawn::spawn(&loaded.plan, &prepared, self.helper.as_fd(), &root_point)?;
+        for step in &loaded.plan.host {
+            if let HostStep::SetLimit(limit) = step {
+                building.cgroup.set(limit)?;
+            }
+        }
         self.entrust(id, &spawned, loaded, &kept.key)?;
         spawned.go()?;
         let Some(jail) = self.jails.get_mut(id) else { return Ok(()) };
@@ -93,7 +100,7 @@ impl Supervisor {
             stderr: Some(spawned.stderr),
             failed: None,
             killed: false,
-            hash: loaded.hash.clone(),
+            hash: loaded.restart_hash.clone(),
         });
         Ok(())
     }
@@ -110,9 +117,11 @@ impl Supervisor {
                 // A cgroup that is left from a frozen jail would hold the new one's first process.
                 building.cgroup.freeze(false)
             }
-            HostStep::SetLimit(limit) => building.cgroup.set(limit),
+            // Set when the jail's processes exist: until *go* jailsupd waits for them, and must not wait
+            // for one that lives within a jail's limits.
+            HostStep::SetLimit(_) => Ok(()),
             HostStep::CreateNamespaces { ids } => self.make_namespaces(name, building, *ids),
-            HostStep::SetUpNetwork(link) => self.make_link(building, link.as_ref()),
+            HostStep::SetUpNetwork(link) => self.make_link(name, building, link.as_ref()),
             HostStep::OpenImage(source) => {
                 building.source = Some(source);
                 building.root = Some(image::open(source)?);
@@ -146,6 +155,18 @@ impl Supervisor {
         }
     }
 
+    /// A jail that may configure its network gets a new one each time: nothing that an earlier life of it
+    /// did to routes, addresses or filters is left for the next.
+    fn renew_namespaces(&mut self, name: &str, building: &mut Building<'_>) -> Result<(), Error> {
+        const CAP_NET_ADMIN: u64 = 1 << 12;
+        if building.loaded.plan.capabilities & CAP_NET_ADMIN != 0 {
+            building.kept = None;
+            let slots = [Slot::UserNamespace, Slot::NetNamespace];
+            self.keeper.remove(name, &slots).map_err(Error::Keeper)?;
+        }
+        Ok(())
+    }
+
     /// Namespaces go to the keeper at once, so that they outlive this program, and with them the
     /// Ethernet address: it is taken as long as anything holds the network namespace.
     fn make_namespaces(
@@ -167,13 +188,20 @@ impl Supervisor {
     }
 
     /// Sets the network namespace up, unless it is already as the plan wants it.
-    fn make_link(&mut self, building: &mut Building<'_>, link: Option<&Link>) -> Result<(), Error> {
+    fn make_link(
+        &mut self,
+        name: &str,
+        building: &mut Building<'_>,
+        link: Option<&Link>,
+    ) -> Result<(), Error> {
         let key = link.map_or_else(|| "loopback only".to_owned(), ToString::to_string);
         let Some(kept) = &mut building.kept else { return Ok(()) };
         if kept.key == key {
             return Ok(());
         }
+        // From here on nobody, not even the next jailsupd, may believe that the former link is there.
         kept.key.clear();
+        self.keeper.remove(name, &[Slot::State]).map_err(Error::Keeper)?;
         self.network.make_link(&kept.namespaces.net, link, &self.host.uplink)?;
         kept.key = key;
         Ok(())
@@ -189,14 +217,14 @@ impl Supervisor {
     ) -> Result<(), Error> {
         let Some(jail) = self.jails.get(id) else { return Ok(()) };
         let state = State {
-            unit: loaded.hash.clone(),
+            unit: loaded.restart_hash.clone(),
             link: link.to_owned(),
             uid_base: loaded.ids.base(),
             pid: spawned.pid,
             started_us: u64::try_from(clock::now().as_micros()).unwrap_or(0),
             restarts: jail.restarts,
             failures: jail.machine.failures,
-            held_down: false,
+            ..State::default()
         };
         let state = state.store().map_err(Error::Keeper)?;
         let slots = [
@@ -227,7 +255,11 @@ impl Supervisor {
             }
         }
         match &life.events {
-            Some(events) => self.poller.watch_changes(events, Source::Cgroup(id)),
+            Some(events) => {
+                // Reading takes back what the kernel signals for a file that was just opened.
+                let _ = crate::exec::cgroup::is_frozen(events);
+                self.poller.watch_changes(events, Source::Cgroup(id))
+            }
             None => Ok(()),
         }
     }

@@ -135,32 +135,21 @@ pub(crate) fn addresses(
     }
     for (at, one) in address.iter().enumerate() {
         if address[..at].iter().any(|other| other.address() == one.address()) {
-            walk.refuse_element(
+            walk.refuse(
                 &address_key,
-                at,
                 format!("{} is there twice", one.address()),
                 "take one of them out",
             );
         }
     }
-    gateways(walk, &gateway_key, address, gateway);
-}
-
-fn gateways(walk: &mut Walk<'_>, key: &str, address: &[IpPrefix], gateway: &[IpAddr]) {
     for (at, one) in gateway.iter().enumerate() {
         if gateway[..at].iter().any(|other| other.is_ipv4() == one.is_ipv4()) {
             let family = if one.is_ipv4() { "IPv4" } else { "IPv6" };
-            walk.refuse_element(
-                key,
-                at,
-                format!("has two routers for {family}"),
-                "keep one of them",
-            );
+            walk.refuse(&gateway_key, format!("has two routers for {family}"), "keep one of them");
         }
         if address.iter().any(|own| own.address() == *one) {
-            walk.refuse_element(
-                key,
-                at,
+            walk.refuse(
+                &gateway_key,
                 format!("{one} is the address that is routed from"),
                 "give the router's address",
             );
@@ -170,17 +159,15 @@ fn gateways(walk: &mut Walk<'_>, key: &str, address: &[IpPrefix], gateway: &[IpA
         let family = address.iter().any(|own| own.address().is_ipv4() == one.is_ipv4());
         if !family {
             let wanted = if one.is_ipv4() { "IPv4" } else { "IPv6" };
-            walk.refuse_element(
-                key,
-                at,
+            walk.refuse(
+                &gateway_key,
                 format!("{one} has no address to go with: none is {wanted}"),
                 format!("add an {wanted} address, or take the gateway out"),
             );
         } else if !near && !is_link_local(*one) {
             let subnets: Vec<String> = address.iter().map(ToString::to_string).collect();
-            walk.refuse_element(
-                key,
-                at,
+            walk.refuse(
+                &gateway_key,
                 format!("{one} is in no subnet of `address`"),
                 format!(
                     "a router must be reachable directly, in {}; check it and the prefix length",

@@ -18,21 +18,17 @@ pub(crate) fn read(value: &Value<'_>) -> Result<Vec<String>, Vec<Fault>> {
         return Err(fault.help(help).alone());
     }
     let words = Vec::<String>::from_toml(value)?;
-    let first = value.get_ref().as_array().and_then(|list| list.first());
-    let program_span = first.map_or(value.span(), toml::Spanned::span);
     let fault = match words.first() {
         None => Fault::new("is empty").help("give the program's absolute path, then its arguments"),
         Some(program) if !program.starts_with('/') => Fault::new(format!(
             "the program {} is not an absolute path",
             shown(program)
         ))
-        .within(program_span)
         .help(
             "there is no search path; write where it is in the image, such as \"/usr/sbin/nginx\"",
         ),
         Some(program) if program.ends_with('/') => {
             Fault::new(format!("{} is a directory, not a program", shown(program)))
-                .within(program_span)
                 .help("give the path of the program itself")
         }
         Some(_) if words.iter().any(|w| w.len() > LONGEST_ARGUMENT) => {

@@ -89,11 +89,6 @@ pub(crate) fn path(section: &str, name: &str) -> String {
     if section.is_empty() { name.to_owned() } else { format!("{section}.{name}") }
 }
 
-/// How the place of a list's element is filed.
-pub(crate) fn element(key: &str, at: usize) -> String {
-    format!("{key}[{at}]")
-}
-
 /// More problems than anybody reads: a hostile file must not make a hostile report.
 const MOST: usize = 64;
 /// Finding the place of a problem takes time too; beyond this many they are only counted.
@@ -198,7 +193,7 @@ impl<D> Grammar<D> {
             walk.problems.push(Problem::from_fault(place, key, fault));
             return;
         };
-        walk.said(key, value);
+        walk.places.insert(key.path(), walk.source.place(&value.span()));
         let expanded = match walk.names {
             Some(names) if key.kind != Kind::Percent => names.expand(value),
             _ => Ok(None),
@@ -279,23 +274,6 @@ impl<'a> Walk<'a> {
         self.places.remove(key);
     }
 
-    /// Notes where a key stands and, of lists that are checked against other keys, each element.
-    fn said<D>(&mut self, key: &Key<D>, value: &Value<'_>) {
-        let path = key.path();
-        let place = self.source.place(&value.span());
-        if self.places.insert(path.clone(), place).is_some() {
-            let elements = format!("{path}[");
-            self.places.retain(|key, _| !key.starts_with(&elements));
-        }
-        let is_checked = matches!(key.kind, Kind::List(Kind::Text { pattern: Some(_), .. }));
-        let elements = value.get_ref().as_array().filter(|_| is_checked);
-        for (at, value) in elements.into_iter().flat_map(|list| list.iter()).take(MOST).enumerate()
-        {
-            let place = self.source.place(&value.span());
-            self.places.insert(element(&path, at), place);
-        }
-    }
-
     fn rank(&self, place: &Place) -> usize {
         self.files.iter().position(|file| *file == place.file).unwrap_or(0)
     }
@@ -341,18 +319,6 @@ impl<'a> Walk<'a> {
         help: impl Into<String>,
     ) {
         self.problems.push(Problem::new(self.at(key), key, message).help(help));
-    }
-
-    /// Adds a problem at the place of one element of `key`'s list.
-    pub(crate) fn refuse_element(
-        &mut self,
-        key: &str,
-        at: usize,
-        message: impl Into<String>,
-        help: impl Into<String>,
-    ) {
-        let place = self.places.get(&element(key, at)).cloned().unwrap_or_else(|| self.at(key));
-        self.problems.push(Problem::new(place, key, message).help(help));
     }
 
     /// The places of the keys, when there is no problem; else all problems in the order of the file.

@@ -127,12 +127,6 @@ impl Origin {
         self.places.get(key).cloned().unwrap_or_else(|| Place::whole(&self.file))
     }
 
-    /// The place of one element of a list; of the whole list when it is not known.
-    pub fn at_element(&self, key: &str, at: usize) -> Place {
-        let place = self.places.get(&document::element(key, at));
-        place.cloned().unwrap_or_else(|| self.at(key))
-    }
-
     /// Whether the file itself says it.
     pub fn has(&self, key: &str) -> bool {
         self.places.contains_key(key)

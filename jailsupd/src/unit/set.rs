@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 
 use super::address::{IpPrefix, MacAddress};
-use super::{JailName, Place, Problem, Unit};
+use super::{JailName, Problem, Unit};
 
 /// A unit that cannot be in force beside those before it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,16 +26,13 @@ pub fn check<'a>(units: impl IntoIterator<Item = &'a Unit>, host: &[IpPrefix]) -
     let mut clashes = Vec::new();
     for unit in units {
         let before = clashes.len();
-        for (at, address) in unit.network.address.iter().enumerate() {
+        for address in &unit.network.address {
             if let Some(owner) = addresses.get(&address.address()) {
-                let place = unit.origin.at_element("network.address", at);
-                let what = address.address().to_string();
-                clashes.push(clash(unit, place, "network.address", &what, owner));
+                clashes.push(clash(unit, "network.address", &address.address().to_string(), owner));
             }
         }
         if let Some((mac, owner)) = unit.network.mac.and_then(|mac| macs.get_key_value(&mac)) {
-            let place = unit.origin.at("network.mac");
-            clashes.push(clash(unit, place, "network.mac", &mac.to_string(), owner));
+            clashes.push(clash(unit, "network.mac", &mac.to_string(), owner));
         }
         if clashes.len() == before {
             let owner = format!("jail `{}` ({})", unit.name, unit.origin.at("network.address"));
@@ -46,8 +43,7 @@ pub fn check<'a>(units: impl IntoIterator<Item = &'a Unit>, host: &[IpPrefix]) -
     clashes
 }
 
-fn clash(unit: &Unit, place: Place, key: &str, what: &str, owner: &str) -> Clash {
-    let problem = Problem::new(place, key, format!("{what} belongs to {owner}"));
-    let problem = problem.help("give each its own");
+fn clash(unit: &Unit, key: &str, what: &str, owner: &str) -> Clash {
+    let problem = unit.problem(key, format!("{what} belongs to {owner}"), "give each its own");
     Clash { name: unit.name.clone(), problem }
 }

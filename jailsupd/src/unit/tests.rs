@@ -152,8 +152,8 @@ fn of_two_units_with_one_address_the_first_keeps_it() {
     assert_eq!(
         found,
         [
-            ("web2", "web2.toml:8:12: network.address: 192.0.2.10 belongs to jail `web` (web.toml:8:11) (give each its own)".to_owned()),
-            ("web3", "web3.toml:8:12: network.address: 192.0.2.11 belongs to the host itself (give each its own)".to_owned()),
+            ("web2", "web2.toml:8:11: network.address: 192.0.2.10 belongs to jail `web` (web.toml:8:11) (give each its own)".to_owned()),
+            ("web3", "web3.toml:8:11: network.address: 192.0.2.11 belongs to the host itself (give each its own)".to_owned()),
         ]
     );
 }

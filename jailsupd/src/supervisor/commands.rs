@@ -1,0 +1,188 @@
+//! What people ask to be done with a jail, answered when it is done.
+
+use super::jail::Jail;
+use super::poller::JailId;
+use super::waiters::{Answer, Goal, Waiter};
+use super::{Supervisor, clock, report};
+use crate::control::server::ClientId;
+use crate::control::wire::{JailState, Reached, Reply, WireError};
+use crate::exec::state::{Rest, State as Stored};
+use crate::machine::{Event, State};
+use crate::unit::Signal;
+use keeper::Slot;
+use rustix::fd::AsFd as _;
+use std::time::Duration;
+
+/// Something to do with one jail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Command {
+    Start,
+    Stop,
+    Restart,
+    Kill(Signal),
+    Freeze,
+    Thaw,
+}
+
+impl Supervisor {
+    /// Does it, and answers now or when it is reached.
+    pub(super) fn command(&mut self, client: ClientId, name: &str, command: Command, wait: bool) {
+        let goal = match self.jails.find(name) {
+            None => Err(WireError::NoSuchJail { name: name.to_owned() }),
+            Some(id) => self.obey(id, command).map(|goal| (id, goal)),
+        };
+        match goal {
+            Err(error) => self.reply(client, &Reply::refusal(&error)),
+            Ok((id, goal)) => {
+                let jails = if wait { vec![(id, goal)] } else { Vec::new() };
+                let answer = Answer::Jail(name.to_owned());
+                self.waiters.push(Waiter { client, jails, answer, until: None });
+            }
+        }
+    }
+
+    fn obey(&mut self, id: JailId, command: Command) -> Result<Goal, WireError> {
+        match command {
+            Command::Start => self.start_by_hand(id, Event::Start),
+            Command::Restart => self.start_by_hand(id, Event::Restart),
+            Command::Stop => {
+                if let Some(jail) = self.jails.get_mut(id) {
+                    jail.held_down = true;
+                }
+                self.apply(id, Event::Stop, "someone stopped it");
+                if self.jails.get(id).is_some_and(Jail::is_at_rest) {
+                    self.store_rest(id);
+                }
+                Ok(Goal::Stopped)
+            }
+            Command::Kill(signal) => self.kill(id, signal),
+            Command::Freeze => self.freeze(id, true),
+            Command::Thaw => self.freeze(id, false),
+        }
+    }
+
+    fn start_by_hand(&mut self, id: JailId, event: Event) -> Result<Goal, WireError> {
+        let Some(jail) = self.jails.get_mut(id) else { return Ok(Goal::Stopped) };
+        if jail.loaded.is_none() {
+            let problem = jail.problems().next().map(crate::unit::Problem::one_line);
+            let reason = problem.unwrap_or_else(|| "it has no unit".to_owned());
+            return Err(WireError::NotPossible { name: jail.name.clone(), reason });
+        }
+        jail.held_down = false;
+        let state = jail.machine.state;
+        let running = matches!(state, State::Preparing | State::Starting | State::Up { .. });
+        // One that runs already satisfies a start, never a restart.
+        let count = if running && event == Event::Start { jail.starts } else { jail.starts + 1 };
+        let why = if event == Event::Start { "someone started it" } else { "someone restarted it" };
+        self.apply(id, event, why);
+        Ok(Goal::Started(count))
+    }
+
+    fn kill(&mut self, id: JailId, signal: Signal) -> Result<Goal, WireError> {
+        let goal = self.running(id, "it does not run: there is nothing to signal")?;
+        if signal.number() != libc::SIGKILL {
+            self.signal(id, signal.number());
+            return Ok(Goal::Now);
+        }
+        let killed = self.jails.get(id).map(|jail| (jail.name.clone(), jail.cgroup.kill()));
+        match killed {
+            Some((name, Err(error))) => Err(WireError::NotPossible { name, reason: error.chain() }),
+            _ => Ok(goal),
+        }
+    }
+
+    fn freeze(&mut self, id: JailId, frozen: bool) -> Result<Goal, WireError> {
+        self.running(id, "it does not run: there is nothing to freeze or thaw")?;
+        let Some(jail) = self.jails.get(id) else { return Ok(Goal::Stopped) };
+        let name = jail.name.clone();
+        if let Err(error) = jail.cgroup.freeze(frozen) {
+            return Err(WireError::NotPossible { name, reason: error.chain() });
+        }
+        let why = if frozen { "someone froze it" } else { "someone thawed it" };
+        self.record(&name, None, why);
+        Ok(Goal::Frozen(frozen))
+    }
+
+    /// The goal that this life of the jail has ended; refused when it has none.
+    fn running(&self, id: JailId, reason: &str) -> Result<Goal, WireError> {
+        match self.jails.get(id) {
+            Some(jail) if jail.life.is_some() => Ok(Goal::Ended(jail.starts)),
+            Some(jail) => {
+                let (name, reason) = (jail.name.clone(), reason.to_owned());
+                Err(WireError::NotPossible { name, reason })
+            }
+            None => Ok(Goal::Stopped),
+        }
+    }
+
+    /// Waits for a state, whoever brings it about.
+    pub(super) fn wait_for(
+        &mut self,
+        client: ClientId,
+        name: &str,
+        state: JailState,
+        timeout_ms: Option<u64>,
+    ) {
+        let Some(id) = self.jails.find(name) else {
+            let error = WireError::NoSuchJail { name: name.to_owned() };
+            return self.reply(client, &Reply::refusal(&error));
+        };
+        let until = timeout_ms.map(|ms| clock::now().saturating_add(Duration::from_millis(ms)));
+        let (jails, answer) = (vec![(id, Goal::State(state))], Answer::Reached(name.to_owned()));
+        self.waiters.push(Waiter { client, jails, answer, until });
+    }
+
+    pub(super) fn answer_waiter(&mut self, waiter: Waiter, reached: bool) {
+        let reply = match waiter.answer {
+            Answer::Jail(name) => self.reached(&name),
+            Answer::Reached(name) if reached => self.reached(&name),
+            Answer::Reached(name) => {
+                let jail = self.jails.find(&name).and_then(|id| self.jails.get(id));
+                let state = jail.map_or(JailState::Down, Jail::state);
+                Reply::refusal(&WireError::Timeout { state })
+            }
+            Answer::Applied(done) => self.outcome(done),
+        };
+        self.reply(waiter.client, &reply);
+        self.answer_calls(waiter.client);
+    }
+
+    fn reached(&self, name: &str) -> Reply {
+        match self.jails.find(name).and_then(|id| self.jails.get(id)) {
+            Some(jail) => Reply::with(&Reached { jail: report::summary(jail) }),
+            None => Reply::refusal(&WireError::NoSuchJail { name: name.to_owned() }),
+        }
+    }
+
+    /// Has the keeper remember what the next jailsupd must know of a jail that does not run: that it is
+    /// not to be started again for no reason, and the link that it has.
+    pub(super) fn store_rest(&mut self, id: JailId) {
+        let Some(jail) = self.jails.get(id) else { return };
+        if jail.life.is_some() {
+            return;
+        }
+        let rest = match jail.machine.state {
+            State::Failed => Rest::Failed,
+            State::Backoff { until } => {
+                Rest::Backoff { until_us: u64::try_from(until.as_micros()).unwrap_or(u64::MAX) }
+            }
+            _ => Rest::Down,
+        };
+        let loaded = jail.loaded.as_ref();
+        let state = Stored {
+            unit: loaded.map(|loaded| loaded.restart_hash.clone()).unwrap_or_default(),
+            link: jail.kept.as_ref().map(|kept| kept.key.clone()).unwrap_or_default(),
+            held_down: jail.held_down,
+            restarts: jail.restarts,
+            failures: jail.machine.failures,
+            rest: Some(rest),
+            ..Stored::default()
+        };
+        let stored = state.store();
+        let put =
+            stored.and_then(|memfd| self.keeper.put(&jail.name, &[(Slot::State, memfd.as_fd())]));
+        if let Err(error) = put {
+            log::warn!("jail={} its state is not kept: {error}", jail.name);
+        }
+    }
+}

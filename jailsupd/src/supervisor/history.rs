@@ -1,0 +1,65 @@
+//! What happened to jails: kept in a bounded file beside the jails' logs, passed on to who follows.
+
+use super::{Supervisor, clock};
+use crate::control::server::ClientId;
+use crate::control::wire::{Event, EventLine, JailState, Reply};
+use crate::exec::logs::{Line, Log, Stream};
+
+/// Events that `why` shows.
+const RECENT: usize = 10;
+
+impl Supervisor {
+    /// Records a change of state, or with no states something else that people should know.
+    pub(super) fn record(&mut self, jail: &str, states: Option<(JailState, JailState)>, why: &str) {
+        let event = Event {
+            time: clock::wall_ms(),
+            jail: jail.to_owned(),
+            from: states.map(|(from, _)| from),
+            to: states.map(|(_, to)| to),
+            why: why.to_owned(),
+        };
+        let Ok(text) = serde_json::to_string(&event) else { return };
+        let line = Line { time: event.time, stream: Stream::Warder, text };
+        // A full disk is said once, where jails' lines are lost.
+        let _ = self.history.append(vec![line]);
+        let following: Vec<ClientId> = self
+            .event_followers
+            .iter()
+            .filter(|(_, name)| name.as_ref().is_none_or(|name| name == jail))
+            .map(|(client, _)| *client)
+            .collect();
+        for client in following {
+            let line = EventLine { event: Some(event.clone()) };
+            self.reply(client, &Reply::with(&line).continued());
+            self.want_output(client);
+        }
+    }
+
+    /// Sends what is remembered, and with `follow` what comes.
+    pub(super) fn send_events(&mut self, client: ClientId, follow: bool, name: Option<String>) {
+        for event in past(&self.history, name.as_deref()) {
+            let line = EventLine { event: Some(event) };
+            self.reply(client, &Reply::with(&line).continued());
+        }
+        if follow {
+            self.event_followers.push((client, name));
+        } else {
+            self.reply(client, &Reply::with(&EventLine::default()));
+        }
+    }
+
+    /// The last events of a jail, the oldest first.
+    pub(super) fn recent_events(&self, name: &str) -> Vec<Event> {
+        let mut events = past(&self.history, Some(name));
+        events.split_off(events.len().saturating_sub(RECENT))
+    }
+}
+
+fn past(history: &Log, name: Option<&str>) -> Vec<Event> {
+    let lines = history.tail(usize::MAX).unwrap_or_else(|error| {
+        log::warn!("the events cannot be read: {error}");
+        Vec::new()
+    });
+    let events = lines.iter().filter_map(|line| serde_json::from_str::<Event>(&line.text).ok());
+    events.filter(|event| name.is_none_or(|name| event.jail == name)).collect()
+}

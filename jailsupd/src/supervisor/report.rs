@@ -1,0 +1,246 @@
+//! Jails, units and what they say as the wire's types.
+
+use super::jail::Jail;
+use crate::control::wire::Jail as WireJail;
+use crate::control::wire::{
+    self, JailProcesses, JailState, JailSummary, KeyDoc, KeyDocs, LogEntry, Process, Reply,
+    Seccomp, Stage, StageState, Stream as WireStream, UnitSchema, WireError,
+};
+use crate::exec::logs::{Line, Stream};
+use crate::exec::processes;
+use crate::plan::HostStep;
+use crate::plan::link::show_mac;
+use crate::unit::change::Change;
+use crate::unit::explain::{Explanation, KeyEntry, Otherwise};
+use crate::unit::{Capabilities, Effect, Problem, UserSpec};
+
+/// `NAME START_US DURATION_US STATE MESSAGE`, as init writes it.
+pub(super) fn stage(line: &str) -> Option<Stage> {
+    let mut words = line.splitn(5, ' ');
+    Some(Stage {
+        name: words.next()?.to_owned(),
+        start_us: words.next()?.parse().ok()?,
+        duration_us: words.next()?.parse().ok()?,
+        state: match words.next()? {
+            "ok" => StageState::Ok,
+            "degraded" => StageState::Degraded,
+            _ => StageState::Failed,
+        },
+        message: words.next().unwrap_or_default().to_owned(),
+    })
+}
+
+pub(super) fn entry(line: &Line) -> LogEntry {
+    let stream = match line.stream {
+        Stream::Stdout => WireStream::Stdout,
+        Stream::Stderr => WireStream::Stderr,
+        Stream::Warder => WireStream::Warder,
+    };
+    LogEntry { time: line.time, stream, text: line.text.clone() }
+}
+
+pub(super) fn summary(jail: &Jail) -> JailSummary {
+    let address = jail
+        .loaded
+        .as_ref()
+        .map(|loaded| loaded.unit.network.address.iter().map(ToString::to_string).collect());
+    JailSummary {
+        name: jail.name.clone(),
+        state: jail.state(),
+        since: jail.since,
+        address: address.unwrap_or_default(),
+        pid: jail.life.as_ref().and_then(|life| u32::try_from(life.pid).ok()),
+        restarts: jail.restarts.into(),
+        problem: problem_line(jail),
+        unit: jail.path.clone(),
+        frozen: jail.frozen,
+        enabled: jail.loaded.as_ref().is_some_and(|loaded| loaded.unit.enabled),
+        stale: jail.is_stale(),
+    }
+}
+
+/// The foremost reason why a jail is not as its unit wants it, in one line.
+fn problem_line(jail: &Jail) -> Option<String> {
+    let ended = || {
+        let troubled = matches!(jail.state(), JailState::Failed | JailState::Backoff);
+        jail.last_exit.as_ref().filter(|_| troubled).map(|exit| super::end::describe(exit))
+    };
+    let stale = || jail.is_stale().then(|| "runs an older version of its unit".to_owned());
+    jail.problems().next().map(Problem::one_line).or_else(ended).or_else(stale)
+}
+
+pub(super) fn inspected(jail: &Jail) -> WireJail {
+    let unit = jail.loaded.as_ref().map(|loaded| &loaded.unit);
+    let mac = jail.loaded.as_ref().and_then(|loaded| {
+        loaded.plan.host.iter().find_map(|step| match step {
+            HostStep::SetUpNetwork(link) => link.as_ref().map(|link| show_mac(link.mac)),
+            _ => None,
+        })
+    });
+    let usage = jail.life.as_ref().map(|_| jail.cgroup.usage());
+    let status = jail.life.as_ref().and_then(|life| Status::of_service(life.pid));
+    WireJail {
+        summary: summary(jail),
+        critical: unit.is_some_and(|unit| unit.critical),
+        description: unit.and_then(|unit| unit.description.clone()),
+        image: unit.map(|unit| unit.image.source.to_string()).unwrap_or_default(),
+        exec: unit.map(|unit| unit.process.exec.clone()).unwrap_or_default(),
+        user: unit.map(|unit| user(&unit.process.user)).unwrap_or_default(),
+        uid_base: jail.loaded.as_ref().map(|loaded| loaded.ids.base()),
+        mac,
+        cgroup: usage.map(|_| format!("jails/{}", jail.name)),
+        capabilities: status.as_ref().map(|status| status.capabilities.names()),
+        seccomp: status.as_ref().and_then(|status| status.seccomp),
+        no_new_privs: status.as_ref().map(|status| status.no_new_privs),
+        last_exit: jail.last_exit.clone(),
+        memory_current: usage.and_then(|usage| usage.memory),
+        pids_current: usage.and_then(|usage| usage.pids),
+        start_time: jail.life.as_ref().and_then(|life| start_time(life.pid)),
+        problems: jail.problems().map(ToString::to_string).collect(),
+    }
+}
+
+/// The processes of a jail.
+pub(super) fn processes(jail: &Jail) -> JailProcesses {
+    let base = jail.loaded.as_ref().map_or(0, |loaded| loaded.ids.base());
+    let of_jail = processes::of(&jail.cgroup).into_iter().map(|process| Process {
+        pid: process.pid,
+        ppid: process.ppid,
+        jail_pid: process.jail_pid,
+        user: process.host_uid.saturating_sub(base),
+        command: process.command,
+    });
+    JailProcesses { name: jail.name.clone(), state: jail.state(), processes: of_jail.collect() }
+}
+
+/// A problem of a unit.
+pub(super) fn problem(problem: &Problem) -> wire::Problem {
+    wire::Problem {
+        file: problem.place.file.to_string(),
+        line: problem.place.line,
+        column: problem.place.column,
+        key: problem.key.clone(),
+        message: problem.message.clone(),
+        help: problem.help.clone(),
+        text: problem.to_string(),
+    }
+}
+
+/// A difference between two versions of a unit.
+pub(super) fn change(change: &Change) -> wire::Change {
+    wire::Change {
+        key: change.key.clone(),
+        old: change.old.clone(),
+        new: change.new.clone(),
+        effect: effect(change.effect),
+    }
+}
+
+fn effect(effect: Effect) -> wire::Effect {
+    match effect {
+        Effect::Live => wire::Effect::Live,
+        Effect::Restart => wire::Effect::Restart,
+    }
+}
+
+/// What unit files may say.
+pub(super) fn explain(key: Option<&str>) -> Reply {
+    let asked = key.unwrap_or_default();
+    let entries = match crate::unit::explain(asked) {
+        Ok(Explanation::Keys(keys)) => keys,
+        Ok(Explanation::Sections(sections)) => {
+            sections.into_iter().flat_map(|section| section.keys).collect()
+        }
+        Err(unknown) => {
+            let (key, nearest) = (unknown.asked, unknown.nearest);
+            return Reply::refusal(&WireError::NoSuchKey { key, nearest });
+        }
+    };
+    Reply::with(&KeyDocs { entries: entries.iter().map(key_doc).collect() })
+}
+
+fn key_doc(entry: &KeyEntry) -> KeyDoc {
+    let (required, default, otherwise) = match entry.otherwise {
+        Otherwise::Required => (true, None, None),
+        Otherwise::Default(value) => (false, Some(value.to_owned()), None),
+        Otherwise::Unset(meaning) => (false, None, Some(meaning.to_owned())),
+    };
+    KeyDoc {
+        key: entry.path(),
+        kind: entry.takes.clone(),
+        required,
+        default,
+        otherwise,
+        effect: effect(entry.effect),
+        doc: entry.doc.to_owned(),
+        example: entry.example.to_owned(),
+    }
+}
+
+/// The JSON Schema of unit files.
+pub(super) fn schema() -> Reply {
+    Reply::with(&UnitSchema { schema: crate::unit::schema::whole() })
+}
+
+fn user(spec: &UserSpec) -> String {
+    match spec {
+        UserSpec::Name(name) => name.clone(),
+        UserSpec::Id(id) => id.to_string(),
+    }
+}
+
+/// What the kernel says of a jail's main process: proc_pid_status(5).
+struct Status {
+    capabilities: Capabilities,
+    seccomp: Option<Seccomp>,
+    no_new_privs: bool,
+}
+
+impl Status {
+    /// Of the in-jail init's first child, the service; of the init itself while there is none.
+    fn of_service(init: i32) -> Option<Self> {
+        let children = std::fs::read_to_string(format!("/proc/{init}/task/{init}/children")).ok();
+        let service = children.as_deref().and_then(|list| list.split_whitespace().next());
+        let pid = service.map_or_else(|| init.to_string(), str::to_owned);
+        let text = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+        let field = |name: &str| {
+            text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).map(str::trim)
+        };
+        Some(Self {
+            capabilities: Capabilities::from_bits(u64::from_str_radix(field("CapEff")?, 16).ok()?),
+            seccomp: match field("Seccomp") {
+                Some("0") => Some(Seccomp::Disabled),
+                Some("1") => Some(Seccomp::Strict),
+                Some("2") => Some(Seccomp::Filter),
+                _ => None,
+            },
+            no_new_privs: field("NoNewPrivs") == Some("1"),
+        })
+    }
+}
+
+/// Field 22 of proc_pid_stat(5); the name in field 2 may contain anything, so count from its end.
+fn start_time(pid: i32) -> Option<u64> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let (_, rest) = stat.rsplit_once(')')?;
+    rest.split_whitespace().nth(19)?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stage_line_of_init_is_understood() {
+        let stage = stage("data 1200 3400 degraded no disk, in memory").unwrap();
+        assert_eq!((stage.name.as_str(), stage.start_us, stage.duration_us), ("data", 1200, 3400));
+        assert_eq!(stage.state, StageState::Degraded);
+        assert_eq!(stage.message, "no disk, in memory");
+    }
+
+    #[test]
+    fn our_own_start_time_is_a_number() {
+        let pid = i32::try_from(std::process::id()).unwrap();
+        assert!(start_time(pid).unwrap() > 0);
+    }
+}

@@ -1,0 +1,100 @@
+//! Clients that wait for a state: their answer is what was reached, not what was wished.
+
+use super::Supervisor;
+use super::jail::Jail;
+use super::poller::JailId;
+use crate::control::server::ClientId;
+use crate::control::wire::{Consequence, JailState};
+use crate::machine::{Moment, State, Want};
+
+/// A call that is answered later.
+#[derive(Debug)]
+pub(super) struct Waiter {
+    pub(super) client: ClientId,
+    /// The jails it is about, each with what it waits for.
+    pub(super) jails: Vec<(JailId, Goal)>,
+    pub(super) answer: Answer,
+    /// Then it is answered as things are.
+    pub(super) until: Option<Moment>,
+}
+
+/// What the answer looks like.
+#[derive(Clone, Debug)]
+pub(super) enum Answer {
+    /// The one jail's summary.
+    Jail(String),
+    /// The same; a refusal when the time is over.
+    Reached(String),
+    /// What a rescan led to.
+    Applied(Vec<(String, Consequence)>),
+}
+
+/// When a jail is where a waiter wants it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Goal {
+    /// It has been started at least this often, and is up or has come to rest.
+    Started(u64),
+    /// Nothing of it runs.
+    Stopped,
+    /// The life that this many starts led to has ended.
+    Ended(u64),
+    /// Frozen, or thawed.
+    Frozen(bool),
+    /// Exactly this state.
+    State(JailState),
+    /// Nothing is under way any more.
+    Settled,
+    /// What was asked is done already.
+    Now,
+}
+
+impl Goal {
+    /// Whether `jail` is there; `None` is a jail that is gone.
+    pub(super) fn is_reached(self, jail: Option<&Jail>) -> bool {
+        let Some(jail) = jail else { return !matches!(self, Self::State(_)) };
+        let at_rest = matches!(jail.machine.state, State::Down | State::Failed);
+        let tried = at_rest || matches!(jail.machine.state, State::Backoff { .. });
+        let up = matches!(jail.machine.state, State::Up { .. });
+        match self {
+            Self::Started(count) => jail.starts >= count && (up || tried),
+            Self::Stopped => at_rest && jail.life.is_none(),
+            Self::Ended(starts) => jail.life.is_none() || jail.starts > starts,
+            Self::Frozen(frozen) => jail.frozen == frozen || jail.life.is_none(),
+            Self::State(state) => jail.state() == state,
+            Self::Settled => match jail.machine.want {
+                Want::Up => up || tried,
+                Want::Down => at_rest,
+            },
+            Self::Now => true,
+        }
+    }
+}
+
+impl Supervisor {
+    /// Answers every waiter that is where it wanted to be, or whose time is over.
+    pub(super) fn answer_waiters(&mut self) {
+        if self.waiters.is_empty() {
+            return;
+        }
+        let now = super::clock::now();
+        let (mut waiting, mut done) = (Vec::new(), Vec::new());
+        for waiter in std::mem::take(&mut self.waiters) {
+            let reached =
+                waiter.jails.iter().all(|(id, goal)| goal.is_reached(self.jails.get(*id)));
+            if reached || waiter.until.is_some_and(|until| until <= now) {
+                done.push((waiter, reached));
+            } else {
+                waiting.push(waiter);
+            }
+        }
+        self.waiters = waiting;
+        for (waiter, reached) in done {
+            self.answer_waiter(waiter, reached);
+        }
+    }
+
+    /// The first time-out of a waiter.
+    pub(super) fn waiters_deadline(&self) -> Option<Moment> {
+        self.waiters.iter().filter_map(|waiter| waiter.until).min()
+    }
+}

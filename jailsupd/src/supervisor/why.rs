@@ -1,0 +1,92 @@
+//! Why a jail is in its state, with the evidence.
+
+use super::jail::Jail;
+use super::{Supervisor, clock, report};
+use crate::control::wire::{Evidence, ExitReason, JailState, Reply, WireError};
+use crate::machine::State;
+use crate::unit::Problem;
+
+/// Lines of the log that are shown.
+const LINES: usize = 10;
+
+impl Supervisor {
+    pub(super) fn why(&self, name: &str) -> Reply {
+        let Some(jail) = self.jails.find(name).and_then(|id| self.jails.get(id)) else {
+            return Reply::refusal(&WireError::NoSuchJail { name: name.to_owned() });
+        };
+        let next_try_ms = match jail.machine.state {
+            State::Backoff { until } => {
+                u64::try_from(until.saturating_sub(clock::now()).as_millis()).ok()
+            }
+            _ => None,
+        };
+        let log = jail.log.tail(LINES).unwrap_or_default();
+        Reply::with(&Evidence {
+            jail: report::summary(jail),
+            text: explain(jail, next_try_ms),
+            last_exit: jail.last_exit.clone(),
+            start_problem: jail.start_problem.as_ref().map(Problem::one_line),
+            next_try_ms,
+            problems: jail.unit_problems.iter().map(ToString::to_string).collect(),
+            events: self.recent_events(name),
+            log: log.iter().map(report::entry).collect(),
+        })
+    }
+}
+
+fn explain(jail: &Jail, next_try_ms: Option<u64>) -> Vec<String> {
+    let mut text = vec![state(jail, next_try_ms)];
+    if jail.frozen {
+        text.push("It is frozen: its processes stand still until `jailctl thaw`.".into());
+    }
+    if let Some(problem) = &jail.start_problem {
+        text.push(format!("Its last start failed: {}.", problem.one_line()));
+    }
+    if let Some(exit) = &jail.last_exit {
+        let more = match exit.reason {
+            ExitReason::Oom => " It reached its memory limit, and the kernel killed it.",
+            ExitReason::Killed => " It did not stop within its time-out.",
+            _ => "",
+        };
+        text.push(format!("Last time it {}.{more}", super::end::describe(exit)));
+    }
+    match jail.unit_problems.len() {
+        0 => {}
+        count if jail.loaded.is_some() => text.push(format!(
+            "Its unit has {count} problem(s) now; the last good version stays in force."
+        )),
+        count => text.push(format!("Its unit has {count} problem(s); no good version is known.")),
+    }
+    if jail.is_stale() {
+        text.push(
+            "It runs with an older version of its unit: `jailctl restart` applies it.".into(),
+        );
+    }
+    text
+}
+
+fn state(jail: &Jail, next_try_ms: Option<u64>) -> String {
+    match jail.state() {
+        JailState::Down if jail.held_down => {
+            "It is down because someone stopped it; `jailctl start` starts it.".into()
+        }
+        JailState::Down if jail.loaded.as_ref().is_some_and(|l| !l.unit.enabled) => {
+            "It is down because it is disabled; `jailctl enable` or `jailctl start` starts it."
+                .into()
+        }
+        JailState::Down => {
+            "It is down: it ended with success, and its restart policy leaves it so.".into()
+        }
+        JailState::Backoff => format!(
+            "It failed {} time(s) in a row and is tried again in {} ms.",
+            jail.machine.failures,
+            next_try_ms.unwrap_or(0)
+        ),
+        JailState::Failed => {
+            "It failed and is not tried again by itself; `jailctl start` or an edit of its unit tries again.".into()
+        }
+        JailState::Invalid => "It has never run: its unit cannot be used.".into(),
+        JailState::Up => "It is up.".into(),
+        other => format!("It is {other}."),
+    }
+}
