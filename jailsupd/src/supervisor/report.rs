@@ -63,7 +63,7 @@ pub(super) fn summary(jail: &Jail) -> JailSummary {
 fn problem_line(jail: &Jail) -> Option<String> {
     let ended = || {
         let troubled = matches!(jail.state(), JailState::Failed | JailState::Backoff);
-        jail.last_exit.as_ref().filter(|_| troubled).map(|exit| super::end::describe(exit))
+        jail.last_exit.as_ref().filter(|_| troubled).map(super::end::describe)
     };
     let stale = || jail.is_stale().then(|| "runs an older version of its unit".to_owned());
     jail.problems().next().map(Problem::one_line).or_else(ended).or_else(stale)
