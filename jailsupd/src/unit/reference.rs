@@ -52,7 +52,8 @@ addresses of the unit.
 `NAME@.toml` is a template. It is no jail itself; `NAME@INSTANCE.toml` makes the jail `NAME-INSTANCE` from it, and is
 a link to the template, an empty file, or a file with the keys in which this instance differs. `%i` stands for the
 instance, whose name is made like a jail's. What counts, the later winning: the template, `NAME@.toml.d/*.toml`, the
-instance's file, `NAME@INSTANCE.toml.d/*.toml`. Masking a template masks all its instances.
+instance's file, `NAME@INSTANCE.toml.d/*.toml`. Masking a template masks all its instances; one of them is masked
+by its own file or by the jail's name, `NAME-INSTANCE.toml`.
 
 ```toml
 # /etc/jails.d/shard@.toml; then: ln -s shard@.toml /etc/jails.d/shard@1.toml

@@ -6,7 +6,8 @@
 //!   NAME.toml.d/X.toml  on top of it, by X; an X of a later directory replaces that of an earlier one
 //!   NAME@.toml          a template: no jail, but what its instances are made from
 //!   NAME@I.toml         the jail NAME-I: the template, its drop-ins, this file, its own drop-ins
-//!   -> /dev/null        masks: what has this name is not there, and a template's instances are not either
+//!   -> /dev/null        masks: the jail of this name is not there, whichever file makes it; of a template,
+//!                       none of its instances is
 //! ```
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -139,6 +140,7 @@ pub fn resolve(files: &[RawFile]) -> Tree {
     }
     tree.units = units.into_values().filter_map(only_one).collect();
     tree.masked.sort_by(|a, b| a.name.cmp(&b.name));
+    tree.masked.dedup();
     tree
 }
 
@@ -177,13 +179,14 @@ impl<'a> Found<'a> {
         Self { heads, parts, versions, instances }
     }
 
-    /// The link that hides this stem: its own, or its template's.
+    /// The link that hides this stem: its own, one by the jail's name, or its template's.
     fn mask(&self, stem: &str) -> Option<&'a RawFile> {
         let link = |stem: &str| {
             let file = self.heads.get(stem).copied();
             file.filter(|file| matches!(file.kind, RawKind::Mask { .. }))
         };
-        link(stem).or_else(|| link(&format!("{}@", instance(stem)?.0)))
+        let own = link(stem).or_else(|| link(&jail_name(stem)));
+        own.or_else(|| link(&format!("{}@", instance(stem)?.0)))
     }
 
     /// A stem's own file and its drop-ins.
