@@ -1,6 +1,7 @@
 //! What jailsupd remembers of a running jail in the keeper's vault: a memfd with one JSON object, so
 //! that the next jailsupd knows what it adopts.
 
+use crate::control::wire::Exit;
 use rustix::fd::OwnedFd;
 use rustix::fs::MemfdFlags;
 use serde::{Deserialize, Serialize};
@@ -29,6 +30,9 @@ pub struct State {
     /// Someone has stopped it by hand.
     #[serde(default)]
     pub held_down: bool,
+    /// How it ended last.
+    #[serde(default)]
+    pub last_exit: Option<Exit>,
     /// What it does while it does not run.
     #[serde(default)]
     pub rest: Option<Rest>,

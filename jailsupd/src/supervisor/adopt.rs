@@ -36,6 +36,7 @@ impl Supervisor {
             jail.kept = Some(Kept { namespaces: Namespaces { user, net }, key });
         }
         jail.restarts = stored.restarts;
+        jail.last_exit.clone_from(&stored.last_exit);
         jail.held_down = stored.held_down;
         let (Some(pidfd), Some(exit_report)) =
             (slots.take(Slot::Process), slots.take(Slot::ExitReport))

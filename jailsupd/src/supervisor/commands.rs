@@ -175,6 +175,7 @@ impl Supervisor {
             held_down: jail.held_down,
             restarts: jail.restarts,
             failures: jail.machine.failures,
+            last_exit: jail.last_exit.clone(),
             rest: Some(rest),
             ..Stored::default()
         };

@@ -224,6 +224,7 @@ impl Supervisor {
             started_us: u64::try_from(clock::now().as_micros()).unwrap_or(0),
             restarts: jail.restarts,
             failures: jail.machine.failures,
+            last_exit: jail.last_exit.clone(),
             ..State::default()
         };
         let state = state.store().map_err(Error::Keeper)?;
