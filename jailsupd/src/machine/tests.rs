@@ -216,6 +216,19 @@ impl World {
     }
 }
 
+/// One event, its actions done in the world.
+fn step(
+    machine: Machine,
+    event: Event,
+    now: Moment,
+    policy: &Policy,
+    world: &mut World,
+) -> Machine {
+    let (machine, actions) = next(machine, event, now, policy);
+    actions.into_iter().for_each(|action| world.act(action));
+    machine
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 10_000, failure_persistence: None, ..ProptestConfig::default() })]
 
@@ -230,11 +243,7 @@ proptest! {
             if !world.allows(event) {
                 continue;
             }
-            let (after, actions) = next(machine, event, now, &policy);
-            machine = after;
-            for action in actions {
-                world.act(action);
-            }
+            machine = step(machine, event, now, &policy, &mut world);
             let alive = matches!(
                 machine.state,
                 State::Starting | State::Up { .. } | State::Stopping { .. }
@@ -251,11 +260,7 @@ proptest! {
             if !world.allows(event) {
                 continue;
             }
-            let (after, actions) = next(machine, event, now, &policy);
-            machine = after;
-            for action in actions {
-                world.act(action);
-            }
+            machine = step(machine, event, now, &policy, &mut world);
         }
         prop_assert_eq!(machine.state, State::Down);
         prop_assert!(!world.alive);

@@ -8,6 +8,7 @@ mod adopt;
 mod answer;
 mod clock;
 mod commands;
+mod drive;
 mod end;
 mod files;
 mod history;
@@ -31,7 +32,7 @@ use crate::exec::unit_store::{self, Store};
 use crate::exec::units;
 use crate::exec::watch::Watch;
 use crate::exec::{Layout, helper};
-use crate::machine::{self, Action, End, Event, Moment, State};
+use crate::machine::{Event, Moment};
 use crate::unit::Problem;
 use crate::unit::host::Host;
 use jail::Jail;
@@ -39,7 +40,6 @@ use jails::Jails;
 use keeper::{Client, Slot};
 use poller::{JailId, Poller, Source};
 use rustix::fd::{AsFd as _, OwnedFd};
-use rustix::process::Signal;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -318,86 +318,6 @@ impl Supervisor {
             if deadline.is_some_and(|at| at <= now) {
                 self.apply(id, Event::Tick, "its time has come");
             }
-        }
-    }
-
-    /// Gives an event to a jail's machine and does what it says, with all that follows from it.
-    fn apply(&mut self, id: JailId, event: Event, why: &str) {
-        let mut next = Some((event, why.to_owned()));
-        while let Some((event, why)) = next.take() {
-            let Some(jail) = self.jails.get_mut(id) else { return };
-            let policy = jail.policy();
-            let (machine, actions) = machine::next(jail.machine, event, clock::now(), &policy);
-            let before = jail.state();
-            let was_backoff = matches!(jail.machine.state, State::Backoff { .. });
-            jail.machine = machine;
-            let after = jail.state();
-            if before != after {
-                jail.since = clock::wall_ms();
-                let name = jail.name.clone();
-                log::info!("jail={name} from={before} to={after} why={why}");
-                self.record(&name, Some((before, after)), &why);
-            }
-            let Some(jail) = self.jails.get_mut(id) else { return };
-            match (was_backoff, event) {
-                (true, Event::Tick) if before != after => jail.restarts += 1,
-                (_, Event::Start | Event::Restart) => jail.restarts = 0,
-                (_, Event::Executed) => jail.start_problem = None,
-                _ => {}
-            }
-            for action in actions {
-                next = self.perform_action(id, action);
-            }
-        }
-        if self.jails.get(id).is_some_and(|jail| jail.is_at_rest() && !jail.removed) {
-            self.store_rest(id);
-        }
-        self.forget_if_removed(id);
-    }
-
-    /// Does one thing; what happened through it, if that is known at once.
-    fn perform_action(&mut self, id: JailId, action: Action) -> Option<(Event, String)> {
-        match action {
-            Action::Prepare => match self.start_jail(id) {
-                Ok(()) => Some((Event::Spawned, "its processes exist".into())),
-                Err(error) => {
-                    self.start_failed(id, &error);
-                    let end = if error.is_permanent() { End::NeverStarts } else { End::NotStarted };
-                    Some((Event::PrepareFailed(end), error.chain()))
-                }
-            },
-            Action::Signal(signal) => {
-                self.signal(id, signal.number());
-                None
-            }
-            Action::Kill => {
-                let jail = self.jails.get_mut(id)?;
-                if let Some(life) = &mut jail.life {
-                    life.killed = true;
-                }
-                if let Err(error) = jail.cgroup.kill() {
-                    log::error!("jail={}: {}", jail.name, error.chain());
-                }
-                None
-            }
-            Action::Clean => {
-                self.clean(id);
-                Some((Event::Cleaned, "cleared away".into()))
-            }
-        }
-    }
-
-    /// Asks the in-jail init, which passes it on to the service. A frozen jail would not hear it.
-    fn signal(&mut self, id: JailId, number: i32) {
-        let Some(jail) = self.jails.get(id) else { return };
-        if let Err(error) = jail.cgroup.freeze(false) {
-            log::warn!("jail={}: {}", jail.name, error.chain());
-        }
-        let Some((life, signal)) = jail.life.as_ref().zip(Signal::from_named_raw(number)) else {
-            return;
-        };
-        if let Err(errno) = rustix::process::pidfd_send_signal(life.pidfd.as_fd(), signal) {
-            log::warn!("jail={} cannot be sent signal {number}: {errno}", jail.name);
         }
     }
 }

@@ -1,0 +1,89 @@
+//! Driving the machines: an event in, its actions done, and whatever follows from them at once.
+
+use super::poller::JailId;
+use super::{Supervisor, clock};
+use crate::machine::{self, Action, End, Event, State};
+use rustix::fd::AsFd as _;
+use rustix::process::Signal;
+
+impl Supervisor {
+    /// Gives an event to a jail's machine and does what it says, with all that follows from it.
+    pub(super) fn apply(&mut self, id: JailId, event: Event, why: &str) {
+        let mut next = Some((event, why.to_owned()));
+        while let Some((event, why)) = next.take() {
+            let Some(jail) = self.jails.get_mut(id) else { return };
+            let policy = jail.policy();
+            let (machine, actions) = machine::next(jail.machine, event, clock::now(), &policy);
+            let before = jail.state();
+            let was_backoff = matches!(jail.machine.state, State::Backoff { .. });
+            jail.machine = machine;
+            let after = jail.state();
+            if before != after {
+                jail.since = clock::wall_ms();
+                let name = jail.name.clone();
+                log::info!("jail={name} from={before} to={after} why={why}");
+                self.record(&name, Some((before, after)), &why);
+            }
+            let Some(jail) = self.jails.get_mut(id) else { return };
+            match (was_backoff, event) {
+                (true, Event::Tick) if before != after => jail.restarts += 1,
+                (_, Event::Start | Event::Restart) => jail.restarts = 0,
+                (_, Event::Executed) => jail.start_problem = None,
+                _ => {}
+            }
+            for action in actions {
+                next = self.perform_action(id, action);
+            }
+        }
+        if self.jails.get(id).is_some_and(|jail| jail.is_at_rest() && !jail.removed) {
+            self.store_rest(id);
+        }
+        self.forget_if_removed(id);
+    }
+
+    /// Does one thing; what happened through it, if that is known at once.
+    fn perform_action(&mut self, id: JailId, action: Action) -> Option<(Event, String)> {
+        match action {
+            Action::Prepare => match self.start_jail(id) {
+                Ok(()) => Some((Event::Spawned, "its processes exist".into())),
+                Err(error) => {
+                    self.start_failed(id, &error);
+                    let end = if error.is_permanent() { End::NeverStarts } else { End::NotStarted };
+                    Some((Event::PrepareFailed(end), error.chain()))
+                }
+            },
+            Action::Signal(signal) => {
+                self.signal(id, signal.number());
+                None
+            }
+            Action::Kill => {
+                let jail = self.jails.get_mut(id)?;
+                if let Some(life) = &mut jail.life {
+                    life.killed = true;
+                }
+                if let Err(error) = jail.cgroup.kill() {
+                    log::error!("jail={}: {}", jail.name, error.chain());
+                }
+                None
+            }
+            Action::Clean => {
+                self.clean(id);
+                Some((Event::Cleaned, "cleared away".into()))
+            }
+        }
+    }
+
+    /// Asks the in-jail init, which passes it on to the service. A frozen jail would not hear it.
+    pub(super) fn signal(&mut self, id: JailId, number: i32) {
+        let Some(jail) = self.jails.get(id) else { return };
+        if let Err(error) = jail.cgroup.freeze(false) {
+            log::warn!("jail={}: {}", jail.name, error.chain());
+        }
+        let Some((life, signal)) = jail.life.as_ref().zip(Signal::from_named_raw(number)) else {
+            return;
+        };
+        if let Err(errno) = rustix::process::pidfd_send_signal(life.pidfd.as_fd(), signal) {
+            log::warn!("jail={} cannot be sent signal {number}: {errno}", jail.name);
+        }
+    }
+}
