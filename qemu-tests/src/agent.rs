@@ -46,9 +46,18 @@ impl Agent {
     /// # Errors
     /// The agent is gone or cannot start the program; how the program ended is no error.
     pub fn run(&mut self, argv: &[&str]) -> Result<Output> {
+        self.run_as((0, 0), argv)
+    }
+
+    /// [`Self::run`] as this user and group, without supplementary groups.
+    ///
+    /// # Errors
+    /// As [`Self::run`].
+    pub fn run_as(&mut self, ids: (u32, u32), argv: &[&str]) -> Result<Output> {
         let timeout = stretched(EXEC_LIMIT);
         let request = Request::Exec {
             argv: argv.iter().map(ToString::to_string).collect(),
+            ids,
             stdin: String::new(),
             timeout_ms: u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX),
         };

@@ -32,6 +32,8 @@ pub enum Request {
     Exec {
         /// Absolute path and arguments.
         argv: Vec<String>,
+        /// User and group id to run as.
+        ids: (u32, u32),
         /// Given as standard input, then closed.
         stdin: String,
         /// When it runs longer than this, it is killed.

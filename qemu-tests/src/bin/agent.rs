@@ -6,7 +6,7 @@
 use std::{
     fs,
     io::{self, BufRead, BufReader, Read, Write},
-    os::unix::process::ExitStatusExt,
+    os::unix::process::{CommandExt, ExitStatusExt},
     path::PathBuf,
     process::{Child, Command, Stdio},
     thread,
@@ -60,8 +60,8 @@ fn find_port() -> Option<PathBuf> {
 fn perform(request: Request) -> io::Result<Reply> {
     Ok(match request {
         Request::Ping(nonce) => Reply::Pong(nonce),
-        Request::Exec { argv, stdin, timeout_ms } => {
-            Reply::Output(exec(&argv, stdin, Duration::from_millis(timeout_ms))?)
+        Request::Exec { argv, ids, stdin, timeout_ms } => {
+            Reply::Output(exec(&argv, ids, stdin, Duration::from_millis(timeout_ms))?)
         }
         Request::Read(path) => {
             Reply::Content(String::from_utf8_lossy(&fs::read(path)?).into_owned())
@@ -73,11 +73,18 @@ fn perform(request: Request) -> io::Result<Reply> {
     })
 }
 
-fn exec(argv: &[String], stdin: String, timeout: Duration) -> io::Result<Output> {
+fn exec(
+    argv: &[String],
+    (uid, gid): (u32, u32),
+    stdin: String,
+    timeout: Duration,
+) -> io::Result<Output> {
     let (program, arguments) =
         argv.split_first().ok_or_else(|| io::Error::other("argv is empty"))?;
     let mut child = Command::new(program)
         .args(arguments)
+        .uid(uid)
+        .gid(gid)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
