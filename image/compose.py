@@ -12,7 +12,13 @@ import struct
 import sys
 from pathlib import Path
 
-LIBRARY_DIRECTORIES = ("usr/lib/x86_64-linux-gnu", "usr/lib64", "usr/lib")
+# The last is the run path of systemd's programs (varlinkctl in the debug image).
+LIBRARY_DIRECTORIES = (
+    "usr/lib/x86_64-linux-gnu",
+    "usr/lib64",
+    "usr/lib",
+    "usr/lib/x86_64-linux-gnu/systemd",
+)
 MERGED = re.compile(r"^(bin|sbin|lib|lib64)(?=/|$)")
 PT_LOAD, PT_DYNAMIC, PT_INTERP = 1, 2, 3
 DT_NEEDED, DT_STRTAB = 1, 5
