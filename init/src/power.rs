@@ -1,6 +1,7 @@
 //! The power button: every input device that has one, as triggers for the keeper.
 
 use std::fs;
+use std::io;
 use std::os::fd::{AsFd as _, BorrowedFd};
 
 use keeper::{Shutdown, Trigger};
@@ -21,13 +22,6 @@ pub(crate) fn buttons() -> Vec<Trigger> {
     triggers.collect()
 }
 
-fn read_button(device: BorrowedFd<'_>) -> Option<Shutdown> {
-    match pressed(device, KEY_POWER) {
-        Ok(true) => Some(Shutdown::PowerOff),
-        Ok(false) => None,
-        Err(e) => {
-            log::warn!("power button: {e}");
-            None
-        }
-    }
+fn read_button(device: BorrowedFd<'_>) -> io::Result<Option<Shutdown>> {
+    Ok(pressed(device, KEY_POWER)?.then_some(Shutdown::PowerOff))
 }

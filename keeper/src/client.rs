@@ -71,7 +71,8 @@ impl Client {
     /// All that the keeper holds.
     ///
     /// # Errors
-    /// When the keeper is gone.
+    /// When the keeper is gone; `EPROTO` when an answer does not have the descriptors that it names, as
+    /// each would be taken for another.
     pub fn held(&mut self) -> io::Result<Vec<Held>> {
         let (mut all, mut cursor) = (Vec::new(), 0);
         loop {
@@ -79,6 +80,9 @@ impl Client {
             let (reply, fds) = self.ask(packet, &[])?;
             if reply.jail == Name::NONE {
                 return Ok(all);
+            }
+            if Slot::in_set(reply.slots).count() != fds.len() {
+                return Err(io::Error::from_raw_os_error(libc::EPROTO));
             }
             cursor = reply.value;
             all.push(Held {
@@ -165,4 +169,27 @@ impl AsFd for Client {
 
 fn wire_name(jail: &str) -> io::Result<Name> {
     Name::new(jail).ok_or_else(|| io::ErrorKind::InvalidInput.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
+
+    #[test]
+    fn lost_descriptor_is_an_error_not_a_shift() {
+        let flags = SocketFlags::CLOEXEC;
+        let (ours, keepers) =
+            socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None).unwrap();
+        // Both answers wait in the socket before they are asked for.
+        let answer = Packet::new(Op::Reply);
+        send(&keepers, &answer, &[], SendFlags::empty()).unwrap();
+        let slots = Slot::Stdout.bit() | Slot::Stderr.bit();
+        let held = Packet { jail: wire_name("web").unwrap(), slots, ..answer };
+        send(&keepers, &held, &[keepers.as_fd()], SendFlags::empty()).unwrap();
+
+        let error = Client::new(ours).unwrap().held().unwrap_err();
+
+        assert_eq!(error.raw_os_error(), Some(libc::EPROTO));
+    }
 }

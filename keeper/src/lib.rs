@@ -20,12 +20,14 @@ mod reap;
 mod run;
 mod service;
 mod socket;
+mod trigger;
 pub mod vault;
 pub mod wire;
 
 pub use client::Client;
-pub use run::{Config, Trigger, run};
+pub use run::{Config, run};
 pub use service::Service;
+pub use trigger::Trigger;
 pub use wire::{ExitRecord, Shutdown, Slot};
 
 /// The descriptor on which the brain finds its end of the wire.

@@ -3,12 +3,13 @@
 use crate::reap::reap;
 use crate::service::{Running, Service};
 use crate::socket::{Received, receive, send};
+use crate::trigger::Trigger;
 use crate::vault::{Tracked, Vault};
 use crate::wire::{Name, Op, Packet, Shutdown, Slot, VERSION};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use rustix::fd::{AsRawFd, OwnedFd};
 use rustix::net::{RecvFlags, SendFlags};
 use rustix::process::{Resource, Rlimit, setrlimit};
 use std::io;
@@ -36,15 +37,6 @@ pub struct Config {
     pub cgroup_root: PathBuf,
 }
 
-/// A descriptor that asks for a shutdown when it becomes readable, such as the power button.
-#[derive(Debug)]
-pub struct Trigger {
-    /// Polled for input.
-    pub fd: OwnedFd,
-    /// Consumes the input and says whether it was a request.
-    pub read: fn(BorrowedFd<'_>) -> Option<Shutdown>,
-}
-
 /// Runs the keeper. Returns only after a shutdown was asked for (SIGTERM, SIGUSR2, SIGPWR: power
 /// off; SIGINT: reboot; a trigger; the brain), when all jails and services are gone.
 #[must_use]
@@ -62,7 +54,8 @@ pub fn run(config: Config) -> Shutdown {
 
 struct Keeper {
     services: Vec<Running>,
-    triggers: Vec<Trigger>,
+    /// `None` for one whose device went away.
+    triggers: Vec<Option<Trigger>>,
     cgroup_root: PathBuf,
     signals: Option<SignalFd>,
     brain: Option<OwnedFd>,
@@ -80,7 +73,7 @@ struct GoingDown {
 enum Source {
     Signals,
     Brain,
-    Trigger(usize),
+    Trigger(usize, PollFlags),
 }
 
 impl Keeper {
@@ -107,7 +100,7 @@ impl Keeper {
         let now = Instant::now();
         Self {
             services: config.services.into_iter().map(|s| Running::new(s, now)).collect(),
-            triggers: config.triggers,
+            triggers: config.triggers.into_iter().map(Some).collect(),
             cgroup_root: config.cgroup_root,
             signals,
             brain: None,
@@ -123,7 +116,7 @@ impl Keeper {
             match source {
                 Source::Signals => self.on_signals(),
                 Source::Brain => self.on_brain(),
-                Source::Trigger(index) => self.on_trigger(index),
+                Source::Trigger(index, events) => self.on_trigger(index, events),
             }
         }
         self.reap();
@@ -163,7 +156,8 @@ impl Keeper {
             fds.push(PollFd::new(brain, PollFlags::IN));
         }
         for (index, trigger) in self.triggers.iter().enumerate() {
-            sources.push(Source::Trigger(index));
+            let Some(trigger) = trigger else { continue };
+            sources.push(Source::Trigger(index, PollFlags::empty()));
             fds.push(PollFd::new(&trigger.fd, PollFlags::IN));
         }
         match poll(&mut fds, timeout.as_ref()) {
@@ -171,7 +165,11 @@ impl Keeper {
             Err(error) => log::error!("poll: {error}"),
         }
         let ready = sources.into_iter().zip(&fds).filter(|(_, fd)| !fd.revents().is_empty());
-        ready.map(|(source, _)| source).collect()
+        let named = ready.map(|(source, fd)| match source {
+            Source::Trigger(index, _) => Source::Trigger(index, fd.revents()),
+            Source::Signals | Source::Brain => source,
+        });
+        named.collect()
     }
 
     fn on_signals(&mut self) {
@@ -187,9 +185,15 @@ impl Keeper {
         }
     }
 
-    fn on_trigger(&mut self, index: usize) {
-        if let Some(kind) = self.triggers.get(index).and_then(|t| (t.read)(t.fd.as_fd())) {
-            self.go_down(kind, "power button");
+    fn on_trigger(&mut self, index: usize, events: PollFlags) {
+        let Some(place) = self.triggers.get_mut(index) else { return };
+        match place.as_ref().map(|trigger| trigger.take(events)) {
+            Some(Ok(Some(kind))) => self.go_down(kind, "power button"),
+            Some(Err(error)) => {
+                log::warn!("a power button has gone: {error}");
+                *place = None;
+            }
+            Some(Ok(None)) | None => {}
         }
     }
 

@@ -17,6 +17,9 @@ const DELAY_MAX: Duration = Duration::from_secs(5);
 /// A life of this length makes the next restart count as the first.
 const HEALTHY_AFTER: Duration = Duration::from_secs(10);
 
+/// Memory that jails cannot take from the brain (`memory.min`): what it needs to stop them.
+const BRAIN_MEMORY: &str = "16777216";
+
 /// A program to keep running.
 #[derive(Debug)]
 pub struct Service {
@@ -118,15 +121,47 @@ fn cgroup_of(service: &Service, root: &Path) -> Option<OwnedFd> {
         false => root.join("services").join(&service.name),
     };
     let opened = std::fs::create_dir_all(&path).and_then(|()| {
+        if service.brain {
+            protect(&path);
+        }
         let flags = OFlags::DIRECTORY | OFlags::PATH | OFlags::CLOEXEC;
         Ok(rustix::fs::open(&path, flags, Mode::empty())?)
     });
     opened.map_err(|error| log::warn!("no cgroup {}: {error}", path.display())).ok()
 }
 
+/// A host without the memory controller has nothing to protect with.
+fn protect(cgroup: &Path) {
+    let file = cgroup.join("memory.min");
+    if !file.exists() {
+        return;
+    }
+    if let Err(error) = std::fs::write(&file, BRAIN_MEMORY) {
+        log::warn!("cannot write {}: {error}", file.display());
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_the_brains_memory_is_protected() {
+        let root = tempfile::tempdir().unwrap();
+        let memory = |path: &str| {
+            let directory = root.path().join(path);
+            std::fs::create_dir_all(&directory).unwrap();
+            std::fs::write(directory.join("memory.min"), "0").unwrap();
+            directory.join("memory.min")
+        };
+        let (brains, others) = (memory("brain"), memory("services/shell"));
+        for (name, brain) in [("brain", true), ("shell", false)] {
+            let service = Service { name: name.into(), argv: Vec::new(), brain };
+            assert!(cgroup_of(&service, root.path()).is_some());
+        }
+        assert_eq!(std::fs::read_to_string(brains).unwrap(), BRAIN_MEMORY);
+        assert_eq!(std::fs::read_to_string(others).unwrap(), "0");
+    }
 
     fn running(now: Instant) -> Running {
         let service = Service { name: "x".into(), argv: Vec::new(), brain: false };
