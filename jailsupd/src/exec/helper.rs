@@ -27,5 +27,7 @@ pub fn seal(path: &Path) -> io::Result<OwnedFd> {
     // The descriptor above could write before it was sealed; a fresh one, read-only, is what is kept.
     let path = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&memfd));
     let flags = rustix::fs::OFlags::PATH | rustix::fs::OFlags::CLOEXEC;
-    Ok(rustix::fs::open(path, flags, Mode::empty())?)
+    let kept = rustix::fs::open(path, flags, Mode::empty())?;
+    // A jail's child has it open while it fills the low numbers.
+    super::spawn::above_fixed(kept)
 }

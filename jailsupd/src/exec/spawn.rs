@@ -10,6 +10,8 @@
 //! sent the jail's process does nothing; if jailsupd dies before that, end of file makes it exit, so no
 //! half-started jail is left. After *go* it needs nobody.
 
+mod handover;
+
 use super::Error;
 use super::account::Account;
 use super::child::{At, Jail};
@@ -19,14 +21,10 @@ use crate::plan::{IdRange, Plan};
 use jail_init::{EXIT_REPORT_FD, START_ERROR_FD, Stage, StartError};
 use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use rustix::fs::{Gid, Mode, OFlags, Uid};
-use rustix::net::{
-    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
-    SendAncillaryMessage, SendFlags, SocketFlags, SocketType,
-};
+use rustix::net::{AddressFamily, SocketFlags, SocketType};
 use rustix::pipe::PipeFlags;
 use std::ffi::CString;
-use std::io::{self, IoSlice, IoSliceMut};
-use std::mem::MaybeUninit;
+use std::io;
 use std::path::Path;
 use sys::clone::Request;
 use sys::exec::Vector;
@@ -188,7 +186,7 @@ impl Pipes {
     fn into_spawned(self) -> Result<Spawned, Error> {
         drop((self.go.0, self.start_error.1, self.exit_report.1, self.stdout.1, self.stderr.1));
         drop(self.hand_over.1);
-        let (pid, pidfd) = match receive_process(&self.hand_over.0) {
+        let (pid, pidfd) = match handover::receive(&self.hand_over.0) {
             Ok(process) => process,
             Err(source) => return Err(start_error(&self.start_error.0, source)),
         };
@@ -209,16 +207,19 @@ fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
     Ok((above_fixed(read)?, above_fixed(write)?))
 }
 
-fn above_fixed(fd: impl AsFd) -> io::Result<OwnedFd> {
+pub(super) fn above_fixed(fd: impl AsFd) -> io::Result<OwnedFd> {
     Ok(rustix::io::fcntl_dupfd_cloexec(&fd, ABOVE_FIXED)?)
 }
 
-/// The intermediate is gone without a pidfd: its own word for it, or what was seen here.
+/// The intermediate is gone without a pidfd, or stuck: its own word for it, or what was seen here.
 fn start_error(pipe: &OwnedFd, seen: io::Error) -> Error {
     let mut bytes = [0; StartError::LEN];
     match rustix::io::read(pipe, &mut bytes).ok().and_then(|n| StartError::decode(&bytes[..n])) {
         Some(StartError { stage, errno }) => {
             Error::Jail { stage, source: io::Error::from_raw_os_error(errno) }
+        }
+        None if seen.kind() == io::ErrorKind::TimedOut => {
+            Error::Process { what: "get hold of its process (time-out)", source: seen }
         }
         None => Error::Process { what: "get hold of its process", source: seen },
     }
@@ -276,7 +277,7 @@ impl Intermediate<'_> {
         let made = sys::clone::spawn(&request, &mut || self.child.run());
         let made = made.map_err(|error| (Stage::Clone, error.raw_os_error().unwrap_or(0)))?;
         let pidfd = made.pidfd.ok_or((Stage::Clone, 0))?;
-        send_process(&self.child.pipes.hand_over.1, made.pid, &pidfd).at(Stage::HandOver)
+        handover::send(&self.child.pipes.hand_over.1, made.pid, &pidfd).at(Stage::HandOver)
     }
 }
 
@@ -340,7 +341,7 @@ impl Child<'_> {
 }
 
 /// jailsupd protects itself from the out-of-memory killer; a jail is not to inherit that.
-fn reset_oom_score() -> rustix::io::Result<()> {
+pub(super) fn reset_oom_score() -> rustix::io::Result<()> {
     let flags = OFlags::WRONLY | OFlags::CLOEXEC;
     let file = rustix::fs::open(c"/proc/self/oom_score_adj", flags, Mode::empty())?;
     rustix::io::write(&file, b"0").map(drop)
@@ -359,33 +360,4 @@ fn become_root() -> rustix::io::Result<()> {
     rustix::thread::set_thread_groups(&[])?;
     rustix::thread::set_thread_res_gid(Gid::ROOT, Gid::ROOT, Gid::ROOT)?;
     rustix::thread::set_thread_res_uid(Uid::ROOT, Uid::ROOT, Uid::ROOT)
-}
-
-fn send_process(socket: &OwnedFd, pid: i32, pidfd: &OwnedFd) -> rustix::io::Result<()> {
-    let fds = [pidfd.as_fd()];
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
-    let mut ancillary = SendAncillaryBuffer::new(&mut space);
-    ancillary.push(SendAncillaryMessage::ScmRights(&fds));
-    let bytes = pid.to_ne_bytes();
-    rustix::net::sendmsg(socket, &[IoSlice::new(&bytes)], &mut ancillary, SendFlags::NOSIGNAL)
-        .map(drop)
-}
-
-fn receive_process(socket: &OwnedFd) -> io::Result<(i32, OwnedFd)> {
-    let mut bytes = [0; 4];
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
-    let mut ancillary = RecvAncillaryBuffer::new(&mut space);
-    let mut buffers = [IoSliceMut::new(&mut bytes)];
-    let flags = RecvFlags::CMSG_CLOEXEC;
-    rustix::io::retry_on_intr(|| {
-        rustix::net::recvmsg(socket, &mut buffers, &mut ancillary, flags)
-    })?;
-    let mut received = None;
-    for message in ancillary.drain() {
-        if let RecvAncillaryMessage::ScmRights(mut fds) = message {
-            received = fds.next();
-        }
-    }
-    let pidfd = received.ok_or(io::ErrorKind::UnexpectedEof)?;
-    Ok((i32::from_ne_bytes(bytes), pidfd))
 }
