@@ -18,6 +18,7 @@ pub mod overlay;
 pub mod processes;
 pub mod spawn;
 pub mod state;
+pub mod trash;
 pub mod unit_store;
 pub mod units;
 pub mod watch;

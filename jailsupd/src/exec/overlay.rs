@@ -1,7 +1,7 @@
 //! The writable layer of an ephemeral jail: an overlay of a fresh directory above the image.
 
 use super::image::ROOT_ATTRIBUTES;
-use super::{Error, Layout, private_directory};
+use super::{Error, Layout, private_directory, trash};
 use crate::plan::IdRange;
 use crate::unit::{Backing, Bytes};
 use rustix::fd::{AsFd as _, OwnedFd};
@@ -47,18 +47,13 @@ pub fn mount(image: &OwnedFd, request: &Request<'_>, layout: &Layout) -> Result<
     build(&lower.path, &layer, request.ids).map_err(|source| error("mount", &layer, source))
 }
 
-/// Removes what the jail has written on disk.
+/// Moves what the jail has written on disk into the [`trash`].
 ///
 /// # Errors
 /// When the file system refuses; the next start tries again.
 pub fn discard(layout: &Layout, jail: &str) -> Result<(), Error> {
     let path = layout.jail(jail).join("ephemeral");
-    match std::fs::remove_dir_all(&path) {
-        Err(source) if source.kind() != io::ErrorKind::NotFound => {
-            Err(error("remove", &path, source))
-        }
-        _ => Ok(()),
-    }
+    trash::put(layout, &path).map_err(|source| error("throw away", &path, source))
 }
 
 fn error(what: &'static str, path: &Path, source: io::Error) -> Error {
