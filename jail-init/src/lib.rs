@@ -52,6 +52,8 @@ stages! {
     Pivot = 10, "change to its root";
     /// Attaching proc, sysfs or cgroup2.
     AttachKernelMounts = 11, "attach /proc and /sys";
+    /// No user namespaces inside the jail's.
+    UserNamespaces = 27, "forbid user namespaces";
     /// Mounting a tmpfs.
     Tmpfs = 12, "mount a tmpfs";
     /// Filling /dev.

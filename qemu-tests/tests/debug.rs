@@ -76,6 +76,35 @@ fn jail_sees_neither_the_hosts_root_nor_its_mounts() {
 }
 
 #[test]
+fn no_mount_of_a_jail_takes_part_in_the_hosts() {
+    let mut guest = guest();
+    guest.wait_jail(0, "looker", "up").unwrap();
+    guest.wait_page().unwrap();
+
+    let looker = guest.agent().service("looker", "nuisance").unwrap().pid;
+    let nginx = guest.agent().jail_processes("nginx").unwrap()[0].pid;
+    for pid in [looker, nginx] {
+        let mounts = guest.agent().read(&format!("/proc/{pid}/mountinfo")).unwrap();
+
+        assert!(mounts.contains(" /proc "), "{mounts}");
+        let linked = |line: &&str| line.contains(" shared:") || line.contains(" master:");
+        let linked: Vec<_> = mounts.lines().filter(linked).collect();
+        assert_eq!(linked, Vec::<&str>::new());
+    }
+}
+
+#[test]
+fn no_user_namespace_can_be_made_in_a_jail() {
+    let mut guest = guest();
+    guest.wait_jail(0, "looker", "up").unwrap();
+
+    // Counted by the kernel from the reader's own user namespace, so it has to be read in the jail.
+    let seen = seen(&mut guest);
+
+    assert_eq!(line(&seen, "user namespaces"), "0");
+}
+
+#[test]
 fn jail_sees_only_its_own_processes() {
     let mut guest = guest();
     guest.wait_jail(0, "looker", "up").unwrap();

@@ -57,6 +57,8 @@ pub(super) struct Jail<'a> {
 impl Jail<'_> {
     /// Builds the jail around the calling process, up to the last step before files and exec.
     pub(super) fn build(&self) -> Staged {
+        // As a service finds it on a Debian host, whatever jailsupd's own is.
+        rustix::process::umask(Mode::from_raw_mode(0o022));
         let mut kernel = KernelMounts::default();
         for step in self.steps {
             self.step(step, &mut kernel)?;
@@ -78,6 +80,7 @@ impl Jail<'_> {
 
     fn step(&self, step: &JailStep, kernel: &mut KernelMounts) -> Staged {
         match step {
+            JailStep::ForbidUserNamespaces => forbid_user_namespaces().at(Stage::UserNamespaces),
             JailStep::MakePrivate => make_private().at(Stage::Propagation),
             JailStep::MakeKernelMounts => kernel.make().at(Stage::KernelMounts),
             JailStep::Pivot => self.pivot().at(Stage::Pivot),
@@ -204,7 +207,8 @@ fn directory(path: &CStr) -> rustix::io::Result<OwnedFd> {
 
 fn mount_tmpfs(tmpfs: &Tmpfs) -> rustix::io::Result<()> {
     let target = match directory(tmpfs.path) {
-        Err(Errno::ROFS) if tmpfs.optional => return Ok(()),
+        // An image without the directory, or without the one that it would be in.
+        Err(Errno::ROFS | Errno::NOENT) if tmpfs.optional => return Ok(()),
         result => result?,
     };
     let mut attributes = MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV;
@@ -218,7 +222,7 @@ fn mount_tmpfs(tmpfs: &Tmpfs) -> rustix::io::Result<()> {
 
 /// Hides a file behind /dev/null, a directory behind an empty read-only tmpfs. What does not exist
 /// needs no hiding.
-fn mask(path: &CStr) -> rustix::io::Result<()> {
+fn mask(path: &CStr) -> io::Result<()> {
     let target = match pin(path, OFlags::empty()) {
         Err(Errno::NOENT) => return Ok(()),
         result => result?,
@@ -231,9 +235,12 @@ fn mask(path: &CStr) -> rustix::io::Result<()> {
         new_mount(c"tmpfs", &[(c"mode", c"0555"), (c"size", c"4k")], attributes)?
     } else {
         let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
-        open_tree(CWD, c"/dev/null", flags)?
+        let null = open_tree(CWD, c"/dev/null", flags)?;
+        let private = Attributes { propagation: libc::MS_PRIVATE, ..Attributes::default() };
+        sys::mount::set_attributes(null.as_fd(), false, private)?;
+        null
     };
-    attach(&cover, &target, c"", MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH)
+    Ok(attach(&cover, &target, c"", MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH)?)
 }
 
 fn is_directory(fd: &OwnedFd) -> rustix::io::Result<bool> {
@@ -256,9 +263,25 @@ fn make_read_only(path: &CStr) -> io::Result<()> {
         | MountAttrFlags::MOUNT_ATTR_NOSUID
         | MountAttrFlags::MOUNT_ATTR_NODEV
         | MountAttrFlags::MOUNT_ATTR_NOEXEC;
-    let read_only = Attributes { set: attributes.bits().into(), ..Attributes::default() };
+    let read_only = Attributes {
+        set: attributes.bits().into(),
+        propagation: libc::MS_PRIVATE,
+        ..Attributes::default()
+    };
     sys::mount::set_attributes(copy.as_fd(), true, read_only)?;
     Ok(attach(&copy, &target, c"", MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH)?)
+}
+
+/// No user namespace can be made in the jail's own: in one, a process would have all capabilities
+/// again, and with them the reach of much more of the kernel.
+fn forbid_user_namespaces() -> rustix::io::Result<()> {
+    let flags = OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let file = c"/proc/sys/user/max_user_namespaces";
+    match rustix::fs::open(file, flags, Mode::empty()) {
+        // A kernel without user namespaces' limits; the filter forbids them too.
+        Err(Errno::NOENT) => Ok(()),
+        result => rustix::io::write(result?, b"0").map(drop),
+    }
 }
 
 fn set_host_name(name: &CString) -> rustix::io::Result<()> {

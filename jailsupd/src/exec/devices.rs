@@ -1,11 +1,12 @@
 //! The device nodes that every jail gets, bound from the host's own after they were verified.
 
 use super::Error;
-use rustix::fd::OwnedFd;
+use rustix::fd::{AsFd as _, OwnedFd};
 use rustix::fs::{FileType, Mode, OFlags, makedev};
 use rustix::mount::{OpenTreeFlags, open_tree};
 use std::ffi::CStr;
 use std::io;
+use sys::mount::Attributes;
 
 /// Name in /dev, major and minor (Documentation/admin-guide/devices.txt).
 const NODES: [(&str, &CStr, u32, u32); 6] = [
@@ -53,5 +54,9 @@ fn pin_one(name: &str, major: u32, minor: u32) -> io::Result<OwnedFd> {
     let flags = OpenTreeFlags::OPEN_TREE_CLONE
         | OpenTreeFlags::OPEN_TREE_CLOEXEC
         | OpenTreeFlags::AT_EMPTY_PATH;
-    Ok(open_tree(&node, c"", flags)?)
+    let mount = open_tree(&node, c"", flags)?;
+    // A copy of a shared mount would take part in what happens to it on the host.
+    let private = Attributes { propagation: libc::MS_PRIVATE, ..Attributes::default() };
+    sys::mount::set_attributes(mount.as_fd(), false, private)?;
+    Ok(mount)
 }

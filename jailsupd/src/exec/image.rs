@@ -29,12 +29,19 @@ pub fn open(source: &ImageSource) -> Result<OwnedFd, Error> {
 }
 
 fn open_erofs(path: &Path) -> Result<OwnedFd, Error> {
-    let file = rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
+    // Looked at before it is really opened: the open alone would wait at a FIFO and start a device.
+    let place = rustix::fs::open(path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())
         .map_err(|errno| open_error(path, errno))?;
     let not_erofs = Error::NotAnImage { path: path.into(), what: "an erofs file system" };
     let error = |what, errno: io::Error| Error::Image { what, path: path.into(), source: errno };
-    let stat = rustix::fs::fstat(&file).map_err(|e| error("open", e.into()))?;
-    if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile || !has_erofs_magic(&file) {
+    let stat = rustix::fs::fstat(&place).map_err(|e| error("open", e.into()))?;
+    if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
+        return Err(not_erofs);
+    }
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let file = rustix::fs::open(by_descriptor(&place), flags, Mode::empty())
+        .map_err(|errno| error("open", errno.into()))?;
+    if !has_erofs_magic(&file) {
         return Err(not_erofs);
     }
     mount_erofs(&file).map_err(|errno| match errno.raw_os_error() {
@@ -51,11 +58,14 @@ fn has_erofs_magic(file: &OwnedFd) -> bool {
         && u32::from_le_bytes(magic) == 0xe0f5_e1e2
 }
 
+/// The same file again, whatever its path may lead to by now: what was checked is what is used.
+fn by_descriptor(file: &OwnedFd) -> String {
+    format!("/proc/self/fd/{}", file.as_raw_fd())
+}
+
 fn mount_erofs(file: &OwnedFd) -> io::Result<OwnedFd> {
     let context = fsopen(c"erofs", FsOpenFlags::FSOPEN_CLOEXEC)?;
-    // By descriptor, so that what was checked is what is mounted.
-    let source = format!("/proc/self/fd/{}", file.as_raw_fd());
-    fsconfig_set_string(context.as_fd(), c"source", source.as_str())?;
+    fsconfig_set_string(context.as_fd(), c"source", by_descriptor(file))?;
     fsconfig_set_flag(context.as_fd(), c"ro")?;
     fsconfig_create(context.as_fd())?;
     let attributes = ROOT_ATTRIBUTES | MountAttrFlags::MOUNT_ATTR_RDONLY;
@@ -75,7 +85,12 @@ fn open_directory(path: &Path) -> Result<OwnedFd, Error> {
     let tree = open_tree(&directory, c"", flags)
         .map_err(|errno| error("clone the mount of", errno.into()))?;
     let attributes = ROOT_ATTRIBUTES | MountAttrFlags::MOUNT_ATTR_RDONLY;
-    let attributes = Attributes { set: attributes.bits().into(), ..Attributes::default() };
+    // Private: else what is mounted below it on the host later would appear in the jail.
+    let attributes = Attributes {
+        set: attributes.bits().into(),
+        propagation: libc::MS_PRIVATE,
+        ..Attributes::default()
+    };
     sys::mount::set_attributes(tree.as_fd(), false, attributes)
         .map_err(|source| error("make read-only", source))?;
     Ok(tree)
@@ -105,4 +120,34 @@ pub fn shift_ids(
         path: source.path.as_path().into(),
         source: errno,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rustix::fs::{CWD, mknodat};
+
+    #[test]
+    fn what_is_not_a_file_is_refused_without_being_opened() {
+        let root = tempfile::tempdir().unwrap();
+        let fifo = root.path().join("fifo");
+        // An open for reading would wait for a writer for ever.
+        mknodat(CWD, &fifo, FileType::Fifo, Mode::RUSR, 0).unwrap();
+
+        for path in [fifo.as_path(), root.path(), Path::new("/dev/zero")] {
+            assert!(matches!(open_erofs(path), Err(Error::NotAnImage { .. })), "{path:?}");
+        }
+    }
+
+    #[test]
+    fn link_to_an_image_leads_to_it() {
+        let root = tempfile::tempdir().unwrap();
+        let (file, link) = (root.path().join("file"), root.path().join("link"));
+        std::fs::write(&file, [0; 2048]).unwrap();
+        std::os::unix::fs::symlink(&file, &link).unwrap();
+
+        assert!(matches!(open_erofs(&link), Err(Error::NotAnImage { .. })));
+        std::fs::remove_file(&file).unwrap();
+        assert!(matches!(open_erofs(&link), Err(Error::NoImage { .. })));
+    }
 }

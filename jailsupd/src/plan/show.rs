@@ -78,6 +78,7 @@ impl fmt::Display for JailStep {
                 text(mount.path()),
                 if mount.read_only() { ", read-only" } else { "" }
             ),
+            Self::ForbidUserNamespaces => f.write_str("forbid user namespaces in its own"),
             Self::MountTmpfs(tmpfs) => write!(
                 f,
                 "mount a tmpfs of {} at {}, mode {}",

@@ -46,7 +46,7 @@ pub enum HostStep {
 /// Done by the jail's first process, inside its namespaces.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum JailStep {
-    /// No mount event goes in or out from here on.
+    /// No mount event goes in or out from here on. Done again at the end, for what was attached since.
     MakePrivate,
     /// Make new instances of all kernel file systems, attached nowhere yet. Before the pivot: the
     /// kernel allows them in a user namespace only while the host's own are in sight.
@@ -55,6 +55,8 @@ pub enum JailStep {
     Pivot,
     /// Attach a kernel file system.
     Attach(KernelMount),
+    /// Let no user namespace be made inside the jail's.
+    ForbidUserNamespaces,
     /// Mount a tmpfs.
     MountTmpfs(Tmpfs),
     /// Bind the pinned device nodes into /dev.
@@ -207,8 +209,11 @@ pub(super) fn jail_steps(host_name: CString, read_only: bool) -> Vec<JailStep> {
     if read_only {
         steps.extend(SCRATCH.map(JailStep::MountTmpfs));
     }
+    // While /proc/sys can still be written.
+    steps.push(JailStep::ForbidUserNamespaces);
     steps.extend(MASKS.map(JailStep::Mask));
     steps.extend(READ_ONLY.map(JailStep::MakeReadOnly));
+    steps.push(JailStep::MakePrivate);
     steps.push(JailStep::SetHostName(host_name));
     steps.push(JailStep::SetLimits);
     steps.push(JailStep::JoinKeyring);
