@@ -185,6 +185,25 @@ fn every_process_of_a_jail_has_a_system_call_filter() {
     assert!(!jail.is_empty() && free.is_empty(), "{free:?}");
 }
 
+#[test]
+fn service_finds_the_usual_umask() {
+    let mut guest = guest();
+    guest.wait_jail(0, "looker", "up").unwrap();
+
+    let service = guest.agent().service("looker", "nuisance").unwrap();
+
+    assert_eq!(service.field("Umask"), "0022");
+}
+
+#[test]
+fn jails_cannot_take_jailsupds_last_memory() {
+    let mut guest = guest();
+
+    let protected = guest.agent().read("/sys/fs/cgroup/jailsupd/memory.min").unwrap();
+
+    assert_ne!(protected.trim(), "0");
+}
+
 /// What the program `nuisance look` wrote about its surroundings.
 fn seen(guest: &mut Guest<'_>) -> String {
     let service = guest.agent().service("looker", "nuisance").unwrap();
