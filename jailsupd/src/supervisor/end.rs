@@ -154,6 +154,7 @@ impl Supervisor {
         if let Err(error) = overlay::discard(&self.layout, &name) {
             log::warn!("jail={name}: {}", error.chain());
         }
+        self.empty_trash();
     }
 
     /// Says once, with file, line and remedy, why a jail does not start.

@@ -28,6 +28,7 @@ use crate::exec::cgroup::{self, Cgroup};
 use crate::exec::ids::Table;
 use crate::exec::logs::Log;
 use crate::exec::net::Network;
+use crate::exec::trash::{self, Janitor};
 use crate::exec::unit_store::{self, Store};
 use crate::exec::units;
 use crate::exec::watch::Watch;
@@ -88,6 +89,8 @@ pub struct Supervisor {
     rescan_at: Option<Moment>,
     /// When they first changed.
     changed_at: Moment,
+    /// The process that removes what jails have left, while there is one.
+    janitor: Option<Janitor>,
     log_failed: bool,
     going_down: bool,
     /// The keeper is gone, or told us to end: leave the loop with this status.
@@ -156,12 +159,14 @@ impl Supervisor {
             directories,
             rescan_at: None,
             changed_at: Moment::ZERO,
+            janitor: None,
             log_failed: false,
             going_down: false,
             done: None,
         };
         supervisor.set_up_uplink();
         to("adopt running jails", supervisor.adopt())?;
+        supervisor.empty_trash();
         Ok(supervisor)
     }
 
@@ -206,6 +211,7 @@ impl Supervisor {
             Source::Stderr(id) => self.on_output(id, Stream::Stderr),
             Source::Cgroup(id) => self.on_cgroup(id),
             Source::Units => self.on_units(),
+            Source::Janitor => self.on_janitor(),
         }
     }
 
@@ -246,6 +252,29 @@ impl Supervisor {
         self.rescan_at = Some((now + QUIET).min(self.changed_at + BURST));
     }
 
+    /// Has what jails have left removed by a process of its own: it is as much as they like it to be.
+    fn empty_trash(&mut self) {
+        if self.janitor.is_some() {
+            return;
+        }
+        let started = trash::empty(&self.layout).and_then(|janitor| {
+            let Some(janitor) = janitor else { return Ok(()) };
+            self.poller.watch(&janitor.pidfd, Source::Janitor)?;
+            self.janitor = Some(janitor);
+            Ok(())
+        });
+        if let Err(error) = started {
+            log::warn!("the trash is not emptied: {error}");
+        }
+    }
+
+    fn on_janitor(&mut self) {
+        if let Some(janitor) = self.janitor.take() {
+            self.poller.forget(&janitor.pidfd);
+            janitor.reap();
+        }
+    }
+
     /// The jail of this name, made if there is none.
     fn jail_named(&mut self, name: &str, path: &str) -> JailId {
         if let Some(id) = self.jails.find(name) {
@@ -270,7 +299,8 @@ impl Supervisor {
             self.lost_keeper(&error);
         }
         self.followers.retain(|(_, follower)| *follower != id);
-        if let Err(error) = std::fs::remove_dir_all(self.layout.jail(&jail.name)) {
+        // Its layer went to the trash when it was cleared away.
+        if let Err(error) = std::fs::remove_dir(self.layout.jail(&jail.name)) {
             if error.kind() != io::ErrorKind::NotFound {
                 log::warn!("jail={} leaves files behind: {error}", jail.name);
             }

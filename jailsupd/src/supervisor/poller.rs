@@ -30,6 +30,8 @@ pub(super) enum Source {
     Cgroup(JailId),
     /// Something happened in a unit directory.
     Units,
+    /// The process that empties the trash has ended.
+    Janitor,
 }
 
 impl Source {
@@ -44,6 +46,7 @@ impl Source {
             Self::Stderr(id) => (6, id),
             Self::Cgroup(id) => (7, id),
             Self::Units => (8, 0),
+            Self::Janitor => (9, 0),
         };
         kind << 32 | u64::from(id)
     }
@@ -60,6 +63,7 @@ impl Source {
             6 => Self::Stderr(id),
             7 => Self::Cgroup(id),
             8 => Self::Units,
+            9 => Self::Janitor,
             _ => return None,
         })
     }
@@ -148,9 +152,10 @@ mod tests {
             Source::Stderr(4),
             Source::Cgroup(5),
             Source::Units,
+            Source::Janitor,
         ] {
             assert_eq!(Source::from_data(source.to_data()), Some(source));
         }
-        assert_eq!(Source::from_data(9 << 32), None);
+        assert_eq!(Source::from_data(10 << 32), None);
     }
 }
