@@ -36,6 +36,18 @@ pub struct State {
     /// What it does while it does not run.
     #[serde(default)]
     pub rest: Option<Rest>,
+    /// It was asked to end.
+    #[serde(default)]
+    pub stopping: Option<Stopping>,
+}
+
+/// A stop that may outlive who asked for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stopping {
+    /// It is started again when it has ended.
+    pub again: bool,
+    /// When it is killed: `CLOCK_BOOTTIME`, microseconds. Missing once that is done.
+    pub kill_at_us: Option<u64>,
 }
 
 /// The states of a jail that does not run.

@@ -4,7 +4,7 @@ use super::Supervisor;
 use super::jail::{Kept, Life};
 use super::poller::JailId;
 use crate::exec::namespaces::Namespaces;
-use crate::exec::state::{Rest, State as Stored};
+use crate::exec::state::{Rest, State as Stored, Stopping};
 use crate::machine::{Machine, State, Want};
 use keeper::client::Held;
 use keeper::{ExitRecord, Slot};
@@ -53,12 +53,19 @@ impl Supervisor {
             stderr: slots.take(Slot::Stderr),
             failed: None,
             killed: false,
-            hash: stored.unit,
+            stored: stored.clone(),
         });
         // Up as of its start: an unread start-error pipe says the rest, as soon as the loop runs.
         let since = Duration::from_micros(stored.started_us);
-        let state = State::Up { since };
-        jail.machine = Machine { state, want: Want::Up, failures: stored.failures };
+        let (state, want) = match stored.stopping {
+            None => (State::Up { since }, Want::Up),
+            Some(Stopping { again, kill_at_us }) => {
+                let kill_at = kill_at_us.map(Duration::from_micros);
+                let want = if again { Want::Up } else { Want::Down };
+                (State::Stopping { kill_at, again, up_since: Some(since) }, want)
+            }
+        };
+        jail.machine = Machine { state, want, failures: stored.failures };
         jail.since = super::clock::wall_ms_of(since);
         log::info!("jail={name} adopted pid={}", stored.pid);
         if let Err(error) = self.watch(id) {

@@ -6,8 +6,8 @@ use super::waiters::{Answer, Goal, Waiter};
 use super::{Supervisor, clock, report};
 use crate::control::server::ClientId;
 use crate::control::wire::{JailState, Reached, Reply, WireError};
-use crate::exec::state::{Rest, State as Stored};
-use crate::machine::{Event, State};
+use crate::exec::state::{Rest, State as Stored, Stopping};
+use crate::machine::{Event, Moment, State};
 use crate::unit::Signal;
 use keeper::Slot;
 use rustix::fd::AsFd as _;
@@ -28,7 +28,7 @@ impl Supervisor {
     /// Does it, and answers now or when it is reached.
     pub(super) fn command(&mut self, client: ClientId, name: &str, command: Command, wait: bool) {
         let goal = match self.jails.find(name) {
-            None => Err(WireError::NoSuchJail { name: name.to_owned() }),
+            None => Err(self.unknown(name)),
             Some(id) => self.obey(id, command).map(|goal| (id, goal)),
         };
         match goal {
@@ -38,6 +38,18 @@ impl Supervisor {
                 let answer = Answer::Jail(name.to_owned());
                 self.waiters.push(Waiter { client, jails, answer, until: None });
             }
+        }
+    }
+
+    /// Why there is no such jail.
+    fn unknown(&self, name: &str) -> WireError {
+        let name = name.to_owned();
+        match self.read_units(&[]).masked.iter().find(|masked| masked.name == name) {
+            Some(masked) => {
+                let reason = format!("it is masked by {}: see `jailctl unmask`", masked.file);
+                WireError::NotPossible { name, reason }
+            }
+            None => WireError::NoSuchJail { name },
         }
     }
 
@@ -168,7 +180,8 @@ impl Supervisor {
             }
             _ => Rest::Down,
         };
-        let loaded = jail.loaded.as_ref();
+        // A jail that is down for being disabled is started by what enables it.
+        let loaded = jail.loaded.as_ref().filter(|loaded| loaded.unit.enabled);
         let state = Stored {
             unit: loaded.map(|loaded| loaded.restart_hash.clone()).unwrap_or_default(),
             link: jail.kept.as_ref().map(|kept| kept.key.clone()).unwrap_or_default(),
@@ -182,6 +195,31 @@ impl Supervisor {
         let stored = state.store();
         let put =
             stored.and_then(|memfd| self.keeper.put(&jail.name, &[(Slot::State, memfd.as_fd())]));
+        if let Err(error) = put {
+            log::warn!("jail={} its state is not kept: {error}", jail.name);
+        }
+    }
+
+    /// Has the keeper remember that a running jail is asked to end, before it is: the next jailsupd
+    /// must not take that for an end of its own.
+    pub(super) fn store_stop(&mut self, id: JailId) {
+        let Some(jail) = self.jails.get_mut(id) else { return };
+        let Some(life) = &mut jail.life else { return };
+        let stopping = match jail.machine.state {
+            State::Stopping { kill_at, again, .. } => {
+                let us = |at: Moment| u64::try_from(at.as_micros()).unwrap_or(u64::MAX);
+                Some(Stopping { again, kill_at_us: kill_at.map(us) })
+            }
+            _ => None,
+        };
+        if life.stored.stopping == stopping {
+            return;
+        }
+        life.stored.stopping = stopping;
+        life.stored.held_down = jail.held_down;
+        let put = life.stored.store();
+        let put =
+            put.and_then(|memfd| self.keeper.put(&jail.name, &[(Slot::State, memfd.as_fd())]));
         if let Err(error) = put {
             log::warn!("jail={} its state is not kept: {error}", jail.name);
         }

@@ -31,6 +31,7 @@ impl Supervisor {
                 (_, Event::Executed) => jail.start_problem = None,
                 _ => {}
             }
+            self.store_stop(id);
             for action in actions {
                 next = self.perform_action(id, action);
             }

@@ -156,7 +156,7 @@ impl Supervisor {
     }
 
     pub(super) fn mask(&mut self, name: &str) -> Reply {
-        let stem = self.stem_of(name).unwrap_or_else(|_| name.to_owned());
+        let stem = mask_of(name);
         let result = self.store.link(&stem, Path::new(NULL)).map(Vec::from_iter);
         let result = result.map_err(|error| match error.kind() {
             io::ErrorKind::AlreadyExists => {
@@ -171,7 +171,7 @@ impl Supervisor {
     }
 
     pub(super) fn unmask(&mut self, name: &str) -> Reply {
-        let result = self.store.unlink(name, Path::new(NULL)).map(Vec::from_iter);
+        let result = self.store.unlink(&mask_of(name), Path::new(NULL)).map(Vec::from_iter);
         self.changed(name, result.map_err(|error| refused(name, &error)))
     }
 
@@ -193,6 +193,12 @@ impl Supervisor {
 fn template_of(stem: &str) -> Option<String> {
     let (template, instance) = stem.split_once('@')?;
     (!instance.is_empty()).then(|| format!("{template}@"))
+}
+
+/// The stem that masks a jail or a template. An instance's own file is left alone: it says which
+/// template the jail is made from.
+fn mask_of(name: &str) -> String {
+    template_of(name).map_or_else(|| name.to_owned(), |_| jail_of(name))
 }
 
 /// The jail that a file of this stem makes.

@@ -5,6 +5,7 @@ use crate::control::wire::{Exit, JailState};
 use crate::exec::cgroup::Cgroup;
 use crate::exec::logs::Log;
 use crate::exec::namespaces::Namespaces;
+use crate::exec::state::State as Stored;
 use crate::machine::{Machine, Policy, State};
 use crate::plan::{IdRange, Plan};
 use crate::unit::{Problem, Restart, Stop, Unit};
@@ -69,8 +70,8 @@ pub(super) struct Life {
     pub(super) failed: Option<StartError>,
     /// It had to be killed after its stop time-out.
     pub(super) killed: bool,
-    /// The unit that it was started from.
-    pub(super) hash: String,
+    /// What the keeper remembers of it.
+    pub(super) stored: Stored,
 }
 
 /// Namespaces from an earlier start.
@@ -144,7 +145,7 @@ impl Jail {
     /// Whether it runs from another version of its unit than the one in force.
     pub(super) fn is_stale(&self) -> bool {
         match (&self.life, &self.loaded) {
-            (Some(life), Some(loaded)) => life.hash != loaded.restart_hash,
+            (Some(life), Some(loaded)) => life.stored.unit != loaded.restart_hash,
             _ => false,
         }
     }

@@ -12,7 +12,7 @@ use crate::control::wire::{
     Applied, Consequence, JailState, Outcome, PlanStep, Planned, Reply, UnitDraft,
 };
 use crate::exec::units;
-use crate::machine::{Event, State};
+use crate::machine::{Event, State, Want};
 use crate::plan::{self, Context, HostStep};
 use crate::unit::change::{self, Change};
 use crate::unit::{Effect, Problem, RawFile, RawKind, Resolved, Tree, Unit, set, tree};
@@ -99,6 +99,10 @@ impl Supervisor {
     fn take(&mut self, step: Step) {
         let id = self.jail_named(&step.name, step.files.first().map_or("", String::as_str));
         if let Some(jail) = self.jails.get_mut(id) {
+            // One that comes back while it goes begins anew.
+            if jail.removed && !step.files.is_empty() {
+                jail.loaded = None;
+            }
             jail.removed = step.files.is_empty();
             if jail.unit_problems != step.problems {
                 for problem in &step.problems {
@@ -111,6 +115,7 @@ impl Supervisor {
                 jail.held_down = false;
             }
         }
+        let is_invalid = step.unit.is_none() && !step.files.is_empty();
         let in_force = match step.unit {
             Some(unit) => self.put_in_force(id, *unit),
             None => true,
@@ -118,7 +123,19 @@ impl Supervisor {
         if in_force {
             self.follow(id, step.consequence, step.why);
         }
+        if step.consequence == Consequence::Stop && is_invalid {
+            self.forget_unit(id);
+        }
         self.forget_if_removed(id);
+    }
+
+    /// No version of its unit is in force any more.
+    fn forget_unit(&mut self, id: JailId) {
+        let Some(jail) = self.jails.get_mut(id) else { return };
+        jail.loaded = None;
+        if jail.is_at_rest() {
+            self.store_rest(id);
+        }
     }
 
     fn follow(&mut self, id: JailId, consequence: Consequence, why: &str) {
@@ -136,18 +153,26 @@ impl Supervisor {
         }
     }
 
-    /// Writes the limits of a running jail. The rest of what can change live is read when it is needed.
+    /// The rest of what can change live is read when it is needed.
     fn change_live(&mut self, id: JailId) {
+        self.set_limits(id);
+        if let Some(jail) = self.jails.get(id).filter(|jail| jail.life.is_some()) {
+            let name = jail.name.clone();
+            self.record(&name, None, "its unit changed, without a restart");
+        }
+    }
+
+    /// Writes the limits of a running jail.
+    fn set_limits(&mut self, id: JailId) {
         let Some(jail) = self.jails.get(id) else { return };
         let (Some(loaded), true) = (jail.loaded.clone(), jail.life.is_some()) else { return };
-        let (name, cgroup) = (jail.name.clone(), jail.cgroup.clone());
+        let cgroup = jail.cgroup.clone();
         for step in &loaded.plan.host {
             let HostStep::SetLimit(limit) = step else { continue };
             if let Err(error) = cgroup.set(limit) {
                 self.start_failed(id, &error);
             }
         }
-        self.record(&name, None, "its unit changed, without a restart");
     }
 
     /// Makes a unit the one in force, with its plan. False when that cannot be.
@@ -165,7 +190,12 @@ impl Supervisor {
                 if jail.loaded.as_ref().is_some_and(|old| old.restart_hash != restart_hash) {
                     jail.start_problem = None;
                 }
+                let adopted = jail.loaded.is_none() && jail.life.is_some();
                 jail.loaded = Some(Loaded { unit, restart_hash, ids, plan });
+                if adopted {
+                    // Nobody has looked at its unit for a while.
+                    self.set_limits(id);
+                }
                 true
             }
             Err(error) => {
@@ -228,10 +258,15 @@ impl Step {
 }
 
 fn judge(jail: Option<&Jail>, resolved: Resolved) -> Step {
-    let Resolved { name, files, result } = resolved;
+    let Resolved { name, files, result, is_orphan } = resolved;
     let unit = match result {
         Ok(unit) => unit,
         Err(problems) => {
+            let wanted = |jail: &Jail| jail.loaded.is_some() || jail.machine.want == Want::Up;
+            if is_orphan && jail.is_some_and(wanted) {
+                let gone = Step::new(&name, Consequence::Stop, "its unit is gone");
+                return Step { problems, files, ..gone };
+            }
             let kept = jail.is_some_and(|jail| jail.loaded.is_some());
             let why =
                 if kept { "the last good version stays in force" } else { "it cannot be used" };
@@ -249,8 +284,10 @@ fn judge(jail: Option<&Jail>, resolved: Resolved) -> Step {
 
 fn first_seen(jail: Option<&Jail>, unit: &Unit) -> (Consequence, &'static str) {
     match jail.filter(|jail| !jail.removed) {
-        Some(jail) if jail.life.is_some() => (Consequence::Nothing, "it runs already"),
         Some(jail) if jail.held_down => (Consequence::Nothing, "someone stopped it"),
+        Some(jail) if jail.life.is_some() && jail.machine.want == Want::Up => {
+            (Consequence::Nothing, "it runs already")
+        }
         Some(jail) if jail.rested.as_deref() == Some(&unit.restart_hash().to_string()) => {
             (Consequence::Nothing, "it has run already")
         }

@@ -87,7 +87,7 @@ impl Supervisor {
                 building.cgroup.set(limit)?;
             }
         }
-        self.entrust(id, &spawned, loaded, &kept.key)?;
+        let stored = self.entrust(id, &spawned, loaded, &kept.key)?;
         spawned.go()?;
         let Some(jail) = self.jails.get_mut(id) else { return Ok(()) };
         jail.life = Some(Life {
@@ -100,7 +100,7 @@ impl Supervisor {
             stderr: Some(spawned.stderr),
             failed: None,
             killed: false,
-            hash: loaded.restart_hash.clone(),
+            stored,
         });
         Ok(())
     }
@@ -207,16 +207,17 @@ impl Supervisor {
         Ok(())
     }
 
-    /// Gives the keeper everything that must outlive this program, before *go*.
+    /// Gives the keeper everything that must outlive this program, before *go*. Returns what it is to
+    /// remember in words.
     fn entrust(
         &mut self,
         id: JailId,
         spawned: &Spawned,
         loaded: &Loaded,
         link: &str,
-    ) -> Result<(), Error> {
-        let Some(jail) = self.jails.get(id) else { return Ok(()) };
-        let state = State {
+    ) -> Result<State, Error> {
+        let Some(jail) = self.jails.get(id) else { return Ok(State::default()) };
+        let stored = State {
             unit: loaded.restart_hash.clone(),
             link: link.to_owned(),
             uid_base: loaded.ids.base(),
@@ -227,7 +228,7 @@ impl Supervisor {
             last_exit: jail.last_exit.clone(),
             ..State::default()
         };
-        let state = state.store().map_err(Error::Keeper)?;
+        let state = stored.store().map_err(Error::Keeper)?;
         let slots = [
             (Slot::Process, spawned.pidfd.as_fd()),
             (Slot::StartError, spawned.start_error.as_fd()),
@@ -236,7 +237,8 @@ impl Supervisor {
             (Slot::Stderr, spawned.stderr.as_fd()),
             (Slot::State, state.as_fd()),
         ];
-        self.keeper.put(&jail.name, &slots).map_err(Error::Keeper)
+        self.keeper.put(&jail.name, &slots).map_err(Error::Keeper)?;
+        Ok(stored)
     }
 
     /// Waits for what a jail's processes do.

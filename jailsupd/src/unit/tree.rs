@@ -89,6 +89,8 @@ pub struct Resolved {
     pub files: Vec<String>,
     /// The unit, or every problem of every file.
     pub result: Result<Unit, Vec<Problem>>,
+    /// There are drop-ins only, without the unit that they are a part of.
+    pub is_orphan: bool,
 }
 
 /// A template.
@@ -214,7 +216,8 @@ impl<'a> Found<'a> {
         } else {
             assemble(Names { jail: stem, instance: None }, path, &layers)
         };
-        Some(Resolved { name: jail_name(stem), files: paths(&layers), result })
+        let (name, files) = (jail_name(stem), paths(&layers));
+        Some(Resolved { name, files, result, is_orphan: false })
     }
 
     /// The layers of an instance on top of its template's; a problem when there is no such template.
@@ -295,7 +298,7 @@ fn orphan(stem: &str, parts: &BTreeMap<&str, &RawFile>) -> Resolved {
             .help(format!("write {stem}.toml, or remove the directory {stem}.toml.d"))
     };
     let problems = files.iter().map(problem).collect();
-    Resolved { name: stem.to_owned(), files, result: Err(problems) }
+    Resolved { name: stem.to_owned(), files, result: Err(problems), is_orphan: true }
 }
 
 /// Of several units for one jail none is taken: which one is meant cannot be known.
@@ -315,5 +318,5 @@ fn only_one(mut units: Vec<(&str, Resolved)>) -> Option<Resolved> {
     let problems = problems.collect();
     let name = units.first()?.1.name.clone();
     let files = units.into_iter().flat_map(|(_, unit)| unit.files).collect();
-    Some(Resolved { name, files, result: Err(problems) })
+    Some(Resolved { name, files, result: Err(problems), is_orphan: false })
 }
