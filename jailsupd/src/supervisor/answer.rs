@@ -36,7 +36,11 @@ impl Supervisor {
                 None => break,
                 Some(Incoming::Gone) => return self.hang_up(client),
                 Some(Incoming::Refused(error)) => self.reply(client, &Reply::refusal(&error)),
-                Some(Incoming::Request(request)) => self.answer(client, request),
+                Some(Incoming::Request(request)) => {
+                    // Whoever has written a file, and then asks, is answered with the file in mind.
+                    self.catch_up();
+                    self.answer(client, request);
+                }
             }
         }
         self.want_output(client);

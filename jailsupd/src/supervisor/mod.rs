@@ -252,6 +252,13 @@ impl Supervisor {
         self.rescan_at = Some((now + QUIET).min(self.changed_at + BURST));
     }
 
+    /// Reads the unit files now if they have changed, and not when their burst is over.
+    fn catch_up(&mut self) {
+        if (self.watch.drain() || self.rescan_at.is_some()) && !self.going_down {
+            self.rescan();
+        }
+    }
+
     /// Has what jails have left removed by a process of its own: it is as much as they like it to be.
     fn empty_trash(&mut self) {
         if self.janitor.is_some() {

@@ -54,7 +54,7 @@ pub(super) fn summary(jail: &Jail) -> JailSummary {
         problem: problem_line(jail),
         unit: jail.path.clone(),
         frozen: jail.frozen,
-        enabled: jail.loaded.as_ref().is_some_and(|loaded| loaded.unit.enabled),
+        enabled: jail.loaded.as_ref().is_none_or(|loaded| loaded.unit.enabled),
         stale: jail.is_stale(),
     }
 }
