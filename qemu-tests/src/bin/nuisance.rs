@@ -29,6 +29,7 @@ fn main() -> io::Result<()> {
             kill_process(getpid(), Signal::SEGV)?;
         },
         ["stay"] => stay()?,
+        ["say", ref lines @ ..] => say(lines)?,
         ["look"] => {
             look()?;
             stay()?;
@@ -36,7 +37,11 @@ fn main() -> io::Result<()> {
         // The parent of an orphan: gone before its child is.
         ["parent"] => drop(Command::new("/proc/self/exe").arg("orphan").spawn()?),
         ["orphan"] => {}
-        _ => return Err(io::Error::other("usage: nuisance exit CODE | fault | stay | look")),
+        _ => {
+            return Err(io::Error::other(
+                "usage: nuisance exit CODE | fault | stay | say LINE... | look",
+            ));
+        }
     }
     Ok(())
 }
@@ -51,6 +56,21 @@ fn stay() -> io::Result<()> {
             Command::new("/proc/self/exe").arg("parent").spawn()?.wait()?;
         }
         fs::write("/orphans", ORPHANS.to_string())?;
+    }
+    Ok(())
+}
+
+/// Says these lines, and `again` on each SIGUSR1, until SIGTERM.
+fn say(lines: &[&str]) -> io::Result<()> {
+    let mut signals = Signals::new([SIGTERM, SIGUSR1])?;
+    for line in lines {
+        println!("{line}");
+    }
+    for signal in signals.forever() {
+        if signal == SIGTERM {
+            break;
+        }
+        println!("again");
     }
     Ok(())
 }
