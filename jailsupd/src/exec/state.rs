@@ -46,6 +46,8 @@ pub struct State {
 pub struct Stopping {
     /// It is started again when it has ended.
     pub again: bool,
+    /// The number of the signal that asks it: sent anew by who adopts it, since it may not have been.
+    pub signal: i32,
     /// When it is killed: `CLOCK_BOOTTIME`, microseconds. Missing once that is done.
     pub kill_at_us: Option<u64>,
 }

@@ -59,7 +59,7 @@ impl Supervisor {
         let since = Duration::from_micros(stored.started_us);
         let (state, want) = match stored.stopping {
             None => (State::Up { since }, Want::Up),
-            Some(Stopping { again, kill_at_us }) => {
+            Some(Stopping { again, kill_at_us, .. }) => {
                 let kill_at = kill_at_us.map(Duration::from_micros);
                 let want = if again { Want::Up } else { Want::Down };
                 (State::Stopping { kill_at, again, up_since: Some(since) }, want)
@@ -68,6 +68,9 @@ impl Supervisor {
         jail.machine = Machine { state, want, failures: stored.failures };
         jail.since = super::clock::wall_ms_of(since);
         log::info!("jail={name} adopted pid={}", stored.pid);
+        if let Some(Stopping { signal, .. }) = stored.stopping {
+            self.signal(id, signal);
+        }
         if let Err(error) = self.watch(id) {
             log::error!("jail={name} cannot be watched: {error}");
         }

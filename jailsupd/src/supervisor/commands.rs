@@ -204,11 +204,12 @@ impl Supervisor {
     /// must not take that for an end of its own.
     pub(super) fn store_stop(&mut self, id: JailId) {
         let Some(jail) = self.jails.get_mut(id) else { return };
+        let signal = jail.policy().stop.signal.number();
         let Some(life) = &mut jail.life else { return };
         let stopping = match jail.machine.state {
             State::Stopping { kill_at, again, .. } => {
                 let us = |at: Moment| u64::try_from(at.as_micros()).unwrap_or(u64::MAX);
-                Some(Stopping { again, kill_at_us: kill_at.map(us) })
+                Some(Stopping { again, signal, kill_at_us: kill_at.map(us) })
             }
             _ => None,
         };
