@@ -47,6 +47,7 @@ pids_max = %s
 "#;
 
 #[test]
+#[ignore = "takes 4 minutes without KVM: make test-long"]
 fn running_jails_are_those_that_the_files_ask_for_after_each_of_1000_operations() {
     let clock = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_nanos();
     let set = std::env::var("SEED").ok().map(|seed| seed.parse().unwrap());
