@@ -41,6 +41,20 @@ fn root_of_the_host_is_read_only() {
 }
 
 #[test]
+fn schemas_of_unit_files_are_on_the_host() {
+    let mut guest = guest();
+
+    let agent = guest.agent();
+    let whole = agent.read("/usr/share/warder/unit.schema.json").unwrap();
+    let part = agent.read("/usr/share/warder/unit-part.schema.json").unwrap();
+    let answer = agent.output(&["/usr/bin/jailctl", "explain", "--schema"]).unwrap();
+
+    assert!(whole == include_str!("../../docs/unit.schema.json"), "{whole}");
+    assert!(part == include_str!("../../docs/unit-part.schema.json"), "{part}");
+    assert_eq!(answer.trim_end(), whole.trim_end());
+}
+
+#[test]
 fn page_is_served_from_the_jails_own_address() {
     let mut guest = guest();
 

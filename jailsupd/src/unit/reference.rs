@@ -17,6 +17,10 @@ ends otherwise, are not looked at.
 The format is [TOML](https://toml.io). A file with a problem is refused as a whole, with every problem named by
 line and column; the other jails are not touched.
 
+For editors and other tools there are JSON Schemas: [`unit.schema.json`](unit.schema.json) of whole units,
+[`unit-part.schema.json`](unit-part.schema.json) of templates, instances and drop-ins. The host has the same files in
+`/usr/share/warder`, and `jailctl explain --schema` prints the first.
+
 Amounts have units: sizes `B`, `K`, `M`, `G`, `T` (each 1024 times the one before), durations `us`, `ms`, `s`,
 `m`, `h`, `d`, also summed (`1h30m`), processor time `%`.
 
