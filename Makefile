@@ -55,6 +55,7 @@ vm-test: image setup-clients ## the VM tests on the real image; T=NAME runs thos
 	@$(phase) vm-test cargo test --locked --package qemu-tests $(T)
 
 bench: image ## measure the image; a table, and target/bench/results.json
+	@$(phase) bench-programs cargo build --locked --release --quiet --package qemu-tests --bins
 	@$(phase) bench $(vm) bench
 
 clean: ## remove what was built here; the cache ($WARDER_CACHE) stays

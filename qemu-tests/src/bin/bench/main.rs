@@ -1,5 +1,5 @@
-//! `make bench`: how long the image takes, how much memory and space, beside the floor. Prints a
-//! table and writes `target/bench/results.json`.
+//! `make bench`: how long the image and changes of units take, how much memory and space, beside the
+//! floor. Prints a table and writes `target/bench/results.json`. docs/benchmarks.md says more.
 
 #![forbid(unsafe_code)]
 
@@ -7,7 +7,9 @@ mod boot;
 mod figure;
 mod floor;
 mod memory;
+mod reconcile;
 mod size;
+mod units;
 
 use std::process::ExitCode;
 
@@ -44,6 +46,10 @@ fn measure() -> Result<()> {
     }
     eprintln!("boot: debug");
     memory::measure(&mut figures)?;
+    eprintln!("boot: debug, units dropped, edited, deleted");
+    reconcile::measure(&mut figures)?;
+    eprintln!("boot: debug, many units");
+    units::measure(&mut figures)?;
     size::measure(&mut figures)?;
     print!("{}", figures.table());
     figures.write(&dir.join("results.json"))
