@@ -33,20 +33,29 @@ impl Table {
         Ok(Self { path, ids })
     }
 
+    /// Gives each of `names` a range that has none, and stores the table, once for all of them.
+    ///
+    /// # Errors
+    /// When the table cannot be stored; then nobody got one.
+    pub fn reserve<'a>(&mut self, names: impl IntoIterator<Item = &'a str>) -> io::Result<()> {
+        let mut ids = self.ids.clone();
+        if ids.allocate(names) {
+            replace(&self.path, ids.to_text().as_bytes())?;
+            self.ids = ids;
+        }
+        Ok(())
+    }
+
     /// The range of `name`, given and stored now if it has none.
     ///
     /// # Errors
     /// When all are taken, or the table cannot be stored.
     pub fn range(&mut self, name: &str) -> Result<IdRange, Error> {
-        if let Some(range) = self.ids.get(name) {
-            return Ok(range);
+        if self.ids.get(name).is_none() {
+            self.reserve([name]).map_err(Error::Ids)?;
         }
-        let mut ids = self.ids.clone();
         let full = || Error::Ids(io::Error::other("all ranges are taken"));
-        let range = ids.allocate(name).ok_or_else(full)?;
-        replace(&self.path, ids.to_text().as_bytes()).map_err(Error::Ids)?;
-        self.ids = ids;
-        Ok(range)
+        self.ids.get(name).ok_or_else(full)
     }
 }
 

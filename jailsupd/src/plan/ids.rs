@@ -1,6 +1,6 @@
 //! Ranges of user and group ids: 65536 for each jail, no two alike, kept for a name once given.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::{self, Write as _};
 
 /// Ids in a range.
@@ -101,23 +101,21 @@ impl Ids {
         self.ranges.get(name).copied()
     }
 
-    /// Gives `name` the lowest free range. `None` when all 28,664 are taken.
-    pub fn allocate(&mut self, name: &str) -> Option<IdRange> {
-        if let Some(range) = self.get(name) {
-            return Some(range);
-        }
-        let mut taken: Vec<u32> = self.ranges.values().map(|range| range.base).collect();
-        taken.sort_unstable();
-        let mut base = FIRST;
-        for other in taken {
-            if other != base {
-                break;
+    /// Gives each of `names` that has none the lowest free range; when all 28,664 are taken, the rest get
+    /// none. Says whether any was given.
+    pub fn allocate<'a>(&mut self, names: impl IntoIterator<Item = &'a str>) -> bool {
+        let taken: BTreeSet<u32> = self.ranges.values().map(|range| range.base).collect();
+        let free = (FIRST..END).step_by(LENGTH as usize).filter(|base| !taken.contains(base));
+        let mut free = free.filter_map(IdRange::at);
+        let before = self.ranges.len();
+        for name in names {
+            if self.ranges.contains_key(name) {
+                continue;
             }
-            base += LENGTH;
+            let Some(range) = free.next() else { break };
+            self.ranges.insert(name.to_owned(), range);
         }
-        let range = IdRange::at(base)?;
-        self.ranges.insert(name.to_owned(), range);
-        Some(range)
+        self.ranges.len() > before
     }
 }
 
@@ -128,8 +126,9 @@ mod tests {
     #[test]
     fn ten_thousand_jails_get_ten_thousand_ranges() {
         let mut ids = Ids::default();
-        let bases: std::collections::BTreeSet<u32> =
-            (0..10_000).map(|n| ids.allocate(&format!("j{n}")).unwrap().base()).collect();
+        let names: Vec<String> = (0..10_000).map(|n| format!("j{n}")).collect();
+        assert!(ids.allocate(names.iter().map(String::as_str)));
+        let bases: BTreeSet<u32> = names.iter().map(|name| ids.get(name).unwrap().base()).collect();
         assert_eq!(bases.len(), 10_000);
         assert!(bases.last().unwrap().checked_add(LENGTH).is_some());
     }
@@ -137,17 +136,19 @@ mod tests {
     #[test]
     fn a_name_keeps_its_range_through_the_file() {
         let mut ids = Ids::default();
-        let (web, db) = (ids.allocate("web").unwrap(), ids.allocate("db").unwrap());
+        ids.allocate(["web", "db"]);
         let mut read = Ids::parse(&ids.to_text()).unwrap();
         assert_eq!(read, ids);
-        assert_eq!((read.allocate("web"), read.allocate("db")), (Some(web), Some(db)));
+        assert!(!read.allocate(["db", "web"]), "nothing new was given");
+        assert_eq!(read, ids);
     }
 
     #[test]
     fn the_lowest_gap_is_used() {
         let mut ids = Ids::parse("a 524288\nc 655360\n").unwrap();
-        assert_eq!(ids.allocate("b").unwrap().base(), 589_824);
-        assert_eq!(ids.allocate("d").unwrap().base(), 720_896);
+        ids.allocate(["b", "d"]);
+        assert_eq!(ids.get("b").unwrap().base(), 589_824);
+        assert_eq!(ids.get("d").unwrap().base(), 720_896);
     }
 
     #[test]

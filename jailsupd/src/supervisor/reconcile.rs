@@ -89,6 +89,11 @@ impl Supervisor {
         // First the watches: what changes after the reading is then noticed.
         self.watch.renew();
         let steps = self.foresee(self.read_units(&[]));
+        // All at once: each storing of the table waits for the disk.
+        let names = steps.iter().filter(|step| step.unit.is_some()).map(|step| step.name.as_str());
+        if let Err(error) = self.ids.reserve(names) {
+            log::error!("ranges of user ids cannot be stored: {error}");
+        }
         let done = steps.iter().map(|step| (step.name.clone(), step.consequence)).collect();
         for step in steps {
             self.take(step);
