@@ -88,13 +88,13 @@ fn two_thousand_units_dropped_at_once_all_come_up() {
     let mut vm = boot(Machine::new("many", Image::Debug).memory_mib(4096));
     let agent = vm.agent();
 
-    // Beside the directory first: then all appear at once.
+    // Beside the directory first, on the same file system: then all appear at once.
     for start in (0..MANY).step_by(PER_CALL) {
-        let mut script = format!("{PRELUDE}mkdir -p /etc/many; cd /etc/many\n");
+        let mut script = format!("{PRELUDE}mkdir -p /data/etc/many; cd /data/etc/many\n");
         writeln!(script, "for i in $(seq {start} {}); do", start + PER_CALL - 1).unwrap();
         agent.shell(&format!("{script}good $i 20 >many-$i.toml; done")).unwrap();
     }
-    agent.shell("mv /etc/many/* /etc/jails.d/").unwrap();
+    agent.shell("mv /data/etc/many/* /data/etc/jails.d/").unwrap();
     let deadline = Deadline::after(ALL_UP);
     let up = loop {
         let rows = agent.list().unwrap();
