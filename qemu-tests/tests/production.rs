@@ -82,3 +82,19 @@ fn corrupt(disk: &Path, block: u64) -> Result<()> {
     let offset = block * disk::BLOCK + disk::BLOCK / 2;
     disk::flip_byte(disk, root_of(disk)?.start + offset)
 }
+
+#[test]
+fn root_has_exactly_the_listed_executables_and_at_most_twelve() {
+    let list = Path::new(env!("CARGO_MANIFEST_DIR")).join("../image/executables");
+    let list = std::fs::read_to_string(list).unwrap();
+    let mut listed: Vec<&str> =
+        list.lines().filter(|line| !line.is_empty() && !line.starts_with('#')).collect();
+    listed.sort_unstable();
+
+    let built = Image::Production.text("executables.txt").unwrap();
+    let mut found: Vec<&str> = built.lines().collect();
+    found.sort_unstable();
+
+    assert_eq!(found, listed);
+    assert!(found.len() <= 12, "{found:?}");
+}
