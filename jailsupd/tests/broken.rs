@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::{env, fs};
 
 use jailsupd::unit::host::{self, Layer};
+use jailsupd::unit::policy::{self, Policy};
 use jailsupd::unit::{self, Problem};
 
 fn files(directory: &str) -> Vec<PathBuf> {
@@ -36,7 +37,7 @@ fn compare(path: &Path, report: &str) -> Result<(), String> {
     Err(format!("{}: expected\n{wanted}\nfound\n{report}", path.display()))
 }
 
-fn check(directory: &str, parse: fn(&str, &str) -> Option<Vec<Problem>>) -> usize {
+fn check(directory: &str, parse: impl Fn(&str, &str) -> Option<Vec<Problem>>) -> usize {
     let files = files(directory);
     let mut wrong = Vec::new();
     for path in &files {
@@ -64,6 +65,30 @@ fn each_broken_host_file_is_refused_with_its_message() {
     check("broken/host", |_, text| {
         host::parse(&[Layer { file: "/etc/warder/host.toml", text }]).err()
     });
+}
+
+#[test]
+fn each_broken_policy_is_refused_with_its_message() {
+    check("broken/policy", |_, text| {
+        policy::parse(&[Layer { file: "/etc/warder/policy.toml", text }]).err()
+    });
+}
+
+/// The units of `policy/` are good ones; beside some lies the policy that they are held against.
+#[test]
+fn each_unit_that_asks_for_too_much_is_refused_with_the_rule() {
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/policy");
+    let count = check("policy", |stem, text| {
+        let policy = match fs::read_to_string(directory.join(format!("{stem}.policy"))) {
+            Ok(text) => {
+                policy::parse(&[Layer { file: "/etc/warder/policy.toml", text: &text }]).unwrap()
+            }
+            Err(_) => Policy::default(),
+        };
+        let unit = unit::parse(stem, &format!("/etc/jails.d/{stem}.toml"), text).unwrap();
+        Some(policy.check(&unit)).filter(|problems| !problems.is_empty())
+    });
+    assert!(count >= 3, "only {count} kinds");
 }
 
 #[test]

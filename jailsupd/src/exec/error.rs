@@ -131,6 +131,9 @@ pub enum Error {
     /// The jail's unit has never been usable.
     #[error("its unit cannot be used")]
     NoUnit,
+    /// The policy has changed since its unit was taken.
+    #[error("its unit asks for more than this host's policy allows")]
+    Policy,
     /// The seccomp profile.
     #[error("cannot build its plan")]
     Plan(#[source] crate::plan::seccomp::Error),
@@ -159,6 +162,7 @@ impl Error {
             | Self::Keeper(_)
             | Self::Ids(_)
             | Self::NoUnit
+            | Self::Policy
             | Self::Plan(_) => "",
         }
     }
@@ -189,6 +193,7 @@ impl Error {
                 "the directory must exist in the image and be open to the jail's user"
             }
             Self::Limit { .. } => "the kernel refused the value; correct or remove the key",
+            Self::Policy => "`jailctl check` names the rule",
             Self::Overlay { .. } => "look at the data partition: `jailctl host info`",
             Self::Image { .. }
             | Self::Link { .. }
@@ -213,6 +218,7 @@ impl Error {
             | Self::NoAccount { .. }
             | Self::Limit { .. }
             | Self::NoUnit
+            | Self::Policy
             | Self::Plan(_) => true,
             Self::Jail { stage: Stage::Exec | Stage::WorkingDir, source } => matches!(
                 source.raw_os_error(),

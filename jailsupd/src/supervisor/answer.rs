@@ -193,7 +193,12 @@ impl Supervisor {
             data: read("/run/warder/data"),
             uplink: self.uplink.clone(),
             stages: read("/run/warder/stages").lines().filter_map(report::stage).collect(),
-            problems: self.host_problems.iter().map(ToString::to_string).collect(),
+            problems: self
+                .host_problems
+                .iter()
+                .chain(&self.policy_problems)
+                .map(ToString::to_string)
+                .collect(),
         }
     }
 }

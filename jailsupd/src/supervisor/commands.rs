@@ -74,7 +74,11 @@ impl Supervisor {
     }
 
     fn start_by_hand(&mut self, id: JailId, event: Event) -> Result<Goal, WireError> {
+        let refusal = self.jails.get(id).and_then(|jail| self.refusal(jail));
         let Some(jail) = self.jails.get_mut(id) else { return Ok(Goal::Stopped) };
+        if let Some(reason) = refusal {
+            return Err(WireError::NotPossible { name: jail.name.clone(), reason });
+        }
         if jail.loaded.is_none() {
             let problem = jail.problems().next().map(crate::unit::Problem::one_line);
             let reason = problem.unwrap_or_else(|| "it has no unit".to_owned());

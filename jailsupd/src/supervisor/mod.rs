@@ -15,6 +15,7 @@ mod history;
 mod host_file;
 mod jail;
 mod jails;
+mod policy;
 mod poller;
 mod reconcile;
 mod report;
@@ -34,8 +35,8 @@ use crate::exec::units;
 use crate::exec::watch::Watch;
 use crate::exec::{Layout, helper};
 use crate::machine::{Event, Moment};
-use crate::unit::Problem;
 use crate::unit::host::Host;
+use crate::unit::{Policy, Problem};
 use jail::Jail;
 use jails::Jails;
 use keeper::{Client, Slot};
@@ -74,6 +75,8 @@ pub struct Supervisor {
     machine_id: String,
     host: Host,
     host_problems: Vec<Problem>,
+    policy: Policy,
+    policy_problems: Vec<Problem>,
     uplink: Option<String>,
     uplink_problem: Option<String>,
     jails: Jails,
@@ -126,7 +129,8 @@ impl Supervisor {
         to("wait for clients", poller.watch(server.listener(), Source::Listener))?;
         let directories: Vec<PathBuf> = units::DIRECTORIES.iter().map(PathBuf::from).collect();
         make_unit_directories(&directories);
-        let watch = to("watch the unit directories", Watch::new(directories.clone()))?;
+        let watched = directories.iter().cloned().chain([PathBuf::from(policy::DIRECTORY)]);
+        let watch = to("watch the unit directories", Watch::new(watched.collect()))?;
         to("wait for unit files", poller.watch(&watch, Source::Units))?;
         let (host, host_problems) = host_file::read_host();
         for problem in &host_problems {
@@ -147,6 +151,8 @@ impl Supervisor {
             layout,
             host,
             host_problems,
+            policy: Policy::default(),
+            policy_problems: Vec::new(),
             uplink: None,
             uplink_problem: None,
             jails: Jails::default(),

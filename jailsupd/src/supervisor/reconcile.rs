@@ -42,6 +42,7 @@ impl Supervisor {
             files.push(RawFile { path, directory: self.directories.len(), kind });
         }
         let mut tree = tree::resolve(&files);
+        self.refuse_by_policy(&mut tree.units);
         self.refuse_clashes(&mut tree.units);
         tree
     }
@@ -88,6 +89,7 @@ impl Supervisor {
         self.rescan_at = None;
         // First the watches: what changes after the reading is then noticed.
         self.watch.renew();
+        self.renew_policy();
         let steps = self.foresee(self.read_units(&[]));
         // All at once: each storing of the table waits for the disk.
         let names = steps.iter().filter(|step| step.unit.is_some()).map(|step| step.name.as_str());

@@ -30,6 +30,7 @@ struct Building<'a> {
 impl Supervisor {
     /// Prepares and spawns the jail; its processes are on their way when this returns.
     pub(super) fn start_jail(&mut self, id: JailId) -> Result<(), Error> {
+        self.allow_start(id)?;
         let Some(jail) = self.jails.get_mut(id) else { return Ok(()) };
         let Some(loaded) = jail.loaded.clone() else { return Err(Error::NoUnit) };
         jail.starts += 1;

@@ -110,6 +110,12 @@ impl Capabilities {
         Self(bits)
     }
 
+    /// The set of these names; names of no capability are left out.
+    pub(crate) fn of(names: &[&str]) -> Self {
+        let known = names.iter().filter_map(|name| Capability::from_text(name).ok());
+        Self(known.fold(0, |bits, c| bits | 1 << c.0))
+    }
+
     /// Whether it is in the set.
     pub const fn contains(self, capability: Capability) -> bool {
         self.0 & (1 << capability.0) != 0

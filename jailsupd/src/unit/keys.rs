@@ -54,7 +54,7 @@ impl std::default::Default for Draft {
 }
 
 /// The version of a file's format.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Version(pub(crate) u32);
 
 impl FromToml for Version {

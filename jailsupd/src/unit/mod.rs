@@ -7,7 +7,8 @@
 //! this for all files of all directories: drop-ins, templates, masks.
 //!
 //! `keys` is the one table of what a unit may say: the parser, the reference page, the JSON Schema, the
-//! explanations, the canonical form and what an edit leads to are driven by it. `host` reads `host.toml` with the same means; `set` compares units.
+//! explanations, the canonical form and what an edit leads to are driven by it. `host` reads `host.toml` and `policy`
+//! `policy.toml` with the same means; `set` compares units.
 
 pub mod address;
 pub mod amount;
@@ -24,6 +25,8 @@ pub mod name;
 mod nearest;
 mod parse;
 pub mod path;
+pub mod policy;
+pub mod prefix;
 pub mod problem;
 pub mod reference;
 pub mod schema;
@@ -48,6 +51,8 @@ pub use host::Host;
 pub use name::{HostName, JailName, LinkName, UserSpec};
 pub use parse::{MAX_FILE, parse, text};
 pub use path::{HostPath, JailPath};
+pub use policy::Policy;
+pub use prefix::PathPrefix;
 pub use problem::{Place, Problem};
 pub use section::{
     Backing, CpuWeight, Image, ImageKind, ImageSource, Network, NetworkMode, PidsMax, Process,

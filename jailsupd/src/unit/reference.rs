@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use super::document::{Effect, Grammar, Key, Presence};
 use super::host::HOST;
 use super::keys::UNIT;
+use super::policy::POLICY;
 use super::value::{Kind, choices};
 
 const UNITS: &str = "\
@@ -80,6 +81,28 @@ const HOSTS: &str = "\
 A host without either works: it has no address of its own, and its jails share the first Ethernet link.
 ";
 
+const POLICIES: &str = "\
+The policy says what units may ask for on this host. Whoever administers the host writes it; whoever writes units stays
+within it. `/usr/lib/warder/policy.toml` is part of the image; `/etc/warder/policy.toml` is the host's own and wins, key
+by key. A host without either has the defaults of this page, which are safe.
+
+The sections and keys are those of a [unit file](units.md): a key of the policy bounds the key of the same name in
+every unit. A unit that asks for more is refused as a whole, like one with a mistake in it; `jailctl check` names the
+unit's line, and the rule with its file and line.
+
+A changed policy holds at once, for everything that starts from then on:
+
+* A jail that runs is not stopped by it. `jailctl ls` shows that its unit is refused now; when it ends, it is not
+  started again, neither by its restart policy nor by hand, until unit or policy is changed.
+* A unit that was refused and is allowed now starts its jail.
+* A unit that is edited to ask for too much is refused, and the version before it stays in force.
+
+A policy with a mistake in it counts for nothing: the defaults hold until it is mended, and `jailctl check` and
+`jailctl host info` show the mistake.
+
+What is inside an image grants nothing, whatever it says: only a unit asks, and only the policy allows.
+";
+
 /// `docs/units.md`.
 pub fn units_page() -> String {
     page("Unit files", UNITS, &UNIT, Effect::sentence)
@@ -88,6 +111,11 @@ pub fn units_page() -> String {
 /// `docs/host-toml.md`.
 pub fn host_page() -> String {
     page("host.toml", HOSTS, &HOST, |_| "")
+}
+
+/// `docs/policy-toml.md`.
+pub fn policy_page() -> String {
+    page("policy.toml", POLICIES, &POLICY, |_| "")
 }
 
 fn page<D>(

@@ -9,6 +9,7 @@ use super::document::{Grammar, Key, Presence, Walk};
 use super::explain::{Explanation, KeyEntry};
 use super::host::{self, HOST, Layer};
 use super::keys::{Draft, UNIT};
+use super::policy::{self, POLICY};
 use super::specifier::Names;
 use super::{
     Consequence, JailName, Problem, RawFile, RawKind, Unit, consequence, diff, explain, parse, set,
@@ -71,12 +72,14 @@ fn assert_examples<D: Default>(grammar: &Grammar<D>) {
 fn each_default_of_the_table_is_that_of_the_types() {
     assert_defaults(&UNIT);
     assert_defaults(&HOST);
+    assert_defaults(&POLICY);
 }
 
 #[test]
 fn each_example_of_the_table_is_taken_and_canonical() {
     assert_examples(&UNIT);
     assert_examples(&HOST);
+    assert_examples(&POLICY);
 }
 
 #[test]
@@ -342,6 +345,7 @@ fn answer(name: &str, text: &str) {
         }
     }
     let _ = host::parse(&[Layer { file: "x", text }]);
+    let _ = policy::parse(&[Layer { file: "x", text }]);
 }
 
 fn show(problem: &Problem) {

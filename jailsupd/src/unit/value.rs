@@ -214,6 +214,12 @@ impl<const MIN: u64, const MAX: u64> Whole<MIN, MAX> {
     }
 }
 
+impl<const MIN: u64, const MAX: u64> std::fmt::Display for Whole<MIN, MAX> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
 impl<const MIN: u64, const MAX: u64> FromToml for Whole<MIN, MAX> {
     const KIND: Kind = Kind::Integer { min: MIN, max: MAX };
 

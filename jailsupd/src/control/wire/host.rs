@@ -26,7 +26,7 @@ pub struct HostInfo {
     pub uplink: Option<String>,
     /// The stages of the boot, in order; empty on a host that Warder did not boot.
     pub stages: Vec<Stage>,
-    /// Problems of `host.toml`, each as its writer reads it (several lines).
+    /// Problems of `host.toml` and `policy.toml`, each as its writer reads it (several lines).
     pub problems: Vec<String>,
 }
 

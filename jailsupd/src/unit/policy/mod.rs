@@ -1,0 +1,172 @@
+//! `policy.toml`: what units may ask for on this host. Read with the same means as units.
+//!
+//! The host's administrator writes it; whoever writes units stays within it. It has the sections and keys of a unit
+//! file: `add_capability` in `[security]` of the policy bounds `add_capability` in `[security]` of every unit.
+//! What it does not say has a safe default, so a host without the file is bounded too.
+//!
+//! To bound one more key of units:
+//!
+//! 1. add a field to [`Bounds`], with a safe default, and a row to `KEYS`, under the section and the name of the
+//!    unit's key;
+//! 2. add a rule to `rules.rs`: a function that looks at the unit and calls `Review::refuse` for each thing that is not
+//!    allowed, and its line in `RULES`. The place of the rule, what it allows and the remedy are told by `refuse`;
+//! 3. put a unit that it refuses into `tests/policy/`, and run `UPDATE=1 cargo test -p jailsupd --test broken --test
+//!    reference`.
+//!
+//! [`PathPrefix`] is there for directories of the host, [`Pattern`] for names with `*`.
+
+mod rules;
+
+use std::collections::BTreeMap;
+
+use super::amount::{Bytes, CpuQuota};
+use super::capability::Capabilities;
+use super::document::{Effect, Grammar, Key, Presence, Section};
+use super::host::{Layer, Pattern};
+use super::keys::{Version, key};
+use super::prefix::PathPrefix;
+use super::section::{NetworkMode, PidsMax};
+use super::value::{FromText as _, FromToml};
+use super::{Origin, Problem, Unit};
+
+/// The host's policy, all layers merged.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Policy {
+    bounds: Bounds,
+    origin: Origin,
+}
+
+/// What units may ask for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Bounds {
+    version: Option<Version>,
+    /// Directories that images may be in.
+    image_source: Vec<PathPrefix>,
+    /// Capabilities.
+    add_capability: Capabilities,
+    /// Kinds of links.
+    network_mode: Vec<NetworkMode>,
+    /// Links of the host.
+    network_parent: Vec<Pattern>,
+    /// The highest limit of memory; none leaves it to the unit.
+    memory_max: Option<Bytes>,
+    /// The same of processor time.
+    cpu_max: Option<CpuQuota>,
+    /// The same of processes.
+    pids_max: Option<PidsMax>,
+}
+
+/// Capabilities over the jail's own files, processes and ids, and over ports below 1024. Inside a user
+/// namespace they reach nothing that is not the jail's own already. All others open parts of the kernel that no
+/// unprivileged process gets to: packet sockets (NET_RAW), packet filters and links (NET_ADMIN), mounts and
+/// much else (SYS_ADMIN), other processes' memory (SYS_PTRACE).
+const CAPABILITIES: [&str; 9] = [
+    "CHOWN",
+    "DAC_OVERRIDE",
+    "FOWNER",
+    "FSETID",
+    "KILL",
+    "SETGID",
+    "SETUID",
+    "SETPCAP",
+    "NET_BIND_SERVICE",
+];
+
+/// Where Warder and its administrator put images, and nothing else.
+const IMAGES: [&str; 3] = ["/usr/share/jails", "/srv", "/data/images"];
+
+impl Default for Bounds {
+    fn default() -> Self {
+        // Constants that a test reads back; one that could not be read would allow nothing.
+        let prefixes = |paths: &[&str]| {
+            paths.iter().filter_map(|path| PathPrefix::from_text(path).ok()).collect()
+        };
+        Self {
+            version: None,
+            image_source: prefixes(&IMAGES),
+            add_capability: Capabilities::of(&CAPABILITIES),
+            network_mode: vec![NetworkMode::Macvlan, NetworkMode::None],
+            network_parent: Pattern::from_text("*").into_iter().collect(),
+            memory_max: None,
+            cpu_max: None,
+            pids_max: None,
+        }
+    }
+}
+
+use Effect::Live;
+use Presence::{Default as Otherwise, Required, Unset};
+
+/// What `policy.toml` may say.
+pub(crate) static POLICY: Grammar<Bounds> = Grammar {
+    what: "policy.toml",
+    sections: &[
+        Section { name: "image", doc: "Where images may come from." },
+        Section { name: "security", doc: "Privileges that a unit may ask for." },
+        Section { name: "network", doc: "Links that a unit may ask for." },
+        Section {
+            name: "resources",
+            doc: "Ceilings. A unit that sets no limit asks for more than any ceiling: it is refused until it sets one.",
+        },
+    ],
+    keys: KEYS,
+    not_yet: &[],
+};
+
+static KEYS: &[Key<Bounds>] = &[
+    key!("" "version": Option<Version> = version; Live; Required; "1";
+        "Version of the file's format. Always 1 today."),
+    key!("image" "source": Vec<PathPrefix> = image_source; Live; Otherwise("[\"/usr/share/jails\", \"/srv\", \"/data/images\"]"); "[\"/srv/images\"]";
+        "Directories of the host that images may be in. A jail's root owns what is in its image: a unit that may name any directory of the host may read all of them."),
+    key!("security" "add_capability": Capabilities = add_capability; Live; Otherwise("[\"CHOWN\", \"DAC_OVERRIDE\", \"FOWNER\", \"FSETID\", \"KILL\", \"SETGID\", \"SETUID\", \"SETPCAP\", \"NET_BIND_SERVICE\"]"); "[\"NET_BIND_SERVICE\"]";
+        "Capabilities that units may ask for. The default is those over the jail's own files, processes and ids, and over ports below 1024: inside a user namespace they reach nothing that is not the jail's own already. Each of the others opens a part of the kernel that no unprivileged process gets to."),
+    key!("network" "mode": Vec<NetworkMode> = network_mode; Live; Otherwise("[\"macvlan\", \"none\"]"); "[\"none\"]";
+        "Kinds of links that units may ask for."),
+    key!("network" "parent": Vec<Pattern> = network_parent; Live; Otherwise("[\"*\"]"); "[\"uplink\"]";
+        "Patterns for the links of the host that jails may sit on, as units write them (`uplink`, too); `*` stands for any characters, `?` for one."),
+    key!("resources" "memory_max": Option<Bytes> = memory_max; Live; Unset("no ceiling"); "\"2G\"";
+        "The highest `memory_max` of a unit."),
+    key!("resources" "cpu_max": Option<CpuQuota> = cpu_max; Live; Unset("no ceiling"); "\"200%\"";
+        "The highest `cpu_max` of a unit."),
+    key!("resources" "pids_max": Option<PidsMax> = pids_max; Live; Unset("no ceiling"); "4096";
+        "The highest `pids_max` of a unit. A unit that does not set it asks for 1024."),
+];
+
+/// Reads the layers, lowest first; a key in a later one replaces the same key of an earlier one.
+///
+/// # Errors
+/// Every problem of every layer. The caller goes on with [`Policy::default`], which is safe, then.
+pub fn parse(layers: &[Layer<'_>]) -> Result<Policy, Vec<Problem>> {
+    let mut bounds = Bounds::default();
+    let mut places = BTreeMap::new();
+    let mut problems = Vec::new();
+    for layer in layers {
+        let mut walk = POLICY.walk(layer.file, layer.text, &mut bounds);
+        POLICY.require(&mut walk);
+        match walk.finish() {
+            Ok(found) => places.extend(found),
+            Err(found) => problems.extend(found),
+        }
+    }
+    if !problems.is_empty() {
+        return Err(problems);
+    }
+    let file = layers.last().map_or("", |layer| layer.file).to_owned();
+    Ok(Policy { bounds, origin: Origin { file, places } })
+}
+
+impl Default for Policy {
+    /// What holds without any file.
+    fn default() -> Self {
+        let origin = Origin { file: String::new(), places: BTreeMap::new() };
+        Self { bounds: Bounds::default(), origin }
+    }
+}
+
+impl Policy {
+    /// Everything that `unit` asks for and this host does not allow, in the order of the rules; nothing when it may
+    /// run.
+    pub fn check(&self, unit: &Unit) -> Vec<Problem> {
+        rules::check(self, unit)
+    }
+}

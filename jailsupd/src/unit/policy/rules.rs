@@ -1,0 +1,97 @@
+//! The rules: what of a unit is held against which key of the policy.
+
+use std::fmt::Display;
+
+use super::{POLICY, Policy};
+use crate::unit::capability::Capabilities;
+use crate::unit::section::NetworkMode;
+use crate::unit::{Problem, Unit};
+
+/// One bound of the policy, held against one unit.
+type Rule = fn(&mut Review<'_>);
+
+const RULES: &[Rule] = &[image, capabilities, network, memory, processor, processes];
+
+pub(super) fn check(policy: &Policy, unit: &Unit) -> Vec<Problem> {
+    let mut review = Review { policy, unit, problems: Vec::new() };
+    RULES.iter().for_each(|rule| rule(&mut review));
+    review.problems
+}
+
+/// One unit before the policy.
+struct Review<'a> {
+    policy: &'a Policy,
+    unit: &'a Unit,
+    problems: Vec<Problem>,
+}
+
+impl Review<'_> {
+    /// The unit's `key` asks for `what`, and the policy's key of the same name does not allow that.
+    fn refuse(&mut self, key: &str, what: impl Display) {
+        let found = POLICY.keys.iter().find(|known| known.path() == key);
+        let allowed = found.and_then(|key| (key.show)(&self.policy.bounds)).unwrap_or_default();
+        let message = format!("{what}, which is more than this host's policy allows");
+        let rule = match self.policy.origin.has(key) {
+            true => format!("the rule is {} = {allowed} at {}", key, self.policy.origin.at(key)),
+            false => format!("the rule is the built-in default, {key} = {allowed}"),
+        };
+        let help = format!(
+            "{rule}; ask for less, or have the administrator change it in /etc/warder/policy.toml"
+        );
+        self.problems.push(self.unit.problem(key, message, help));
+    }
+
+    /// A limit and its ceiling: `asked` is none for no limit.
+    fn ceiling<T: PartialOrd + Display>(&mut self, key: &str, asked: Option<T>, most: Option<T>) {
+        let Some(most) = most else { return };
+        match asked {
+            Some(asked) if asked <= most => {}
+            Some(asked) => self.refuse(key, format!("asks for {asked}")),
+            None => self.refuse(key, "is not set, so there is no limit"),
+        }
+    }
+}
+
+fn image(review: &mut Review<'_>) {
+    let source = &review.unit.image.source;
+    if !review.policy.bounds.image_source.iter().any(|prefix| prefix.holds(&source.path)) {
+        review.refuse("image.source", format!("the image is {source}"));
+    }
+}
+
+fn capabilities(review: &mut Review<'_>) {
+    let asked = review.unit.security.add_capability.bits();
+    let more = Capabilities::from_bits(asked & !review.policy.bounds.add_capability.bits());
+    if more != Capabilities::NONE {
+        review
+            .refuse("security.add_capability", format!("asks for {}", more.names().join(" and ")));
+    }
+}
+
+fn network(review: &mut Review<'_>) {
+    let (network, bounds) = (&review.unit.network, &review.policy.bounds);
+    if !bounds.network_mode.contains(&network.mode) {
+        return review.refuse("network.mode", format!("asks for {:?}", network.mode.to_string()));
+    }
+    let parent = network.parent.as_str();
+    if network.mode != NetworkMode::None
+        && !bounds.network_parent.iter().any(|pattern| pattern.matches(parent))
+    {
+        review.refuse("network.parent", format!("asks for {parent:?}"));
+    }
+}
+
+fn memory(review: &mut Review<'_>) {
+    let (asked, most) = (review.unit.resources.memory_max, review.policy.bounds.memory_max);
+    review.ceiling("resources.memory_max", asked, most);
+}
+
+fn processor(review: &mut Review<'_>) {
+    let (asked, most) = (review.unit.resources.cpu_max, review.policy.bounds.cpu_max);
+    review.ceiling("resources.cpu_max", asked, most);
+}
+
+fn processes(review: &mut Review<'_>) {
+    let (asked, most) = (review.unit.resources.pids_max, review.policy.bounds.pids_max);
+    review.ceiling("resources.pids_max", Some(asked), most);
+}
