@@ -24,8 +24,8 @@ setup-clients: setup ## the same, and the client programs that the VM tests put 
 setup-test: ## the same, and what checking needs (cargo-deny)
 	@$(phase) setup image/setup test
 
-image: setup ## build all images: production, debug, nginx jail, all example jails
-	@$(phase) image image/build production debug jails examples
+image: setup ## build all images: production, debug, nginx jail, all example jails, the peers' disk
+	@$(phase) image image/build production debug jails examples peers
 
 run: setup ## build and boot the production image; the nginx jail answers on http://127.0.0.1:8080/ (PORT=)
 	@$(phase) image image/build production jails

@@ -57,6 +57,14 @@ pub fn examples_disk() -> Result<PathBuf> {
     built("examples.raw")
 }
 
+/// The disk with the programs that Warder is compared with.
+///
+/// # Errors
+/// It is not there.
+pub fn peers_disk() -> Result<PathBuf> {
+    built("peers.raw")
+}
+
 /// The nginx example as it is on [`jails_disk`]: its image, and its unit of the checkout.
 ///
 /// # Errors

@@ -23,6 +23,7 @@ pub mod image;
 mod jailctl;
 mod jails;
 mod machine;
+pub mod peers;
 mod processes;
 pub mod proto;
 pub mod qmp;

@@ -7,7 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::{Error, Image, Jails, Result, Vm, accel::Accel, disk, image, proto};
+use crate::{Error, Image, Jails, Result, Vm, accel::Accel, disk, image, peers, proto};
 
 /// Debian's firmware; the variables are copied, a guest writes to them.
 const FIRMWARE: &str = "/usr/share/OVMF/OVMF_CODE_4M.fd";
@@ -39,6 +39,7 @@ pub struct Machine {
     own_disk: Option<PathBuf>,
     jails: Option<Jails>,
     examples: bool,
+    peers: bool,
     port: Option<u16>,
     pub(crate) directory: Option<PathBuf>,
     control: Option<&'static str>,
@@ -59,6 +60,7 @@ impl Machine {
             own_disk: None,
             jails: None,
             examples: false,
+            peers: false,
             port: None,
             directory: None,
             control: None,
@@ -104,6 +106,13 @@ impl Machine {
     #[must_use]
     pub fn examples(mut self) -> Self {
         self.examples = true;
+        self
+    }
+
+    /// One more disk: other container programs, for [`crate::agent::Agent::enter_peers`].
+    #[must_use]
+    pub fn peers(mut self) -> Self {
+        self.peers = true;
         self
     }
 
@@ -185,6 +194,10 @@ impl Machine {
         arguments.disk("root", &disk, "", ",bootindex=1");
         let jails = self.jails_disk(dir)?;
         arguments.disk("jails", &jails, ",readonly=on", "");
+        if self.peers {
+            let serial = format!(",serial={}", peers::SERIAL);
+            arguments.disk("peers", &image::peers_disk()?, ",readonly=on", &serial);
+        }
         match &self.boot {
             Boot::Uefi => {
                 let variables = dir.join("firmware-variables");
