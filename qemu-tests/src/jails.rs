@@ -64,6 +64,28 @@ impl Jails {
         Ok(self)
     }
 
+    /// Adds an image whose only program is this one, at `/bin/NAME`.
+    ///
+    /// # Errors
+    /// A file cannot be copied, or `mkfs.erofs` fails.
+    pub fn image(self, name: &str, program: &Path) -> Result<Self> {
+        self.make_image(name, program)?;
+        Ok(self)
+    }
+
+    /// Adds a copy of a file, by its path on the disk.
+    ///
+    /// # Errors
+    /// It cannot be copied.
+    pub fn copy(self, from: &Path, to: &str) -> Result<Self> {
+        let to = self.tree().join(to);
+        if let Some(parent) = to.parent() {
+            image::ensure_dir(parent.to_owned())?;
+        }
+        copy(from, &to)?;
+        Ok(self)
+    }
+
     pub(crate) fn build(&self, to: &Path) -> Result<()> {
         disk::make_jails_disk(&self.tree(), to)
     }
@@ -73,12 +95,16 @@ impl Jails {
     }
 
     fn nuisance(&self) -> Result<()> {
-        let root = self.dir.join("nuisance");
+        self.make_image("nuisance", &image::program("nuisance")?)
+    }
+
+    fn make_image(&self, name: &str, program: &Path) -> Result<()> {
+        let root = self.dir.join(name);
         for name in ["bin", "dev", "proc", "sys", "etc", "tmp", "run"] {
             image::ensure_dir(root.join(name))?;
         }
-        copy(&image::program("nuisance")?, &root.join("bin/nuisance"))?;
-        disk::make_erofs(&root, &self.tree().join("images/nuisance.erofs"))
+        copy(program, &root.join("bin").join(name))?;
+        disk::make_erofs(&root, &self.tree().join(format!("images/{name}.erofs")))
     }
 }
 

@@ -4,7 +4,7 @@ use super::Error;
 use crate::plan::Limit;
 use rustix::fd::OwnedFd;
 use rustix::fs::{Mode, OFlags};
-use std::io;
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
 /// The cgroup of one jail. It outlives its processes, so that what happened can be read from it.
@@ -65,15 +65,26 @@ impl Cgroup {
     /// When the kernel refuses the value. A file that is not there is fine as long as its value is the
     /// kernel's own default: `memory.swap.max` is missing on a kernel without swap accounting.
     pub fn set(&self, limit: &Limit) -> Result<(), Error> {
-        match std::fs::write(self.path.join(limit.file), &limit.value) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound && limit.value == "max" => Ok(()),
-            Err(source) => Err(Error::Limit {
-                key: limit.key,
-                file: limit.file,
-                value: limit.value.clone(),
-                source,
-            }),
+        match self.write(limit.file, &limit.value, limit.key) {
+            Err(Error::NoLimit { .. }) if limit.is_default => Ok(()),
+            result => result,
+        }
+    }
+
+    /// Writes to one file; `key` is the unit's that asks for it.
+    ///
+    /// # Errors
+    /// [`Error::NoLimit`] when the file is not there, [`Error::Limit`] when the kernel refuses the value.
+    pub fn write(&self, file: &'static str, value: &str, key: &'static str) -> Result<(), Error> {
+        // Not made when it is missing: the kernel would say "permission denied". A lone line end empties a
+        // file that an empty write would leave as it is.
+        let opened = std::fs::OpenOptions::new().write(true).open(self.path.join(file));
+        match opened.and_then(|mut opened| opened.write_all(format!("{value}\n").as_bytes())) {
             Ok(()) => Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                Err(Error::NoLimit { key, file })
+            }
+            Err(source) => Err(Error::Limit { key, file, value: value.to_owned(), source }),
         }
     }
 

@@ -3,7 +3,9 @@
 
 use super::account::Account;
 use super::devices::Pinned;
+use super::rlimit;
 use crate::plan::{JailStep, KernelMount, Tmpfs};
+use crate::unit::Ulimit;
 use jail_init::Stage;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{AtFlags, CWD, FileType, Gid, Mode, OFlags, ResolveFlags, StatxFlags, Uid};
@@ -96,7 +98,7 @@ impl Jail<'_> {
             JailStep::Mask(path) => mask(path).at(Stage::Mask),
             JailStep::MakeReadOnly(path) => make_read_only(path).at(Stage::ReadOnly),
             JailStep::SetHostName(name) => set_host_name(name).at(Stage::HostName),
-            JailStep::SetLimits => set_limits().at(Stage::Limits),
+            JailStep::SetLimits(limits) => set_limits(limits).at(Stage::Limits),
             JailStep::JoinKeyring => join_keyring().at(Stage::Keyring),
         }
     }
@@ -288,11 +290,12 @@ fn set_host_name(name: &CString) -> rustix::io::Result<()> {
     rustix::system::sethostname(name.as_bytes())
 }
 
-/// The soft and hard limits that a Debian service has, whatever jailsupd's own are; no core dumps.
-fn set_limits() -> rustix::io::Result<()> {
-    let limit = |current, maximum| Rlimit { current: Some(current), maximum: Some(maximum) };
-    setrlimit(Resource::Core, limit(0, 0))?;
-    setrlimit(Resource::Nofile, limit(1024, 524_288))
+/// No core dump, and what the plan says.
+fn set_limits(limits: &[Ulimit]) -> rustix::io::Result<()> {
+    setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) })?;
+    limits.iter().try_for_each(|limit| {
+        setrlimit(rlimit::of(limit.name), Rlimit { current: limit.soft, maximum: limit.hard })
+    })
 }
 
 fn join_keyring() -> io::Result<()> {

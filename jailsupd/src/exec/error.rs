@@ -95,6 +95,24 @@ pub enum Error {
         /// The cause.
         source: io::Error,
     },
+    /// The kernel does not have a limit.
+    #[error("this kernel has no {file}")]
+    NoLimit {
+        /// The unit's key.
+        key: &'static str,
+        /// The cgroup's file.
+        file: &'static str,
+    },
+    /// A disk that is to be limited.
+    #[error("cannot limit the disk {name}")]
+    Disk {
+        /// The unit's key.
+        key: &'static str,
+        /// As the unit writes it.
+        name: String,
+        /// The cause.
+        source: io::Error,
+    },
     /// Namespaces.
     #[error("cannot make the user and network namespaces")]
     Namespaces(#[source] io::Error),
@@ -150,7 +168,7 @@ impl Error {
             Self::NoAccount { .. } | Self::Accounts { .. } => "process.user",
             Self::NoParent { .. } => "network.parent",
             Self::Link { .. } => "network.mode",
-            Self::Limit { key, .. } => key,
+            Self::Limit { key, .. } | Self::NoLimit { key, .. } | Self::Disk { key, .. } => key,
             Self::Jail { stage: Stage::Exec, .. } => "process.exec",
             Self::Jail { stage: Stage::WorkingDir, .. } => "process.working_dir",
             Self::Jail { stage: Stage::User, .. } => "process.user",
@@ -192,6 +210,12 @@ impl Error {
             Self::Jail { stage: Stage::WorkingDir, .. } => {
                 "the directory must exist in the image and be open to the jail's user"
             }
+            Self::NoLimit { .. } => {
+                "remove the key: it needs a controller of cgroup v2 (io.weight: CONFIG_BLK_CGROUP_IOCOST) that this host's kernel was built without"
+            }
+            Self::Disk { .. } => {
+                "name a block device of this host, or `data` for the disk of its data partition"
+            }
             Self::Limit { .. } => "the kernel refused the value; correct or remove the key",
             Self::Policy => "`jailctl check` names the rule",
             Self::Overlay { .. } => "look at the data partition: `jailctl host info`",
@@ -217,6 +241,7 @@ impl Error {
             | Self::NotAnImage { .. }
             | Self::NoAccount { .. }
             | Self::Limit { .. }
+            | Self::NoLimit { .. }
             | Self::NoUnit
             | Self::Policy
             | Self::Plan(_) => true,
@@ -230,6 +255,7 @@ impl Error {
             | Self::NoParent { .. }
             | Self::Link { .. }
             | Self::Cgroup { .. }
+            | Self::Disk { .. }
             | Self::Namespaces(_)
             | Self::Device { .. }
             | Self::Process { .. }

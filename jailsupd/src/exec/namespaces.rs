@@ -34,11 +34,12 @@ fn make(ids: IdRange) -> io::Result<Namespaces> {
         exit_signal: libc::SIGCHLD,
         cgroup: None,
     };
-    let child = sys::clone::spawn(&request, &mut || {
+    let mut body = || {
         let _ = sys::fd::close_all_except(&[rustix::fd::AsFd::as_fd(&wait)]);
         let _ = rustix::io::read(&wait, &mut [0u8; 1]);
         0
-    })?;
+    };
+    let child = super::rlimit::without_limits(|| sys::clone::spawn(&request, &mut body))?;
     let opened = open(child.pid, ids);
     drop(hold);
     if let Some(pid) = Pid::from_raw(child.pid) {

@@ -17,6 +17,7 @@ use super::account::Account;
 use super::child::{At, Jail};
 use super::devices::Pinned;
 use super::namespaces::Namespaces;
+use super::rlimit;
 use crate::plan::{IdRange, Plan};
 use jail_init::{EXIT_REPORT_FD, START_ERROR_FD, Stage, StartError};
 use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -141,8 +142,13 @@ pub fn spawn(
     keep_intermediate.sort_by_key(AsRawFd::as_raw_fd);
     let program = Program { helper, argv: &argv, envp: &envp };
     let child = Child { jail, pipes: &pipes, keep: &keep, program };
-    let intermediate =
-        Intermediate { namespaces: prepared.namespaces, keep: &keep_intermediate, child };
+    let oom_score = plan.oom_score_adjust.to_string();
+    let intermediate = Intermediate {
+        namespaces: prepared.namespaces,
+        keep: &keep_intermediate,
+        oom_score: &oom_score,
+        child,
+    };
     let flags = u64::from(libc::CLONE_PARENT.unsigned_abs());
     let cgroup = Some(prepared.cgroup.as_fd());
     let request = Request { flags, exit_signal: 0, cgroup };
@@ -248,6 +254,8 @@ struct Program<'a> {
 struct Intermediate<'a> {
     namespaces: &'a Namespaces,
     keep: &'a [BorrowedFd<'a>],
+    /// `oom_score_adj` as text.
+    oom_score: &'a str,
     child: Child<'a>,
 }
 
@@ -260,7 +268,8 @@ impl Intermediate<'_> {
     }
 
     fn make(&self) -> Result<(), (Stage, i32)> {
-        reset_oom_score().at(Stage::OomScore)?;
+        set_oom_score(self.oom_score).at(Stage::OomScore)?;
+        rlimit::make_room(self.child.jail.steps).at(Stage::Limits)?;
         sys::fd::close_all_except(self.keep).at(Stage::CloseFiles)?;
         join(&self.namespaces.user, libc::CLONE_NEWUSER).at(Stage::JoinNamespaces)?;
         join(&self.namespaces.net, libc::CLONE_NEWNET).at(Stage::JoinNamespaces)?;
@@ -341,10 +350,10 @@ impl Child<'_> {
 }
 
 /// jailsupd protects itself from the out-of-memory killer; a jail is not to inherit that.
-pub(super) fn reset_oom_score() -> rustix::io::Result<()> {
+pub(super) fn set_oom_score(score: &str) -> rustix::io::Result<()> {
     let flags = OFlags::WRONLY | OFlags::CLOEXEC;
     let file = rustix::fs::open(c"/proc/self/oom_score_adj", flags, Mode::empty())?;
-    rustix::io::write(&file, b"0").map(drop)
+    rustix::io::write(&file, score.as_bytes()).map(drop)
 }
 
 fn join(namespace: &OwnedFd, kind: i32) -> rustix::io::Result<()> {

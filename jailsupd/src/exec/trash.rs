@@ -84,7 +84,7 @@ pub fn empty(layout: &Layout) -> io::Result<Option<Janitor>> {
     let request = Request { flags, exit_signal: libc::SIGCHLD, cgroup: None };
     let child = sys::clone::spawn(&request, &mut || {
         // Each of these is for the others' sake: without it the trash is emptied all the same.
-        let _ = super::spawn::reset_oom_score();
+        let _ = super::spawn::set_oom_score("0");
         let _ = sys::fd::close_all_except(&[trash.as_fd()]);
         let _ = sys::signal::reset();
         let _ = rustix::process::nice(NICE);

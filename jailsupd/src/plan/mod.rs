@@ -11,12 +11,12 @@ pub mod seccomp;
 mod show;
 mod steps;
 
-pub use cgroup::Limit;
+pub use cgroup::{DiskLimit, Limit};
 pub use ids::IdRange;
 pub use link::Link;
 pub use steps::{HostStep, JailStep, KernelMount, Tmpfs};
 
-use crate::unit::{NetworkMode, RootMode, Unit};
+use crate::unit::{NetworkMode, RootMode, Ulimit, UlimitName, Unit};
 use std::collections::BTreeMap;
 use std::ffi::CString;
 
@@ -40,6 +40,8 @@ pub struct Plan {
     pub environment: BTreeMap<String, String>,
     /// Where the program starts.
     pub working_dir: CString,
+    /// `oom_score_adj` of its processes (proc(5)).
+    pub oom_score_adjust: i16,
 }
 
 /// What the unit does not say and the host knows.
@@ -63,18 +65,24 @@ pub fn plan(unit: &Unit, context: Context<'_>) -> Result<Plan, seccomp::Error> {
     environment.entry("PATH".into()).or_insert_with(|| PATH.into());
     Ok(Plan {
         host: host_steps(unit, context),
-        jail: steps::jail_steps(host_name(unit), unit.root.mode == RootMode::ReadOnly),
+        jail: steps::jail_steps(
+            host_name(unit),
+            unit.root.mode == RootMode::ReadOnly,
+            ulimits(unit),
+        ),
         filters: seccomp::compile(unit.security.seccomp)?,
         capabilities: unit.security.add_capability.bits(),
         argv: unit.process.exec.iter().map(|arg| c_string(arg)).collect(),
         environment,
         working_dir: c_string(unit.process.working_dir.as_str()),
+        oom_score_adjust: unit.resources.oom_score_adjust.get(),
     })
 }
 
 fn host_steps(unit: &Unit, context: Context<'_>) -> Vec<HostStep> {
     let mut steps = vec![HostStep::CreateCgroup];
     steps.extend(cgroup::limits(&unit.resources).into_iter().map(HostStep::SetLimit));
+    steps.push(HostStep::LimitDisks(cgroup::disk_limits(&unit.resources)));
     steps.push(HostStep::CreateNamespaces { ids: context.ids });
     let link = match unit.network.mode {
         NetworkMode::Macvlan => Some(link::link(&unit.name, &unit.network, context.machine_id)),
@@ -93,6 +101,19 @@ fn host_steps(unit: &Unit, context: Context<'_>) -> Vec<HostStep> {
     });
     steps.push(HostStep::PinDevices);
     steps
+}
+
+/// What a service finds on a Debian host, whatever jailsupd's own limits are, and what the unit says.
+fn ulimits(unit: &Unit) -> Vec<Ulimit> {
+    let limit = |name, soft, hard| Ulimit { name, soft: Some(soft), hard: Some(hard) };
+    let defaults = [
+        limit(UlimitName::Nofile, 1024, 524_288),
+        limit(UlimitName::Memlock, 8 << 20, 8 << 20),
+        limit(UlimitName::Msgqueue, 819_200, 819_200),
+    ];
+    let said = &unit.resources.ulimit;
+    let unsaid = defaults.into_iter().filter(|limit| said.iter().all(|own| own.name != limit.name));
+    unsaid.chain(said.iter().copied()).collect()
 }
 
 fn host_name(unit: &Unit) -> CString {

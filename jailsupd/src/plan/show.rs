@@ -18,6 +18,9 @@ impl fmt::Display for Plan {
         writeln!(f, "jail: keep capabilities: {kept}")?;
         writeln!(f, "jail: set no_new_privs")?;
         writeln!(f, "jail: go to {}", text(&self.working_dir))?;
+        if self.oom_score_adjust != 0 {
+            writeln!(f, "jail: set oom_score_adj {}", self.oom_score_adjust)?;
+        }
         for filter in &self.filters {
             writeln!(f, "jail: install a filter of {} instructions", filter.len())?;
         }
@@ -44,7 +47,12 @@ impl fmt::Display for HostStep {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::CreateCgroup => f.write_str("make the cgroup"),
-            Self::SetLimit(limit) => write!(f, "write {} to {}", limit.value, limit.file),
+            Self::SetLimit(limit) => write!(f, "write {:?} to {}", limit.value, limit.file),
+            Self::LimitDisks(limits) if limits.is_empty() => f.write_str("limit no disk"),
+            Self::LimitDisks(limits) => {
+                let limits: Vec<String> = limits.iter().map(ToString::to_string).collect();
+                write!(f, "limit the disk {}", limits.join(", the disk "))
+            }
             Self::CreateNamespaces { ids } => {
                 write!(f, "make user and network namespaces with the ids {ids}")
             }
@@ -92,7 +100,10 @@ impl fmt::Display for JailStep {
             Self::Mask(path) => write!(f, "mask {}", text(path)),
             Self::MakeReadOnly(path) => write!(f, "make {} read-only", text(path)),
             Self::SetHostName(name) => write!(f, "set the host name {}", text(name)),
-            Self::SetLimits => f.write_str("set the resource limits"),
+            Self::SetLimits(limits) => {
+                let limits: Vec<String> = limits.iter().map(ToString::to_string).collect();
+                write!(f, "set the resource limits core=0 {}", limits.join(" "))
+            }
             Self::JoinKeyring => f.write_str("join a new session keyring"),
         }
     }

@@ -1,9 +1,9 @@
 //! The steps themselves.
 
-use super::cgroup::Limit;
+use super::cgroup::{DiskLimit, Limit};
 use super::ids::IdRange;
 use super::link::Link;
-use crate::unit::{Backing, Bytes, ImageSource, UserSpec};
+use crate::unit::{Backing, Bytes, ImageSource, Ulimit, UserSpec};
 use std::ffi::{CStr, CString};
 
 /// Done by jailsupd, before the jail's processes exist.
@@ -13,6 +13,8 @@ pub enum HostStep {
     CreateCgroup,
     /// Write one of its files.
     SetLimit(Limit),
+    /// Limit its use of these disks, and of no other.
+    LimitDisks(Vec<DiskLimit>),
     /// Make the user and the network namespace, unless the vault has them from an earlier start.
     CreateNamespaces {
         /// The user namespace's ids.
@@ -76,8 +78,8 @@ pub enum JailStep {
     MakeReadOnly(&'static CStr),
     /// sethostname(2).
     SetHostName(CString),
-    /// setrlimit(2): the defaults of a service on a Debian host, and no core dump.
-    SetLimits,
+    /// setrlimit(2), and no core dump.
+    SetLimits(Vec<Ulimit>),
     /// A session keyring of its own.
     JoinKeyring,
 }
@@ -196,7 +198,11 @@ const MASKS: [&CStr; 12] = [
 const READ_ONLY: [&CStr; 5] =
     [c"/proc/bus", c"/proc/fs", c"/proc/irq", c"/proc/sys", c"/proc/sysrq-trigger"];
 
-pub(super) fn jail_steps(host_name: CString, read_only: bool) -> Vec<JailStep> {
+pub(super) fn jail_steps(
+    host_name: CString,
+    read_only: bool,
+    ulimits: Vec<Ulimit>,
+) -> Vec<JailStep> {
     let mut steps = vec![JailStep::MakePrivate, JailStep::MakeKernelMounts, JailStep::Pivot];
     let early = [KernelMount::Proc, KernelMount::Sys, KernelMount::Cgroup];
     steps.extend(early.map(JailStep::Attach));
@@ -215,7 +221,7 @@ pub(super) fn jail_steps(host_name: CString, read_only: bool) -> Vec<JailStep> {
     steps.extend(READ_ONLY.map(JailStep::MakeReadOnly));
     steps.push(JailStep::MakePrivate);
     steps.push(JailStep::SetHostName(host_name));
-    steps.push(JailStep::SetLimits);
+    steps.push(JailStep::SetLimits(ulimits));
     steps.push(JailStep::JoinKeyring);
     steps
 }

@@ -15,6 +15,7 @@ mod history;
 mod host_file;
 mod jail;
 mod jails;
+mod limits;
 mod policy;
 mod poller;
 mod reconcile;
@@ -95,6 +96,8 @@ pub struct Supervisor {
     /// The process that removes what jails have left, while there is one.
     janitor: Option<Janitor>,
     log_failed: bool,
+    /// What all jails together have of `memory.min` and `memory.low`, once that was written.
+    protected: Option<[u64; 2]>,
     going_down: bool,
     /// The keeper is gone, or told us to end: leave the loop with this status.
     done: Option<u8>,
@@ -167,6 +170,7 @@ impl Supervisor {
             changed_at: Moment::ZERO,
             janitor: None,
             log_failed: false,
+            protected: None,
             going_down: false,
             done: None,
         };

@@ -13,7 +13,7 @@ use crate::control::wire::{
 };
 use crate::exec::units;
 use crate::machine::{Event, State, Want};
-use crate::plan::{self, Context, HostStep};
+use crate::plan::{self, Context};
 use crate::unit::change::{self, Change};
 use crate::unit::{Effect, Problem, RawFile, RawKind, Resolved, Tree, Unit, set, tree};
 use std::collections::{BTreeMap, BTreeSet};
@@ -166,19 +166,6 @@ impl Supervisor {
         if let Some(jail) = self.jails.get(id).filter(|jail| jail.life.is_some()) {
             let name = jail.name.clone();
             self.record(&name, None, "its unit changed, without a restart");
-        }
-    }
-
-    /// Writes the limits of a running jail.
-    fn set_limits(&mut self, id: JailId) {
-        let Some(jail) = self.jails.get(id) else { return };
-        let (Some(loaded), true) = (jail.loaded.clone(), jail.life.is_some()) else { return };
-        let cgroup = jail.cgroup.clone();
-        for step in &loaded.plan.host {
-            let HostStep::SetLimit(limit) = step else { continue };
-            if let Err(error) = cgroup.set(limit) {
-                self.start_failed(id, &error);
-            }
         }
     }
 

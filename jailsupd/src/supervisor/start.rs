@@ -9,7 +9,7 @@ use crate::exec::cgroup::Cgroup;
 use crate::exec::devices::Pinned;
 use crate::exec::spawn::{Prepared, Spawned};
 use crate::exec::state::State;
-use crate::exec::{Error, devices, image, namespaces, overlay, spawn};
+use crate::exec::{Error, devices, image, limits, namespaces, overlay, spawn};
 use crate::plan::{HostStep, IdRange, Link};
 use crate::unit::ImageSource;
 use keeper::Slot;
@@ -83,10 +83,9 @@ impl Supervisor {
         };
         let root_point = self.layout.root_point();
         let spawned = spawn::spawn(&loaded.plan, &prepared, self.helper.as_fd(), &root_point)?;
+        self.protect_memory(Some(&loaded.unit));
         for step in &loaded.plan.host {
-            if let HostStep::SetLimit(limit) = step {
-                building.cgroup.set(limit)?;
-            }
+            limits::apply(step, &building.cgroup, &self.layout)?;
         }
         let stored = self.entrust(id, &spawned, loaded, &kept.key)?;
         spawned.go()?;
@@ -120,7 +119,7 @@ impl Supervisor {
             }
             // Set when the jail's processes exist: until *go* jailsupd waits for them, and must not wait
             // for one that lives within a jail's limits.
-            HostStep::SetLimit(_) => Ok(()),
+            HostStep::SetLimit(_) | HostStep::LimitDisks(_) => Ok(()),
             HostStep::CreateNamespaces { ids } => self.make_namespaces(name, building, *ids),
             HostStep::SetUpNetwork(link) => self.make_link(name, building, link.as_ref()),
             HostStep::OpenImage(source) => {

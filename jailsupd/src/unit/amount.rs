@@ -66,7 +66,8 @@ fn no_unit(number: &str) -> Fault {
 }
 
 impl Bytes {
-    fn parse(text: &str) -> Result<Self, Fault> {
+    /// Reads a size with its unit.
+    pub(crate) fn parse(text: &str) -> Result<Self, Fault> {
         let (digits, unit) = split_number(text);
         if digits.is_empty() {
             return Err(Fault::new(format!("{} is not a size", shown(text)))

@@ -9,7 +9,8 @@ use super::address::{IpPrefix, is_link_local};
 use super::amount::{Bytes, show_duration};
 use super::document::Walk;
 use super::keys::{Draft, UNIT};
-use super::section::{Backing, Network, NetworkMode, Resources, Restart, Root, RootMode};
+use super::resources::{IoDevice, Resources};
+use super::section::{Backing, Network, NetworkMode, Restart, Root, RootMode};
 
 /// What every unit must say, and a template or a drop-in alone need not.
 pub(crate) fn complete(walk: &mut Walk<'_>, draft: &Draft) {
@@ -188,6 +189,48 @@ fn resources(walk: &mut Walk<'_>, resources: &Resources) {
                 "resources.memory_high",
                 format!("{high} is above `memory_max`, {max}"),
                 "the jail is slowed down at `memory_high` and killed at `memory_max`: make it the smaller one",
+            );
+        }
+    }
+    for (key, kept) in [("memory_min", resources.memory_min), ("memory_low", resources.memory_low)]
+    {
+        if let (Some(kept), Some(max)) = (kept, resources.memory_max) {
+            if kept > max {
+                walk.refuse(
+                    &format!("resources.{key}"),
+                    format!("{kept} is above `memory_max`, {max}"),
+                    "the jail cannot use it: make it the smaller one",
+                );
+            }
+        }
+    }
+    once_each(walk, resources);
+}
+
+/// A disk, a page size or a kind of limit is said once in each list.
+fn once_each(walk: &mut Walk<'_>, resources: &Resources) {
+    let show = |device: &IoDevice| device.to_string();
+    let bandwidth = |list: &[super::resources::DeviceBandwidth]| {
+        list.iter().map(|limit| show(&limit.device)).collect::<Vec<_>>()
+    };
+    let iops = |list: &[super::resources::DeviceIops]| {
+        list.iter().map(|limit| show(&limit.device)).collect::<Vec<_>>()
+    };
+    let lists = [
+        ("io_read_bandwidth_max", bandwidth(&resources.io_read_bandwidth_max)),
+        ("io_write_bandwidth_max", bandwidth(&resources.io_write_bandwidth_max)),
+        ("io_read_iops_max", iops(&resources.io_read_iops_max)),
+        ("io_write_iops_max", iops(&resources.io_write_iops_max)),
+        ("hugetlb_max", resources.hugetlb_max.iter().map(|h| h.page.to_string()).collect()),
+        ("ulimit", resources.ulimit.iter().map(|u| u.name.word().to_owned()).collect()),
+    ];
+    for (key, names) in lists {
+        let twice = names.iter().enumerate().find(|(at, name)| names[..*at].contains(name));
+        if let Some((_, name)) = twice {
+            walk.refuse(
+                &format!("resources.{key}"),
+                format!("{name} is there twice"),
+                "keep one of them",
             );
         }
     }

@@ -11,11 +11,16 @@ use super::capability::Capabilities;
 use super::document::{Effect, Grammar, Key, NotYet, Presence, Section};
 use super::name::{HostName, LinkName, UserSpec};
 use super::path::JailPath;
+use super::resources::{
+    CpuWeight, DeviceBandwidth, DeviceIops, Hugetlb, IoWeight, Numbers, OomScore, PidsMax,
+    Resources,
+};
 use super::section::{
-    Backing, CpuWeight, ImageSource, Network, NetworkMode, PidsMax, Process, Resources, Restart,
-    RestartPolicy, Root, RootMode, Seccomp, Security, Stop,
+    Backing, ImageSource, Network, NetworkMode, Process, Restart, RestartPolicy, Root, RootMode,
+    Seccomp, Security, Stop,
 };
 use super::signal::Signal;
+use super::ulimit::Ulimit;
 use super::value::{Fault, FromToml, Kind, Value, plain};
 
 /// A unit while it is read: required parts may still be missing.
@@ -193,20 +198,44 @@ static KEYS: &[Key<Draft>] = &[
         "The jail's Ethernet address."),
     key!("network" "hostname": Option<HostName> = network.hostname; Anew; Unset("the jail's name"); "\"www.example.org\"";
         "The host name that the jail sees."),
-    key!("resources" "memory_max": Option<Bytes> = resources.memory_max; Live; Unset("no limit"); "\"256M\"";
-        "The most memory the jail may use. Beyond it the kernel kills (see `oom_group`)."),
+    key!("resources" "memory_min": Option<Bytes> = resources.memory_min; Live; Unset("nothing"); "\"64M\"";
+        "Memory that is the jail's whatever happens: the kernel never takes it back, not even when the host runs out. Not more than the host can spare for all jails together."),
+    key!("resources" "memory_low": Option<Bytes> = resources.memory_low; Live; Unset("nothing"); "\"128M\"";
+        "Memory that is taken back from the jail only when there is none left to be taken from others."),
     key!("resources" "memory_high": Option<Bytes> = resources.memory_high; Live; Unset("no limit"); "\"200M\"";
         "Beyond this the jail is slowed down and its memory reclaimed, but nothing is killed."),
+    key!("resources" "memory_max": Option<Bytes> = resources.memory_max; Live; Unset("no limit"); "\"256M\"";
+        "The most memory the jail may use. Beyond it the kernel kills (see `oom_group`)."),
     key!("resources" "memory_swap_max": Option<Bytes> = resources.memory_swap_max; Live; Unset("no limit"); "\"0B\"";
         "The most swap space the jail may use."),
+    key!("resources" "oom_group": bool = resources.oom_group; Live; Default("true"); "false";
+        "Out of memory: kill the whole jail (`true`), so that it is restarted as a whole, or one process of it (`false`)."),
+    key!("resources" "oom_score_adjust": OomScore = resources.oom_score_adjust; Anew; Default("0"); "500";
+        "When the host itself runs out of memory: how willingly the jail's processes are killed, from -999 (last) to 1000 (first)."),
     key!("resources" "cpu_max": Option<CpuQuota> = resources.cpu_max; Live; Unset("no limit"); "\"150%\"";
         "The most processor time: `100%` is one processor all the time."),
     key!("resources" "cpu_weight": Option<CpuWeight> = resources.cpu_weight; Live; Unset("100"); "200";
         "The jail's share of the processors when they are scarce, against the weights of the other jails."),
+    key!("resources" "allowed_cpus": Option<Numbers> = resources.allowed_cpus; Live; Unset("all"); "\"0-3,8\"";
+        "The processors that the jail runs on, by their numbers on the host."),
+    key!("resources" "allowed_memory_nodes": Option<Numbers> = resources.allowed_memory_nodes; Live; Unset("all"); "\"0\"";
+        "The memory nodes (NUMA) that the jail's memory comes from, by their numbers on the host."),
+    key!("resources" "io_weight": Option<IoWeight> = resources.io_weight; Live; Unset("100"); "200";
+        "The jail's share of the data partition's disk when it is busy, against the weights of the other jails."),
+    key!("resources" "io_read_bandwidth_max": Vec<DeviceBandwidth> = resources.io_read_bandwidth_max; Live; Default("[]"); "[\"data 10M\"]";
+        "The most bytes per second that the jail reads from a disk: `data`, the disk of the data partition, or a path below `/dev`, then the bytes. A partition stands for its whole disk."),
+    key!("resources" "io_write_bandwidth_max": Vec<DeviceBandwidth> = resources.io_write_bandwidth_max; Live; Default("[]"); "[\"data 10M\", \"/dev/vdb 100M\"]";
+        "The most bytes per second that the jail writes to a disk."),
+    key!("resources" "io_read_iops_max": Vec<DeviceIops> = resources.io_read_iops_max; Live; Default("[]"); "[\"data 500\"]";
+        "The most operations per second with which the jail reads from a disk."),
+    key!("resources" "io_write_iops_max": Vec<DeviceIops> = resources.io_write_iops_max; Live; Default("[]"); "[\"data 500\"]";
+        "The most operations per second with which the jail writes to a disk."),
     key!("resources" "pids_max": PidsMax = resources.pids_max; Live; Default("1024"); "128";
         "The most processes and threads the jail may have."),
-    key!("resources" "oom_group": bool = resources.oom_group; Live; Default("true"); "false";
-        "Out of memory: kill the whole jail (`true`), so that it is restarted as a whole, or one process of it (`false`)."),
+    key!("resources" "hugetlb_max": Vec<Hugetlb> = resources.hugetlb_max; Live; Default("[]"); "[\"2M 64M\"]";
+        "The most huge pages of each size: the size of the pages, `2M` or `1G`, and the bytes of all of them."),
+    key!("resources" "ulimit": Vec<Ulimit> = resources.ulimit; Anew; Default("[]"); "[\"nofile=1024:4096\", \"memlock=64M\"]";
+        "Limits of each process, by the names of setrlimit(2): the soft limit, then after a colon the hard one where it is another; `unlimited` is none. What is not named is as on a Debian host, with 1024 open files (hard limit 524288)."),
     key!("restart" "policy": RestartPolicy = restart.policy; Live; Default("\"on-failure\""); "\"always\"";
         "When to start again: never (`no`), when the program exited with 0 (`on-success`), when it failed in any way, or could not be started (`on-failure`), or both (`always`)."),
     key!("restart" "delay": Duration = restart.delay; Live; Default("\"100ms\""); "\"1s\"";

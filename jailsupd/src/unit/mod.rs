@@ -29,6 +29,7 @@ pub mod policy;
 pub mod prefix;
 pub mod problem;
 pub mod reference;
+pub mod resources;
 pub mod schema;
 pub mod section;
 pub mod set;
@@ -37,6 +38,7 @@ mod specifier;
 #[cfg(test)]
 mod tests;
 pub mod tree;
+pub mod ulimit;
 mod unknown;
 pub mod value;
 
@@ -54,12 +56,14 @@ pub use path::{HostPath, JailPath};
 pub use policy::Policy;
 pub use prefix::PathPrefix;
 pub use problem::{Place, Problem};
+pub use resources::{HugePage, IoDevice, Resources};
 pub use section::{
-    Backing, CpuWeight, Image, ImageKind, ImageSource, Network, NetworkMode, PidsMax, Process,
-    Resources, Restart, RestartPolicy, Root, RootMode, Seccomp, Security, Stop,
+    Backing, Image, ImageKind, ImageSource, Network, NetworkMode, Process, Restart, RestartPolicy,
+    Root, RootMode, Seccomp, Security, Stop,
 };
 pub use signal::Signal;
 pub use tree::{RawFile, RawKind, Resolved, Tree};
+pub use ulimit::{Ulimit, UlimitName};
 
 use std::collections::BTreeMap;
 

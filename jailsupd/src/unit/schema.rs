@@ -72,6 +72,7 @@ fn kind(kind: &Kind) -> Value {
         Kind::Boolean => json!({ "type": "boolean" }),
         Kind::Integer { min, max } if min == max => json!({ "const": min }),
         Kind::Integer { min, max } => json!({ "type": "integer", "minimum": min, "maximum": max }),
+        Kind::Signed { min, max } => json!({ "type": "integer", "minimum": min, "maximum": max }),
         Kind::Text { pattern: None, .. } => json!({ "type": "string" }),
         // With a specifier, only the parser knows what it becomes.
         Kind::Text { pattern: Some(pattern), .. } => {

@@ -7,12 +7,12 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use super::address::{IpPrefix, MacAddress};
-use super::amount::{Bytes, CpuQuota};
+use super::amount::Bytes;
 use super::capability::Capabilities;
 use super::name::{HostName, LinkName, UserSpec};
 use super::path::{HostPath, JailPath};
 use super::signal::Signal;
-use super::value::{Fault, FromText, Kind, Whole, choices, plain, quoted, shown};
+use super::value::{Fault, FromText, Kind, choices, plain, quoted, shown};
 
 /// Makes an enum whose variants are the words a key takes.
 macro_rules! words {
@@ -269,49 +269,6 @@ impl Default for Network {
             hostname: None,
         }
     }
-}
-
-/// `[resources]`: limits of the jail's cgroup; none means no limit.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Resources {
-    /// `memory.max`, bytes.
-    pub memory_max: Option<Bytes>,
-    /// `memory.high`, bytes; not above `memory_max`.
-    pub memory_high: Option<Bytes>,
-    /// `memory.swap.max`, bytes.
-    pub memory_swap_max: Option<Bytes>,
-    /// `cpu.max`.
-    pub cpu_max: Option<CpuQuota>,
-    /// `cpu.weight`; the kernel's own default is 100.
-    pub cpu_weight: Option<CpuWeight>,
-    /// `pids.max`, processes and threads.
-    pub pids_max: PidsMax,
-    /// `memory.oom.group`: out of memory kills the whole jail, not one process.
-    pub oom_group: bool,
-}
-
-/// `cpu.weight`, 1 to 10000.
-pub type CpuWeight = Whole<1, 10_000>;
-/// `pids.max`, 1 to the kernel's largest pid.
-pub type PidsMax = Whole<1, 4_194_304>;
-
-impl Default for Resources {
-    fn default() -> Self {
-        Self {
-            memory_max: None,
-            memory_high: None,
-            memory_swap_max: None,
-            cpu_max: None,
-            cpu_weight: None,
-            pids_max: PidsMax::DEFAULT,
-            oom_group: true,
-        }
-    }
-}
-
-impl PidsMax {
-    /// Enough for any service that was not made to fork without end.
-    pub const DEFAULT: Self = Self::clamped(1024);
 }
 
 words! {

@@ -76,6 +76,13 @@ pub enum Kind {
         /// The largest.
         max: u64,
     },
+    /// A whole number that may be negative.
+    Signed {
+        /// The smallest.
+        min: i64,
+        /// The largest.
+        max: i64,
+    },
     /// A string of a certain form.
     Text {
         /// What it is, as a noun: "size".
@@ -106,6 +113,7 @@ impl Kind {
             Self::Boolean => "`true` or `false`".to_owned(),
             Self::Integer { min, max } if min == max => format!("the number {min}"),
             Self::Integer { min, max } => format!("a whole number from {min} to {max}"),
+            Self::Signed { min, max } => format!("a whole number from {min} to {max}"),
             Self::Text { what, .. } => format!("a string ({what})"),
             Self::Percent => "a string (percent of one processor)".to_owned(),
             Self::Choice(words) => format!("one of {}", choices(words)),

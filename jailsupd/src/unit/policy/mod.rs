@@ -25,7 +25,8 @@ use super::document::{Effect, Grammar, Key, Presence, Section};
 use super::host::{Layer, Pattern};
 use super::keys::{Version, key};
 use super::prefix::PathPrefix;
-use super::section::{NetworkMode, PidsMax};
+use super::resources::PidsMax;
+use super::section::NetworkMode;
 use super::value::{FromText as _, FromToml};
 use super::{Origin, Problem, Unit};
 

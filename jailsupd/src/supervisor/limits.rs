@@ -1,0 +1,46 @@
+//! The limits of running jails, and what all of them together are protected by.
+
+use super::Supervisor;
+use super::jail::Jail;
+use super::poller::JailId;
+use crate::exec::limits;
+use crate::unit::{Bytes, Unit};
+
+impl Supervisor {
+    /// Writes the limits of a running jail.
+    pub(super) fn set_limits(&mut self, id: JailId) {
+        let Some(jail) = self.jails.get(id) else { return };
+        let (Some(loaded), true) = (jail.loaded.clone(), jail.life.is_some()) else { return };
+        let cgroup = jail.cgroup.clone();
+        self.protect_memory(None);
+        for step in &loaded.plan.host {
+            if let Err(error) = limits::apply(step, &cgroup, &self.layout) {
+                self.start_failed(id, &error);
+            }
+        }
+    }
+
+    /// The kernel protects a jail's memory as far as that of the cgroup above it is protected, so that has
+    /// the sum of its jails', and of `starting`.
+    pub(super) fn protect_memory(&mut self, starting: Option<&Unit>) {
+        let running = |jail: &&Jail| jail.life.is_some();
+        let units = self.jails.iter().filter(running).filter_map(|jail| jail.loaded.as_ref());
+        let units = units.map(|loaded| &loaded.unit).chain(starting);
+        let mut sum = [0u64; 2];
+        for unit in units {
+            let resources = &unit.resources;
+            for (sum, part) in sum.iter_mut().zip([resources.memory_min, resources.memory_low]) {
+                *sum = sum.saturating_add(part.map_or(0, Bytes::get));
+            }
+        }
+        if self.protected == Some(sum) {
+            return;
+        }
+        for (file, value) in ["memory.min", "memory.low"].into_iter().zip(sum) {
+            if let Err(error) = std::fs::write(self.layout.cgroups.join(file), value.to_string()) {
+                log::warn!("the jails' {file} cannot be set: {error}");
+            }
+        }
+        self.protected = Some(sum);
+    }
+}

@@ -1,0 +1,147 @@
+//! Limits that are hit.
+
+use jailsupd::control::wire::{ExitReason, JailState};
+
+use super::{Jailed as _, LATER, NEVER_AGAIN, SOON, guest, strain};
+
+#[test]
+fn jail_that_takes_all_memory_is_killed_and_says_so() {
+    let mut guest = guest();
+    guest.wait_page().unwrap();
+    guest.put(
+        "hog",
+        &strain(&["memory"], &format!("[resources]\nmemory_max = \"48M\"\n{NEVER_AGAIN}")),
+    );
+    guest.agent().wait_state("hog", JailState::Failed).unwrap();
+
+    let exit = guest.agent().last_exit("hog").unwrap();
+    let why = guest.why("hog");
+
+    assert_eq!((exit.reason, exit.signal.as_deref()), (ExitReason::Oom, Some("SIGKILL")));
+    let text = why.text.join("\n");
+    assert!(text.contains("ran out of memory"), "{text}");
+    assert!(text.contains("memory limit"), "{text}");
+    guest.assert_others_answer();
+    guest.remove("hog");
+}
+
+#[test]
+fn without_oom_group_only_the_process_is_killed_that_takes_the_memory() {
+    let mut guest = guest();
+    let rest = format!("[resources]\nmemory_max = \"48M\"\noom_group = false\n{NEVER_AGAIN}");
+    guest.put_up("nurse", &strain(&["nurse"], &rest));
+    let nurse = guest.agent().listed("nurse").unwrap().pid.unwrap();
+
+    let file = format!("/proc/{nurse}/root/child");
+    guest.agent().wait_until(&format!("[ -s {file} ]"), SOON).unwrap();
+
+    assert!(guest.agent().read(&file).unwrap().contains("signal: 9"));
+    assert!(guest.count("nurse", "memory.events", "oom_kill") > 0);
+    assert_eq!(guest.count("nurse", "memory.events", "oom_group_kill"), 0);
+    let row = guest.agent().listed("nurse").unwrap();
+    assert_eq!((row.state, row.pid), (JailState::Up, Some(nurse)));
+    guest.remove("nurse");
+}
+
+#[test]
+fn fork_bomb_ends_at_its_limit() {
+    let mut guest = guest();
+    guest.wait_page().unwrap();
+    guest.put(
+        "bomb",
+        &strain(&["processes"], &format!("[resources]\npids_max = 64\n{NEVER_AGAIN}")),
+    );
+    let refused = "grep -qv 'max 0' /sys/fs/cgroup/jails/bomb/pids.events";
+    guest.agent().wait_until(refused, SOON).unwrap();
+
+    let most: u32 = guest.cgroup("bomb", "pids.peak").parse().unwrap();
+
+    assert_eq!(most, 64);
+    guest.assert_others_answer();
+    // The bomb is still there, and is defused by the same means as any jail.
+    assert!(guest.cgroup("bomb", "pids.current").parse::<u32>().unwrap() > 32);
+    guest.ctl(&["stop", "bomb"]);
+    guest.remove("bomb");
+}
+
+#[test]
+fn processor_time_is_kept_to_its_share() {
+    let mut guest = guest();
+    guest.wait_page().unwrap();
+    guest.put_up("burner", &strain(&["processor", "4"], "[resources]\ncpu_max = \"20%\""));
+    let periods = "[ $(sed -n 's/nr_periods //p' /sys/fs/cgroup/jails/burner/cpu.stat) -ge 30 ]";
+    guest.agent().wait_until(periods, SOON).unwrap();
+    guest.assert_others_answer();
+
+    let stat = guest.cgroup("burner", "cpu.stat");
+    let value = |key: &str| -> f64 {
+        let value = stat.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(' '));
+        value.unwrap().parse().unwrap()
+    };
+    let (periods, throttled) = (value("nr_periods"), value("nr_throttled"));
+    let share = value("usage_usec") / (periods * 100_000.0);
+
+    // It asked for all of the processor in each period, was stopped in nearly each, and used a fifth.
+    assert!(throttled / periods > 0.8, "{stat}");
+    assert!(share < 0.3, "{share}: {stat}");
+    guest.remove("burner");
+}
+
+#[test]
+fn writer_gets_no_more_of_the_disk_than_its_limit() {
+    let mut guest = guest();
+    guest.wait_page().unwrap();
+    // Little memory, so that what is written has to reach the disk.
+    let unit =
+        |limit: &str| strain(&["disk"], &format!("[resources]\nmemory_max = \"32M\"\n{limit}"));
+    guest.put_up("writer", &unit("io_write_bandwidth_max = [\"data 2M\"]"));
+    let (bytes, time) = written(&mut guest);
+    guest.agent().wait_until(&beyond(bytes + (8 << 20)), SOON * 3).unwrap();
+    let (more, later) = written(&mut guest);
+    guest.assert_others_answer();
+    // The same process, now without the limit.
+    guest.put("writer", &unit(""));
+    guest.agent().wait_until("! grep -q . /sys/fs/cgroup/jails/writer/io.max", SOON).unwrap();
+    let (free, free_time) = written(&mut guest);
+    guest.agent().wait_until(&beyond(free + (32 << 20)), SOON * 3).unwrap();
+    let (free_more, free_later) = written(&mut guest);
+
+    let limited = (more - bytes) as f64 / (later - time);
+    let unlimited = (free_more - free) as f64 / (free_later - free_time);
+    assert!(limited < 1.5 * f64::from(2 << 20), "{limited} bytes per second");
+    assert!(unlimited > 1.5 * limited, "{unlimited} to {limited} bytes per second");
+    guest.ctl(&["stop", "writer"]);
+    guest.remove("writer");
+}
+
+/// What the writer has written, and the guest's time in seconds.
+fn written(guest: &mut qemu_tests::Guest<'_>) -> (u64, f64) {
+    let script = "cat /sys/fs/cgroup/jails/writer/io.stat /proc/uptime";
+    let text = guest.agent().shell(script).unwrap();
+    let bytes = text.split_whitespace().filter_map(|word| word.strip_prefix("wbytes="));
+    let bytes = bytes.map(|bytes| bytes.parse::<u64>().unwrap()).sum();
+    let uptime = text.lines().last().unwrap().split(' ').next().unwrap();
+    (bytes, uptime.parse().unwrap())
+}
+
+fn beyond(bytes: u64) -> String {
+    format!(
+        "[ $(tr ' ' '\\n' </sys/fs/cgroup/jails/writer/io.stat | sed -n 's/wbytes=//p' | sort -n | tail -1) -gt {bytes} ]"
+    )
+}
+
+#[test]
+fn jail_that_is_started_later_has_its_limits_before_its_first_instruction() {
+    let mut guest = guest();
+    let rest = format!("[resources]\npids_max = 3\n{NEVER_AGAIN}");
+    guest.put("narrow", &format!("{LATER}{}", strain(&["processor", "4"], &rest)));
+    guest.agent().wait_state("narrow", JailState::Down).unwrap();
+
+    guest.agent().jailctl(&["start", "narrow"]).unwrap();
+    guest.agent().wait_state("narrow", JailState::Failed).unwrap();
+
+    // Init, program and one thread are three; the next is refused.
+    let exit = guest.agent().last_exit("narrow").unwrap();
+    assert_eq!((exit.reason, exit.code), (ExitReason::Exited, Some(101)));
+    guest.remove("narrow");
+}
