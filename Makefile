@@ -10,7 +10,11 @@ vm := cargo run --locked --release --quiet --package qemu-tests --bin
 # One name, or all VM tests.
 T ?=
 
-.PHONY: help setup setup-clients setup-test image run stop test test-long check unit-test vm-test bench clean
+# The image's kernel: vm or server (ours, docs/kernel.md), or debian, which is the default.
+KERNEL ?=
+export KERNEL
+
+.PHONY: kernel kernel-check kernel-bump help setup setup-clients setup-test image run stop test test-long check unit-test vm-test bench clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -27,6 +31,15 @@ setup-test: ## the same, and what checking needs (cargo-deny)
 image: setup ## build all images: production, debug, nginx jail, all example jails, the peers' disk
 	@$(phase) image image/build production debug jails examples peers
 
+kernel: setup ## build our kernel into the cache (KERNEL=vm, the default, or server); 20 minutes or more
+	@$(phase) kernel kernel-config/build $(or $(KERNEL),vm)
+
+kernel-check: setup ## check both kernels' configuration, in seconds (UPDATE=1 takes over a reviewed change)
+	@$(phase) kernel-check kernel-config/check
+
+kernel-bump: setup ## go to another linux-source of Debian: VERSION=6.12.NNN-N (docs/kernel.md)
+	@$(phase) kernel-bump kernel-config/bump $(VERSION)
+
 run: setup ## build and boot the production image; the nginx jail answers on http://127.0.0.1:8080/ (PORT=)
 	@$(phase) image image/build production jails
 	@$(phase) runner cargo build --locked --release --quiet --package qemu-tests --bin vm
@@ -42,11 +55,12 @@ test: ## all checks and all tests, as the CI runs them
 test-long: image setup-clients ## the VM tests that take long, too
 	@$(phase) test-long cargo test --locked --package qemu-tests -- --include-ignored
 
-check: setup-test ## formatting, lints, dependencies' licences and sources, layout
+check: setup-test ## formatting, lints, dependencies' licences and sources, layout, the kernel's configuration
 	@$(phase) check-format cargo fmt --all --check
 	@$(phase) check-lints cargo clippy --locked --workspace --all-targets --quiet -- -D warnings
 	@$(phase) check-dependencies image/deny
 	@$(phase) check-layout cargo test --locked --quiet --package jailsupd --test layout
+	@$(phase) kernel-check kernel-config/check
 
 unit-test: ## all tests that need no VM
 	@$(phase) unit-test cargo test --locked --workspace --exclude qemu-tests

@@ -9,9 +9,11 @@ use crate::initrd;
 use crate::modules;
 use crate::mounts;
 use crate::stage::{End, Ledger, OnFailure, Outcome, Stage, run_all};
-use crate::{cgroups, compose, identity, process, time};
+use crate::{cgroups, compose, identity, process, sysctl, time};
 
 const STAGES_FILE: &str = "/run/warder/stages";
+/// Not there when the image has a monolithic kernel.
+const MODULES_LIST: &str = "/usr/lib/warder/modules.list";
 
 /// What stages hand to later ones.
 #[derive(Default)]
@@ -34,6 +36,7 @@ const STAGES: &[Stage<Boot>] = &[
     Stage { name: "mounts", run: mount_api, on_failure: OnFailure::Stop },
     Stage { name: "console", run: process::open_console, on_failure: OnFailure::Continue },
     Stage { name: "cmdline", run: read_cmdline, on_failure: OnFailure::Continue },
+    Stage { name: "sysctl", run: sysctl::apply, on_failure: OnFailure::Continue },
     Stage { name: "oom", run: process::protect, on_failure: OnFailure::Continue },
     Stage { name: "cgroups", run: cgroups::set_up, on_failure: OnFailure::Stop },
     Stage { name: "hostname", run: identity::set_hostname, on_failure: OnFailure::Continue },
@@ -102,7 +105,13 @@ fn loopback(_: &mut Boot) -> Result<Outcome, Error> {
 fn load_modules(_: &mut Boot) -> Result<Outcome, Error> {
     let kernel = rustix::system::uname();
     let release = kernel.release().to_string_lossy();
+    let list = Path::new(MODULES_LIST);
+    if !list.exists() {
+        log::info!("kernel {release}, monolithic");
+        return Ok(Outcome::Done);
+    }
+    log::info!("kernel {release}, with modules");
     let directory = Path::new("/usr/lib/modules").join(&*release);
-    let failed = modules::load_listed(Path::new("/usr/lib/warder/modules.list"), &directory)?;
+    let failed = modules::load_listed(list, &directory)?;
     Ok(if failed.is_empty() { Outcome::Done } else { Outcome::Degraded(failed.join("; ")) })
 }

@@ -32,6 +32,7 @@ mod services;
 mod shutdown;
 mod stage;
 mod state;
+mod sysctl;
 mod time;
 mod uevent;
 mod verity;

@@ -95,7 +95,7 @@ fn boots(log: &Path) -> Result<bool> {
         .args(["-accel", "kvm", "-cpu", "host", "-m", "512", "-nodefaults", "-no-reboot"])
         .args(["-display", "none", "-serial", "stdio", "-append", "console=ttyS0 panic=-1"])
         .arg("-kernel")
-        .arg(Image::Production.file("vmlinuz")?)
+        .arg(Image::Production.kernel()?)
         .arg("-initrd")
         .arg(Image::Production.file("initrd")?)
         .stdin(Stdio::null())

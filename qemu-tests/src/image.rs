@@ -29,6 +29,15 @@ impl Image {
         built(&format!("{profile}/{name}"))
     }
 
+    /// What QEMU boots without firmware: `vmlinux`, which it starts as it is (PVH), when the image has our own
+    /// kernel, else `vmlinuz`, which unpacks itself first.
+    ///
+    /// # Errors
+    /// Neither is there.
+    pub fn kernel(self) -> Result<PathBuf> {
+        self.file("vmlinux").or_else(|_| self.file("vmlinuz"))
+    }
+
     /// The text of a small file of the build, without the line end.
     ///
     /// # Errors

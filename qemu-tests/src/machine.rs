@@ -272,7 +272,7 @@ impl Arguments {
     }
 
     fn kernel(&mut self, image: Image, initrd: &Path) -> Result<()> {
-        self.add("-kernel", image.file("vmlinuz")?);
+        self.add("-kernel", image.kernel()?);
         self.add("-initrd", initrd);
         self.add("-append", image.text("cmdline")?);
         Ok(())
