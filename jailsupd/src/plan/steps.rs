@@ -195,8 +195,15 @@ const MASKS: [&CStr; 12] = [
     c"/sys/firmware",
 ];
 
-const READ_ONLY: [&CStr; 5] =
-    [c"/proc/bus", c"/proc/fs", c"/proc/irq", c"/proc/sys", c"/proc/sysrq-trigger"];
+/// What can be read, and written only on the host. A write to /proc/pressure sets a trigger on all of it.
+const READ_ONLY: [&CStr; 6] = [
+    c"/proc/bus",
+    c"/proc/fs",
+    c"/proc/irq",
+    c"/proc/pressure",
+    c"/proc/sys",
+    c"/proc/sysrq-trigger",
+];
 
 pub(super) fn jail_steps(
     host_name: CString,
