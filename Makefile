@@ -29,7 +29,7 @@ setup-test: ## the same, and what checking needs (cargo-deny)
 	@$(phase) setup image/setup test
 
 image: setup ## build all images: production, debug, nginx jail, all example jails, the peers' disk
-	@$(phase) image image/build production debug jails examples peers
+	@$(phase) image image/build production debug jails examples peers weak
 
 kernel: setup ## build our kernel into the cache (KERNEL=vm, the default, or server); 20 minutes or more
 	@$(phase) kernel kernel-config/build $(or $(KERNEL),vm)
@@ -58,6 +58,7 @@ test-long: image setup-clients ## the VM tests that take long, too
 check: setup-test ## formatting, lints, dependencies' licences and sources, layout, the kernel's configuration
 	@$(phase) check-format cargo fmt --all --check
 	@$(phase) check-lints cargo clippy --locked --workspace --all-targets --quiet -- -D warnings
+	@$(phase) check-lints-weak cargo clippy --locked -p jailsupd --features weaken --bin jailsupd-weak --quiet -- -D warnings
 	@$(phase) check-dependencies image/deny
 	@$(phase) check-layout cargo test --locked --quiet --package jailsupd --test layout
 	@$(phase) kernel-check kernel-config/check

@@ -6,7 +6,7 @@ use std::error::Error;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-fn main() -> ExitCode {
+pub(crate) fn main() -> ExitCode {
     keeper::kmsg::init("jailsupd");
     let layout = Layout {
         data: PathBuf::from("/data"),

@@ -183,6 +183,15 @@ pub fn make_erofs(from: &Path, to: &Path) -> Result<()> {
     tool(Command::new("mkfs.erofs").args(["--quiet", "--all-root"]).arg(to).arg(from)).map(drop)
 }
 
+/// Unpacks an erofs file system into a new directory.
+///
+/// # Errors
+/// `fsck.erofs` failed.
+pub fn extract_erofs(from: &Path, to: &Path) -> Result<()> {
+    let extract = format!("--extract={}", to.display());
+    tool(Command::new("fsck.erofs").arg(extract).arg(from)).map(drop)
+}
+
 /// Makes a jails disk at `to` from a directory with `jails.d/` and `images/`, as the build makes
 /// `jails.raw`: GPT, one erofs partition named `warder-jails`.
 ///

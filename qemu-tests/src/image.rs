@@ -74,6 +74,14 @@ pub fn peers_disk() -> Result<PathBuf> {
     built("peers.raw")
 }
 
+/// jailsupd with walls that can be left out, which is in no image.
+///
+/// # Errors
+/// It is not there.
+pub fn weak_jailsupd() -> Result<PathBuf> {
+    built("weak/jailsupd")
+}
+
 /// The nginx example as it is on [`jails_disk`]: its image, and its unit of the checkout.
 ///
 /// # Errors

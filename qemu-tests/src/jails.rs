@@ -29,8 +29,7 @@ impl Jails {
         let (nginx, unit) = image::nginx_example()?;
         copy(&nginx, &jails.tree().join("images/nginx.erofs"))?;
         copy(&unit, &jails.tree().join("jails.d/nginx.toml"))?;
-        jails.nuisance()?;
-        Ok(jails)
+        jails.image("nuisance", &image::program("nuisance")?)
     }
 
     /// Adds `jails.d/NAME.toml`.
@@ -69,8 +68,8 @@ impl Jails {
     /// # Errors
     /// A file cannot be copied, or `mkfs.erofs` fails.
     pub fn image(self, name: &str, program: &Path) -> Result<Self> {
-        self.make_image(name, program)?;
-        Ok(self)
+        let copy = |root: &Path| fs::copy(program, root.join("bin").join(name)).map(drop);
+        self.image_with(name, copy)
     }
 
     /// Adds a copy of a file, by its path on the disk.
@@ -86,25 +85,40 @@ impl Jails {
         Ok(self)
     }
 
+    /// Adds `images/NAME.erofs`: the directories that every jail needs, and what `fill` puts there.
+    ///
+    /// # Errors
+    /// A file cannot be made.
+    pub fn image_with(
+        self,
+        name: &str,
+        fill: impl FnOnce(&Path) -> std::io::Result<()>,
+    ) -> Result<Self> {
+        let root = self.dir.join(name);
+        for name in ["bin", "dev", "proc", "sys", "etc", "tmp", "run"] {
+            image::ensure_dir(root.join(name))?;
+        }
+        fill(&root).map_err(Error::io(format!("fill the image {name}")))?;
+        disk::make_erofs(&root, &self.tree().join(format!("images/{name}.erofs")))?;
+        Ok(self)
+    }
+
+    /// Adds the programs `attacker` (for the host's side too) and the weak jailsupd, for
+    /// [`crate::Vm::weaken`].
+    ///
+    /// # Errors
+    /// One of them is not built.
+    pub fn attacker(self) -> Result<Self> {
+        self.copy(&image::program("attacker")?, "images/attacker")?
+            .copy(&image::weak_jailsupd()?, "images/jailsupd-weak")
+    }
+
     pub(crate) fn build(&self, to: &Path) -> Result<()> {
         disk::make_jails_disk(&self.tree(), to)
     }
 
     fn tree(&self) -> PathBuf {
         self.dir.join("tree")
-    }
-
-    fn nuisance(&self) -> Result<()> {
-        self.make_image("nuisance", &image::program("nuisance")?)
-    }
-
-    fn make_image(&self, name: &str, program: &Path) -> Result<()> {
-        let root = self.dir.join(name);
-        for name in ["bin", "dev", "proc", "sys", "etc", "tmp", "run"] {
-            image::ensure_dir(root.join(name))?;
-        }
-        copy(program, &root.join("bin").join(name))?;
-        disk::make_erofs(&root, &self.tree().join(format!("images/{name}.erofs")))
     }
 }
 

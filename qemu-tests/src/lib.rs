@@ -15,6 +15,7 @@
 
 mod accel;
 pub mod agent;
+pub mod attack;
 pub mod console;
 pub mod disk;
 mod error;
@@ -30,6 +31,7 @@ pub mod qmp;
 mod shared;
 pub mod time;
 mod vm;
+mod weak;
 
 /// How guests run here: `kvm` or `tcg`.
 ///

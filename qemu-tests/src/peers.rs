@@ -14,7 +14,7 @@ use crate::{
 pub(crate) const SERIAL: &str = "warder-peers";
 
 /// Holds the mount namespace and says its process number.
-const HOLDER: &str = "/run/peers.pid";
+pub const HOLDER: &str = "/run/peers.pid";
 /// The jails disk, inside.
 pub const JAILS: &str = "/srv";
 /// A cgroup with all controllers, for the peers alone. Each script has one below it, which it may

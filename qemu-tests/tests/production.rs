@@ -84,6 +84,31 @@ fn corrupt(disk: &Path, block: u64) -> Result<()> {
 }
 
 #[test]
+fn no_image_has_a_way_to_leave_a_wall_out() {
+    // Where the weak jailsupd looks (jailsupd/src/exec/walls/weak.rs).
+    let selector = b"/run/warder/weaken";
+    let has = |file: &Path| {
+        let program = std::fs::read(file).unwrap();
+        program.windows(selector.len()).any(|window| window == selector)
+    };
+    assert!(has(&qemu_tests::image::weak_jailsupd().unwrap()));
+
+    for image in [Image::Production, Image::Debug] {
+        let work = qemu_tests::image::scratch("weak-selector").unwrap();
+        let (root, tree) = (work.join("root.erofs"), work.join("root"));
+        let disk = image.file("warder.raw").unwrap();
+        let partition = disk::root_partition(&disk, &image.text("roothash").unwrap()).unwrap();
+        disk::extract(&disk, &partition, &root).unwrap();
+        disk::extract_erofs(&root, &tree).unwrap();
+
+        for program in ["jailsupd", "jail-init", "init"] {
+            assert!(!has(&tree.join("usr/lib/warder").join(program)), "{image:?}: {program}");
+        }
+        std::fs::remove_dir_all(work).unwrap();
+    }
+}
+
+#[test]
 fn root_has_exactly_the_listed_executables_and_at_most_twelve() {
     let list = Path::new(env!("CARGO_MANIFEST_DIR")).join("../image/executables");
     let list = std::fs::read_to_string(list).unwrap();

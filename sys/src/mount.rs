@@ -3,11 +3,13 @@
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
 
-/// What changes on a mount: the set bits of `MOUNT_ATTR_*` and a propagation (`MS_PRIVATE`, ...).
+/// What changes on a mount: bits of `MOUNT_ATTR_*` and a propagation (`MS_PRIVATE`, ...).
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Attributes<'a> {
     /// `MOUNT_ATTR_*` bits to set.
     pub set: u64,
+    /// `MOUNT_ATTR_*` bits to clear.
+    pub clear: u64,
     /// One of `MS_PRIVATE`, `MS_SLAVE`, `MS_SHARED`, or 0 to leave it.
     pub propagation: u64,
     /// The user namespace whose maps the mount's owners go through (`MOUNT_ATTR_IDMAP`).
@@ -31,7 +33,7 @@ pub fn set_attributes(
     }
     let attr = libc::mount_attr {
         attr_set: set,
-        attr_clr: 0,
+        attr_clr: attributes.clear,
         propagation: attributes.propagation,
         userns_fd,
     };

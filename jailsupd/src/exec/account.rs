@@ -1,6 +1,7 @@
 //! Users and groups of an image: passwd(5) and group(5), read from the image itself.
 
 use super::Error;
+use super::walls::{self, Wall};
 use crate::unit::UserSpec;
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{Mode, OFlags, ResolveFlags};
@@ -39,7 +40,11 @@ fn accounts(file: &'static str, source: std::io::Error) -> Error {
 /// The file's text; empty when the image has none.
 fn read(root: impl AsFd, path: &str) -> std::io::Result<String> {
     let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK;
-    let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
+    let resolve = if walls::is_down(Wall::ResolveInRoot) {
+        ResolveFlags::empty()
+    } else {
+        ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS
+    };
     let file: OwnedFd = match rustix::fs::openat2(root, path, flags, Mode::empty(), resolve) {
         Ok(file) => file,
         Err(rustix::io::Errno::NOENT) => return Ok(String::new()),

@@ -4,6 +4,7 @@
 use super::account::Account;
 use super::devices::Pinned;
 use super::rlimit;
+use super::walls::{self, Wall};
 use crate::plan::{JailStep, KernelMount, Tmpfs};
 use crate::unit::Ulimit;
 use jail_init::Stage;
@@ -65,22 +66,29 @@ impl Jail<'_> {
         for step in self.steps {
             self.step(step, &mut kernel)?;
         }
-        drop_bounding_set(self.capabilities).at(Stage::BoundingSet)?;
+        walls::raise(Wall::BoundingSet, || drop_bounding_set(self.capabilities))
+            .at(Stage::BoundingSet)?;
         self.become_user().at(Stage::User)?;
-        set_capabilities(self.capabilities).at(Stage::Capabilities)?;
-        rustix::thread::set_no_new_privs(true).at(Stage::Capabilities)?;
+        walls::raise(Wall::Capabilities, || set_capabilities(self.capabilities))
+            .at(Stage::Capabilities)?;
+        walls::raise(Wall::NoNewPrivs, || rustix::thread::set_no_new_privs(true))
+            .at(Stage::Capabilities)?;
         enter(self.working_dir).at(Stage::WorkingDir)
     }
 
     /// The very last wall. It lets the exec that follows pass.
     pub(super) fn install_filters(&self) -> Staged {
         for filter in self.filters {
-            sys::lockdown::set_seccomp_filter(filter).at(Stage::Filter)?;
+            walls::raise(Wall::Seccomp, || sys::lockdown::set_seccomp_filter(filter))
+                .at(Stage::Filter)?;
         }
         Ok(())
     }
 
     fn step(&self, step: &JailStep, kernel: &mut KernelMounts) -> Staged {
+        if walls::leaves_out(step) {
+            return Ok(());
+        }
         match step {
             JailStep::ForbidUserNamespaces => forbid_user_namespaces().at(Stage::UserNamespaces),
             JailStep::MakePrivate => make_private().at(Stage::Propagation),
@@ -145,7 +153,7 @@ impl KernelMounts {
             if mount != KernelMount::Pts {
                 attributes |= MountAttrFlags::MOUNT_ATTR_NODEV;
             }
-            if mount.read_only() {
+            if walls::is_read_only(mount) {
                 attributes |= MountAttrFlags::MOUNT_ATTR_RDONLY;
             }
             *place = Some(new_mount(mount.file_system(), mount.options(), attributes)?);
@@ -191,7 +199,11 @@ fn make_private() -> io::Result<()> {
 
 /// Opens a path of the jail without following a link that the image may have put there.
 fn pin(path: &CStr, flags: OFlags) -> rustix::io::Result<OwnedFd> {
-    let flags = flags | OFlags::PATH | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+    let flags = flags | OFlags::PATH | OFlags::CLOEXEC;
+    if walls::is_down(Wall::PinnedPaths) {
+        return rustix::fs::open(path, flags, Mode::empty());
+    }
+    let flags = flags | OFlags::NOFOLLOW;
     let resolve = ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
     rustix::fs::openat2(CWD, path, flags, Mode::empty(), resolve)
 }
@@ -337,6 +349,9 @@ fn set_capabilities(bits: u64) -> rustix::io::Result<()> {
 
 /// Changes the directory without following a magic link out of the jail (CVE-2024-21626).
 fn enter(path: &CStr) -> rustix::io::Result<()> {
+    if walls::is_down(Wall::WorkingDir) {
+        return rustix::process::chdir(path);
+    }
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
     let root = rustix::fs::open(c"/", flags, Mode::empty())?;

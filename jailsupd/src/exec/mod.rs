@@ -23,6 +23,7 @@ pub mod state;
 pub mod trash;
 pub mod unit_store;
 pub mod units;
+pub mod walls;
 pub mod watch;
 
 pub use error::Error;

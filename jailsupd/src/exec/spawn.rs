@@ -18,6 +18,7 @@ use super::child::{At, Jail};
 use super::devices::Pinned;
 use super::namespaces::Namespaces;
 use super::rlimit;
+use super::walls::{self, Wall};
 use crate::plan::{IdRange, Plan};
 use jail_init::{EXIT_REPORT_FD, START_ERROR_FD, Stage, StartError};
 use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -106,6 +107,8 @@ pub fn spawn(
     helper: BorrowedFd<'_>,
     root_point: &Path,
 ) -> Result<Spawned, Error> {
+    walls::before_spawn(prepared.root, &prepared.cgroup, prepared.ids.host_id(0))
+        .map_err(|source| Error::Process { what: "leave walls out", source })?;
     let pipes =
         Pipes::new(prepared).map_err(|source| Error::Process { what: "make its pipes", source })?;
     let argv = argv(plan);
@@ -270,7 +273,8 @@ impl Intermediate<'_> {
     fn make(&self) -> Result<(), (Stage, i32)> {
         set_oom_score(self.oom_score).at(Stage::OomScore)?;
         rlimit::make_room(self.child.jail.steps).at(Stage::Limits)?;
-        sys::fd::close_all_except(self.keep).at(Stage::CloseFiles)?;
+        walls::leak();
+        close_all_except(self.keep).at(Stage::CloseFiles)?;
         join(&self.namespaces.user, libc::CLONE_NEWUSER).at(Stage::JoinNamespaces)?;
         join(&self.namespaces.net, libc::CLONE_NEWNET).at(Stage::JoinNamespaces)?;
         become_root().at(Stage::BecomeRoot)?;
@@ -308,7 +312,7 @@ impl Child<'_> {
 
     /// Returns only on failure.
     fn start(&self) -> Result<(), (Stage, i32)> {
-        sys::fd::close_all_except(self.keep).at(Stage::CloseFiles)?;
+        close_all_except(self.keep).at(Stage::CloseFiles)?;
         // The in-jail init waits for signals; one that comes early must not be lost.
         sys::signal::reset().and_then(|()| sys::signal::block_all()).at(Stage::CloseFiles)?;
         match rustix::io::retry_on_intr(|| rustix::io::read(&self.pipes.go.0, &mut [0u8; 1])) {
@@ -334,7 +338,9 @@ impl Child<'_> {
         for (file, number) in files {
             sys::fd::place(file.as_fd(), number)?;
         }
-        sys::fd::close_from_except(EXIT_REPORT_FD.unsigned_abs() + 1, self.program.helper)
+        walls::raise(Wall::CloseFiles, || {
+            sys::fd::close_from_except(EXIT_REPORT_FD.unsigned_abs() + 1, self.program.helper)
+        })
     }
 
     fn report(&self, stage: Stage, errno: i32) -> u8 {
@@ -347,6 +353,10 @@ impl Child<'_> {
         }
         125
     }
+}
+
+fn close_all_except(keep: &[BorrowedFd<'_>]) -> io::Result<()> {
+    walls::raise(Wall::CloseFiles, || sys::fd::close_all_except(keep))
 }
 
 /// jailsupd protects itself from the out-of-memory killer; a jail is not to inherit that.

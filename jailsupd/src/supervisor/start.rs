@@ -9,7 +9,7 @@ use crate::exec::cgroup::Cgroup;
 use crate::exec::devices::Pinned;
 use crate::exec::spawn::{Prepared, Spawned};
 use crate::exec::state::State;
-use crate::exec::{Error, devices, image, limits, namespaces, overlay, spawn};
+use crate::exec::{Error, devices, image, limits, namespaces, overlay, spawn, walls};
 use crate::plan::{HostStep, IdRange, Link};
 use crate::unit::ImageSource;
 use keeper::Slot;
@@ -33,6 +33,8 @@ impl Supervisor {
         self.allow_start(id)?;
         let Some(jail) = self.jails.get_mut(id) else { return Ok(()) };
         let Some(loaded) = jail.loaded.clone() else { return Err(Error::NoUnit) };
+        walls::read()
+            .map_err(|source| Error::Process { what: "read which walls to leave out", source })?;
         jail.starts += 1;
         jail.frozen = false;
         jail.rested = None;
