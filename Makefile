@@ -25,7 +25,7 @@ setup: ## install and cache what building and running needs (root, Debian 12 or 
 setup-clients: setup ## the same, and the client programs that the VM tests put to work
 	@$(phase) setup-clients image/setup clients
 
-setup-test: ## the same, and what checking needs (cargo-deny)
+setup-test: ## the same, and what checking needs (cargo-deny, taplo)
 	@$(phase) setup image/setup test
 
 image: setup ## build all images: production, debug, nginx jail, all example jails, the peers' disk
@@ -55,11 +55,12 @@ test: ## all checks and all tests, as the CI runs them
 test-long: image setup-clients ## the VM tests that take long, too
 	@$(phase) test-long cargo test --locked --package qemu-tests -- --include-ignored
 
-check: setup-test ## formatting, lints, dependencies' licences and sources, layout, the kernel's configuration
+check: setup-test ## formatting, lints, dependencies' licences and sources, schemas, layout, the kernel's configuration
 	@$(phase) check-format cargo fmt --all --check
 	@$(phase) check-lints cargo clippy --locked --workspace --all-targets --quiet -- -D warnings
 	@$(phase) check-lints-weak cargo clippy --locked -p jailsupd --features weaken --bin jailsupd-weak --quiet -- -D warnings
 	@$(phase) check-dependencies image/deny
+	@$(phase) check-schemas image/taplo
 	@$(phase) check-layout cargo test --locked --quiet --package jailsupd --test layout
 	@$(phase) kernel-check kernel-config/check
 
