@@ -2,9 +2,13 @@
 
 use super::poller::JailId;
 use super::{Supervisor, clock};
-use crate::machine::{self, Action, End, Event, State};
+use crate::machine::{self, Action, End, Event, State, Want};
 use rustix::fd::AsFd as _;
 use rustix::process::Signal;
+use std::time::Duration;
+
+/// How long jails are prepared before other events are looked at; one jail at least.
+const PREPARE_FOR: Duration = Duration::from_millis(20);
 
 impl Supervisor {
     /// Gives an event to a jail's machine and does what it says, with all that follows from it.
@@ -45,14 +49,11 @@ impl Supervisor {
     /// Does one thing; what happened through it, if that is known at once.
     fn perform_action(&mut self, id: JailId, action: Action) -> Option<(Event, String)> {
         match action {
-            Action::Prepare => match self.start_jail(id) {
-                Ok(()) => Some((Event::Spawned, "its processes exist".into())),
-                Err(error) => {
-                    self.start_failed(id, &error);
-                    let end = if error.is_permanent() { End::NeverStarts } else { End::NotStarted };
-                    Some((Event::PrepareFailed(end), error.chain()))
-                }
-            },
+            // In its turn: a thousand jails may be wanted at once.
+            Action::Prepare => {
+                self.to_prepare.push_back(id);
+                None
+            }
             Action::Signal(signal) => {
                 self.signal(id, signal.number());
                 None
@@ -70,6 +71,35 @@ impl Supervisor {
             Action::Clean => {
                 self.clean(id);
                 Some((Event::Cleaned, "cleared away".into()))
+            }
+        }
+    }
+
+    /// Prepares jails for a while; the others wait until everybody else has had a turn.
+    pub(super) fn prepare_some(&mut self) {
+        let end = clock::now().saturating_add(PREPARE_FOR);
+        while let Some(id) = self.to_prepare.pop_front() {
+            let Some(jail) = self.jails.get(id) else { continue };
+            if jail.machine.state == State::Preparing {
+                let (event, why) = self.prepare(id, jail.machine.want);
+                self.apply(id, event, &why);
+            }
+            if clock::now() >= end {
+                return;
+            }
+        }
+    }
+
+    fn prepare(&mut self, id: JailId, want: Want) -> (Event, String) {
+        if want == Want::Down {
+            return (Event::PrepareFailed(End::NotStarted), "nobody wants it any more".into());
+        }
+        match self.start_jail(id) {
+            Ok(()) => (Event::Spawned, "its processes exist".into()),
+            Err(error) => {
+                self.start_failed(id, &error);
+                let end = if error.is_permanent() { End::NeverStarts } else { End::NotStarted };
+                (Event::PrepareFailed(end), error.chain())
             }
         }
     }

@@ -43,6 +43,7 @@ use jails::Jails;
 use keeper::{Client, Slot};
 use poller::{JailId, Poller, Source};
 use rustix::fd::{AsFd as _, OwnedFd};
+use std::collections::VecDeque;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -89,6 +90,8 @@ pub struct Supervisor {
     directories: Vec<PathBuf>,
     store: Store,
     watch: Watch,
+    /// Jails that are to be prepared, in this order.
+    to_prepare: VecDeque<JailId>,
     /// Unit files have changed: they are read at this time.
     rescan_at: Option<Moment>,
     /// When they first changed.
@@ -164,6 +167,7 @@ impl Supervisor {
             waiters: Vec::new(),
             streams: Vec::new(),
             store: Store::new(Path::new(unit_store::DIRECTORY)),
+            to_prepare: VecDeque::new(),
             watch,
             directories,
             rescan_at: None,
@@ -204,6 +208,7 @@ impl Supervisor {
                 }
             }
             self.tick();
+            self.prepare_some();
             self.answer_waiters();
             self.feed_streams();
         }
@@ -346,7 +351,7 @@ impl Supervisor {
     }
 
     fn timeout(&self) -> Option<Duration> {
-        if self.has_streams_to_feed() {
+        if self.has_streams_to_feed() || !self.to_prepare.is_empty() {
             return Some(Duration::ZERO);
         }
         let machines = self.jails.iter().filter_map(|jail| jail.machine.deadline());
