@@ -11,6 +11,7 @@ pub mod error;
 pub mod helper;
 pub mod ids;
 pub mod image;
+pub mod last_good;
 pub mod limits;
 pub mod logs;
 pub mod namespaces;
@@ -52,6 +53,12 @@ impl Layout {
     #[must_use]
     pub fn logs(&self) -> PathBuf {
         self.data.join("log")
+    }
+
+    /// The directory of the last good units.
+    #[must_use]
+    pub fn last_good(&self) -> PathBuf {
+        self.run.join("units")
     }
 
     /// Makes the directories of this boot. A jail's first process, which is nobody on the host, must

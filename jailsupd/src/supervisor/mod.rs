@@ -21,6 +21,7 @@ mod poller;
 mod reconcile;
 mod report;
 mod start;
+mod step;
 mod streams;
 mod waiters;
 mod why;
@@ -28,6 +29,7 @@ mod why;
 use crate::control::server::{ClientId, Server};
 use crate::exec::cgroup::{self, Cgroup};
 use crate::exec::ids::Table;
+use crate::exec::last_good::LastGood;
 use crate::exec::logs::Log;
 use crate::exec::net::Network;
 use crate::exec::trash::{self, Janitor};
@@ -89,6 +91,7 @@ pub struct Supervisor {
     history: Log,
     directories: Vec<PathBuf>,
     store: Store,
+    last_good: LastGood,
     watch: Watch,
     /// Jails that are to be prepared, in this order.
     to_prepare: VecDeque<JailId>,
@@ -154,7 +157,6 @@ impl Supervisor {
             helper: to("seal the in-jail init", helper::seal(Path::new(HELPER)))?,
             machine_id: std::fs::read_to_string("/etc/machine-id").unwrap_or_default(),
             history: Log::in_file(layout.logs().join(EVENTS), EVENTS_MAX),
-            layout,
             host,
             host_problems,
             policy: Policy::default(),
@@ -167,6 +169,7 @@ impl Supervisor {
             waiters: Vec::new(),
             streams: Vec::new(),
             store: Store::new(Path::new(unit_store::DIRECTORY)),
+            last_good: to("keep units", LastGood::open(&layout.last_good()))?,
             to_prepare: VecDeque::new(),
             watch,
             directories,
@@ -177,6 +180,7 @@ impl Supervisor {
             protected: None,
             going_down: false,
             done: None,
+            layout,
         };
         supervisor.set_up_uplink();
         to("adopt running jails", supervisor.adopt())?;

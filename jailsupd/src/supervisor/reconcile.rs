@@ -5,31 +5,16 @@
 
 use super::jail::{Jail, Loaded};
 use super::poller::JailId;
+use super::step::{Step, judge};
 use super::waiters::{Answer, Goal, Waiter};
 use super::{Supervisor, report};
 use crate::control::server::ClientId;
-use crate::control::wire::{
-    Applied, Consequence, JailState, Outcome, PlanStep, Planned, Reply, UnitDraft,
-};
+use crate::control::wire::{Applied, Consequence, JailState, Outcome, Planned, Reply, UnitDraft};
 use crate::exec::units;
-use crate::machine::{Event, State, Want};
+use crate::machine::Event;
 use crate::plan::{self, Context};
-use crate::unit::change::{self, Change};
-use crate::unit::{Effect, Problem, RawFile, RawKind, Resolved, Tree, Unit, set, tree};
+use crate::unit::{Problem, RawFile, RawKind, Resolved, Tree, Unit, set, tree};
 use std::collections::{BTreeMap, BTreeSet};
-
-/// What the files mean for one jail.
-#[derive(Debug)]
-pub(super) struct Step {
-    name: String,
-    consequence: Consequence,
-    why: &'static str,
-    changes: Vec<Change>,
-    problems: Vec<Problem>,
-    /// The files that the unit is made from; empty when it has none.
-    files: Vec<String>,
-    unit: Option<Box<Unit>>,
-}
 
 impl Supervisor {
     /// Reads all unit files as they are now, with `drafts` in the place of those of their stems.
@@ -67,6 +52,16 @@ impl Supervisor {
         }
     }
 
+    /// The version that an earlier jailsupd had put in force, where this one has none yet.
+    fn last_good(&self, jail: Option<&Jail>, resolved: &Resolved) -> Option<Unit> {
+        if jail.is_some_and(|jail| jail.loaded.is_some()) {
+            return None;
+        }
+        let canonical = self.last_good.get(&resolved.name)?;
+        let file = resolved.files.first().map_or("", String::as_str);
+        Unit::from_canonical(&resolved.name, file, &canonical).ok()
+    }
+
     /// What would follow from these units, in the order of the jails' names.
     fn foresee(&self, tree: Tree) -> Vec<Step> {
         let masked: BTreeSet<String> = tree.masked.into_iter().map(|masked| masked.name).collect();
@@ -74,7 +69,8 @@ impl Supervisor {
         let mut steps: Vec<Step> = Vec::new();
         for resolved in tree.units {
             let jail = self.jails.find(&resolved.name).and_then(|id| self.jails.get(id));
-            steps.push(judge(jail, resolved));
+            let last_good = self.last_good(jail, &resolved);
+            steps.push(judge(jail, resolved, last_good));
         }
         for jail in self.jails.iter().filter(|jail| !named.contains(&jail.name) && !jail.removed) {
             let why = if masked.contains(&jail.name) { "it is masked" } else { "its unit is gone" };
@@ -95,6 +91,11 @@ impl Supervisor {
         let names = steps.iter().filter(|step| step.unit.is_some()).map(|step| step.name.as_str());
         if let Err(error) = self.ids.reserve(names) {
             log::error!("ranges of user ids cannot be stored: {error}");
+        }
+        let has_unit = |step: &&Step| !step.files.is_empty() && !step.is_gone;
+        let named = steps.iter().filter(has_unit).map(|step| step.name.as_str()).collect();
+        if let Err(error) = self.last_good.keep_only(&named) {
+            log::warn!("units that are gone are remembered: {error}");
         }
         let done = steps.iter().map(|step| (step.name.clone(), step.consequence)).collect();
         for step in steps {
@@ -171,6 +172,17 @@ impl Supervisor {
 
     /// Makes a unit the one in force, with its plan. False when that cannot be.
     fn put_in_force(&mut self, id: JailId, unit: Unit) -> bool {
+        let Some(jail) = self.jails.get_mut(id) else { return false };
+        if let Some(loaded) = &mut jail.loaded {
+            if loaded.unit.settings() == unit.settings() {
+                // The same, perhaps at other places of its file.
+                loaded.unit = unit;
+                return true;
+            }
+        }
+        if let Err(error) = self.last_good.put(&jail.name, &unit.canonical()) {
+            log::warn!("jail={} its unit is not kept for the next jailsupd: {error}", jail.name);
+        }
         let ids = self.ids.range(unit.name.as_str());
         let planned = ids.and_then(|ids| {
             let context = Context { ids, machine_id: &self.machine_id };
@@ -224,87 +236,5 @@ impl Supervisor {
             Applied { name, consequence, reached, problem }
         });
         Reply::with(&Outcome { jails: applied.collect() })
-    }
-}
-
-impl Step {
-    fn new(name: &str, consequence: Consequence, why: &'static str) -> Self {
-        Self {
-            name: name.to_owned(),
-            consequence,
-            why,
-            changes: Vec::new(),
-            problems: Vec::new(),
-            files: Vec::new(),
-            unit: None,
-        }
-    }
-
-    fn to_wire(&self) -> PlanStep {
-        PlanStep {
-            name: self.name.clone(),
-            consequence: self.consequence,
-            why: self.why.to_owned(),
-            changes: self.changes.iter().map(report::change).collect(),
-            problems: self.problems.iter().map(ToString::to_string).collect(),
-        }
-    }
-}
-
-fn judge(jail: Option<&Jail>, resolved: Resolved) -> Step {
-    let Resolved { name, files, result, is_orphan } = resolved;
-    let unit = match result {
-        Ok(unit) => unit,
-        Err(problems) => {
-            let wanted = |jail: &Jail| jail.loaded.is_some() || jail.machine.want == Want::Up;
-            if is_orphan && jail.is_some_and(wanted) {
-                let gone = Step::new(&name, Consequence::Stop, "its unit is gone");
-                return Step { problems, files, ..gone };
-            }
-            let kept = jail.is_some_and(|jail| jail.loaded.is_some());
-            let why =
-                if kept { "the last good version stays in force" } else { "it cannot be used" };
-            return Step { problems, files, ..Step::new(&name, Consequence::Invalid, why) };
-        }
-    };
-    let in_force = jail.filter(|jail| !jail.removed).and_then(|jail| jail.loaded.as_ref());
-    let changes = in_force.map_or_else(Vec::new, |old| change::diff(&old.unit, &unit));
-    let (consequence, why) = match in_force {
-        None => first_seen(jail, &unit),
-        Some(old) => changed(jail, &old.unit, &unit, &changes),
-    };
-    Step { changes, files, unit: Some(Box::new(unit)), ..Step::new(&name, consequence, why) }
-}
-
-fn first_seen(jail: Option<&Jail>, unit: &Unit) -> (Consequence, &'static str) {
-    match jail.filter(|jail| !jail.removed) {
-        Some(jail) if jail.held_down => (Consequence::Nothing, "someone stopped it"),
-        Some(jail) if jail.life.is_some() && jail.machine.want == Want::Up => {
-            (Consequence::Nothing, "it runs already")
-        }
-        Some(jail) if jail.rested.as_deref() == Some(&unit.restart_hash().to_string()) => {
-            (Consequence::Nothing, "it has run already")
-        }
-        _ if !unit.enabled => (Consequence::Nothing, "it is disabled"),
-        _ => (Consequence::Start, "its unit is here"),
-    }
-}
-
-fn changed(
-    jail: Option<&Jail>,
-    old: &Unit,
-    new: &Unit,
-    changes: &[Change],
-) -> (Consequence, &'static str) {
-    let at_rest = jail.is_none_or(|jail| matches!(jail.machine.state, State::Down | State::Failed));
-    let restart = changes.iter().any(|change| change.effect == Effect::Restart);
-    match (old.enabled, new.enabled) {
-        (true, false) => (Consequence::Stop, "it was disabled"),
-        (false, true) if at_rest => (Consequence::Start, "it was enabled"),
-        (_, false) if at_rest => (Consequence::Nothing, "it is disabled"),
-        _ if restart && at_rest => (Consequence::Start, "its unit changed"),
-        _ if restart => (Consequence::Restart, "its unit changed"),
-        _ if !changes.is_empty() => (Consequence::Live, "its unit changed"),
-        _ => (Consequence::Nothing, ""),
     }
 }

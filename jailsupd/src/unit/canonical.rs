@@ -4,9 +4,10 @@ use std::fmt::{self, Write as _};
 
 use sha2::{Digest, Sha256};
 
-use super::Unit;
 use super::document::Effect;
 use super::keys::UNIT;
+use super::parse::parse;
+use super::{Problem, Unit};
 
 /// SHA-256 of a unit's canonical form.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -40,6 +41,15 @@ impl Unit {
             let _ = writeln!(text, "{key} = {value}");
         }
         text
+    }
+
+    /// The unit that has this canonical form. `file` is where it came from, for messages.
+    ///
+    /// # Errors
+    /// Every problem of it: it was written by another version.
+    pub fn from_canonical(name: &str, file: &str, canonical: &str) -> Result<Self, Vec<Problem>> {
+        // The one thing that a file needs and a unit does not differ in.
+        parse(name, file, &format!("version = 1\n{canonical}"))
     }
 
     /// The hash of [`Self::canonical`]: independent of key order, comments, spelling of values, and of the

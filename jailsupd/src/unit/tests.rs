@@ -90,6 +90,7 @@ fn a_unit_with_every_key_is_read_into_its_types() {
         assert!(unit.origin.has(&key.path()), "{} is not in the file", key.path());
     }
     assert_eq!(unit.canonical(), include_str!("../../tests/units-parsed/all-keys.canonical"));
+    assert_same_from_canonical(&unit);
     assert_eq!(unit.process.exec, ["/usr/sbin/nginx", "-g", "daemon off;"]);
     assert_eq!(unit.resources.memory_max.unwrap().get(), 256 << 20);
     assert_eq!(unit.resources.cpu_max.unwrap().quota_us(), 150_000);
@@ -132,6 +133,7 @@ fn the_hash_of_a_unit_is_for_ever() {
          process.exec = [\"/usr/sbin/nginx\"]\n"
     );
     assert_eq!(web("").canonical_hash().to_string(), HASH);
+    assert_same_from_canonical(&web("[process.environment]\nA = \"50%% 'of' \\\"%%n\\\"\""));
 }
 const HASH: &str = "edbdda1a535c688f6ba5b362c81477bd3a465a797eb559647d444afa63b57972";
 
@@ -335,10 +337,16 @@ fn the_worst_files_of_full_size_have_an_answer_soon() {
     }
 }
 
+/// The next jailsupd must make the same of what this one leaves it.
+fn assert_same_from_canonical(unit: &Unit) {
+    let again = Unit::from_canonical(unit.name.as_str(), "x.toml", &unit.canonical());
+    assert_eq!(again.map_err(|p| lines(&p)).unwrap().settings(), unit.settings());
+}
+
 /// Whatever the text is, there is an answer, and it can be shown.
 fn answer(name: &str, text: &str) {
     match parse(name, "x.toml", text) {
-        Ok(unit) => drop(unit.canonical_hash()),
+        Ok(unit) => assert_same_from_canonical(&unit),
         Err(problems) => {
             assert!(!problems.is_empty());
             problems.iter().for_each(show);

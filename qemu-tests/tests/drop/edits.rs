@@ -2,7 +2,7 @@
 
 use jailsupd::control::wire::{Evidence, JailState, JailSummary};
 
-use crate::{Files, NO_SUCH_JAIL, etc, guest, stay, unit};
+use crate::{Files, NO_SUCH_JAIL, etc, guest, stay};
 
 const ENVIRONMENT: &str = "environment = { A = \"1\" }";
 
@@ -163,38 +163,4 @@ fn broken_first_version_starts_when_it_is_mended() {
     guest.put_up("mended", &stay(""));
 
     guest.remove("mended");
-}
-
-#[test]
-fn jailsupd_killed_after_an_edit_keeps_the_jail_and_shows_that_it_is_stale() {
-    let mut guest = guest();
-    let before = guest.put_up("stale", &stay(""));
-    let brain = guest.sh("pidof jailsupd").trim().to_owned();
-
-    let edit = format!("cp /run/next {}", etc("stale"));
-    guest.agent().write("/run/next", &unit(&["say", "next"], "")).unwrap();
-    guest.sh(&format!("kill -STOP {brain}; {edit}"));
-    guest.kill_jailsupd();
-    let stale = guest.up("stale");
-    guest.ctl(&["restart", "stale"]);
-    let after = guest.up("stale");
-
-    assert_eq!((stale.pid, stale.stale), (before.pid, true), "adoption never kills");
-    assert!(after.pid != before.pid && !after.stale, "{after:?}");
-    guest.remove("stale");
-}
-
-#[test]
-fn limits_edited_while_jailsupd_was_dead_are_in_force_after_it() {
-    let mut guest = guest();
-    let before = guest.put_up("late", &stay(""));
-    let brain = guest.sh("pidof jailsupd").trim().to_owned();
-
-    guest.agent().write("/run/next", &stay("[resources]\npids_max = 91")).unwrap();
-    guest.sh(&format!("kill -STOP {brain}; cp /run/next {}", etc("late")));
-    guest.kill_jailsupd();
-
-    assert_eq!(guest.agent().read("/sys/fs/cgroup/jails/late/pids.max").unwrap(), "91\n");
-    assert_eq!(guest.up("late").pid, before.pid);
-    guest.remove("late");
 }

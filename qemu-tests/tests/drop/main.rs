@@ -6,6 +6,7 @@ mod edits;
 mod orders;
 mod reboot;
 mod sources;
+mod unseen;
 mod views;
 
 use std::time::Duration;

@@ -76,19 +76,12 @@ impl Name {
     }
 
     /// Whether it runs now; `None` when that depends on which versions jailsupd has seen.
-    fn runs(&self, killed: bool) -> Option<bool> {
+    fn runs(&self) -> Option<bool> {
         let had = |wish| self.wishes.contains(&wish);
-        let untouched = self.wishes.len() == 1;
         match self.wish() {
-            Wish::Absent => Some(false),
+            Wish::Absent | Wish::Off => Some(false),
             Wish::On => Some(true),
-            Wish::Broken | Wish::Off if untouched => Some(self.ran),
-            // One that was off or broken may run by an earlier version; adoption never kills.
-            Wish::Off => {
-                let odd = self.ran && self.wishes.first() != Some(&Wish::On);
-                (!killed && !odd).then_some(false)
-            }
-            Wish::Broken if killed => None,
+            Wish::Broken if self.wishes.len() == 1 => Some(self.ran),
             Wish::Broken if self.ran => (!had(Wish::Absent) && !had(Wish::Off)).then_some(true),
             Wish::Broken => (!had(Wish::On)).then_some(false),
         }
@@ -107,13 +100,11 @@ impl Name {
 #[derive(Debug, Default)]
 pub(crate) struct Model {
     names: [Name; NAMES],
-    killed: bool,
 }
 
 impl Model {
     /// Makes up operations, does them to the model, and gives the script that does them to the guest.
     pub(crate) fn burst(&mut self, random: &mut Random, count: usize, killed: bool) -> String {
-        self.killed = killed;
         for name in &mut self.names {
             name.wishes = vec![name.wish()];
         }
@@ -185,16 +176,8 @@ impl Model {
         name.wishes.push(name.wish());
     }
 
-    /// Whether the jail has no good unit now: a restart under way when jailsupd was killed fails then.
-    pub(crate) fn is_broken(&self, jail: &str) -> bool {
-        let named = |index: usize| format!("j{index}") == jail;
-        let mut names = self.names.iter().enumerate();
-        names.any(|(index, name)| named(index) && name.wish() == Wish::Broken)
-    }
-
     /// All that is not in the files is forgotten.
     pub(crate) fn rebooted(&mut self) {
-        self.killed = false;
         for name in &mut self.names {
             name.ran = name.wish() == Wish::On;
             name.wishes = vec![name.wish()];
@@ -211,7 +194,7 @@ impl Model {
         for (index, name) in self.names.iter_mut().enumerate() {
             let jail = format!("j{index}");
             let runs = running.contains(&jail);
-            if name.runs(self.killed).is_some_and(|wanted| wanted != runs) {
+            if name.runs().is_some_and(|wanted| wanted != runs) {
                 let verb = if runs { "runs" } else { "does not run" };
                 writeln!(wrong, "{jail} {verb}: {name:?}").unwrap_or_default();
             }
