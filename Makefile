@@ -14,7 +14,7 @@ T ?=
 KERNEL ?=
 export KERNEL
 
-.PHONY: kernel kernel-check kernel-bump help setup setup-clients setup-test image run stop test test-long check unit-test vm-test bench clean
+.PHONY: kernel kernel-check kernel-bump help setup setup-clients setup-test image run stop shell test test-long check unit-test vm-test bench clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -47,6 +47,10 @@ run: setup ## build and boot the production image; the nginx jail answers on htt
 
 stop: ## power the guest of `make run` off
 	@$(vm) vm -- stop
+
+shell: setup ## boot the debug image and type commands to its host: jailctl, busybox (Ctrl-D ends it)
+	@$(phase) image image/build debug jails
+	@$(vm) vm -- shell
 
 test: ## all checks and all tests, as the CI runs them
 	@$(MAKE) --no-print-directory setup-test check unit-test image vm-test
