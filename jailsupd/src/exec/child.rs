@@ -124,7 +124,14 @@ impl Jail<'_> {
         let dev = directory(c"/dev")?;
         let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC;
         for device in self.devices {
-            let file = rustix::fs::openat(&dev, device.name, flags, Mode::from_raw_mode(0o666))?;
+            for parent in &device.parents {
+                match rustix::fs::mkdirat(&dev, parent, Mode::from_raw_mode(0o755)) {
+                    Err(Errno::EXIST) => {}
+                    result => result?,
+                }
+            }
+            let name = &device.name;
+            let file = rustix::fs::openat(&dev, name, flags, Mode::from_raw_mode(0o666))?;
             attach(&device.mount, &file, c"", MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH)?;
         }
         Ok(())

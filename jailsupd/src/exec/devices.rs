@@ -1,11 +1,23 @@
-//! The device nodes that every jail gets, bound from the host's own after they were verified.
+//! A jail's device nodes: the host's own, bound after they were verified, and those that its unit asks
+//! for, made anew for it. No other can be opened in it: a program on its cgroup sees to that, whatever
+//! nodes an image or a volume brings.
 
 use super::Error;
+use super::cgroup::Cgroup;
+use crate::plan::IdRange;
+use crate::plan::devices::{Kind, Rule, TERMINALS, program};
+use crate::unit::{Access, Device};
 use rustix::fd::{AsFd as _, OwnedFd};
-use rustix::fs::{FileType, Mode, OFlags, makedev};
-use rustix::mount::{OpenTreeFlags, open_tree};
-use std::ffi::CStr;
+use rustix::fs::{
+    FileType, Gid, Mode, OFlags, ResolveFlags, Stat, Uid, major, makedev, minor,
+};
+use rustix::mount::{
+    FsMountFlags, FsOpenFlags, MountAttrFlags, OpenTreeFlags, fsconfig_create, fsconfig_set_string,
+    fsmount, fsopen, open_tree,
+};
+use std::ffi::{CStr, CString};
 use std::io;
+use std::path::Path;
 use sys::mount::Attributes;
 
 /// Name in /dev, major and minor (Documentation/admin-guide/devices.txt).
@@ -21,42 +33,146 @@ const NODES: [(&str, &CStr, u32, u32); 6] = [
 /// A device node, cloned as a mount of its own that is attached nowhere.
 #[derive(Debug)]
 pub struct Pinned {
-    /// Its name in the jail's /dev.
-    pub name: &'static CStr,
+    /// Directories of its name, the outer ones first: `net`.
+    pub parents: Vec<CString>,
+    /// Its name in the jail's /dev: `null`, `net/tun`.
+    pub name: CString,
     /// The mount.
     pub mount: OwnedFd,
 }
 
-/// Opens each node, checks that it is what its name says, and clones it as a mount.
+/// Whom the nodes are for.
+#[derive(Debug)]
+pub struct Request<'a> {
+    /// What the unit asks for.
+    pub devices: &'a [Device],
+    /// The jail's ids.
+    pub ids: IdRange,
+    /// The group in the jail that may use them, beside its root.
+    pub group: u32,
+}
+
+/// Opens each node, checks that it is what its name says, clones it as a mount, and has the kernel refuse
+/// all others to the processes of `cgroup`.
 ///
 /// # Errors
 /// When one is missing or is something else: then /dev is not what it should be, and no jail starts.
-pub fn pin() -> Result<Vec<Pinned>, Error> {
-    NODES
-        .into_iter()
-        .map(|(path, name, major, minor)| {
-            let pinned = pin_one(path, major, minor);
-            pinned
-                .map(|mount| Pinned { name, mount })
-                .map_err(|source| Error::Device { name: path, source })
-        })
-        .collect()
+pub fn pin(request: &Request<'_>, cgroup: &Cgroup) -> Result<Vec<Pinned>, Error> {
+    let mut pinned = Vec::new();
+    let mut rules = TERMINALS.to_vec();
+    for (path, name, major, minor) in NODES {
+        let mount = pin_one(path, major, minor);
+        let mount = mount.map_err(|source| Error::Device { name: path.to_owned(), source })?;
+        pinned.push(Pinned { parents: Vec::new(), name: name.to_owned(), mount });
+        let access = Access { read: true, write: true, make: false };
+        rules.push(Rule { kind: Kind::Character, major, minor: Some(minor), access });
+    }
+    let nodes = Nodes::new(request);
+    for device in request.devices {
+        let granted = nodes.as_ref().map_err(copy).and_then(|nodes| nodes.grant(device));
+        let (mount, rule) =
+            granted.map_err(|source| Error::Granted { name: device.host.to_string(), source })?;
+        let name = device.name();
+        let parents =
+            Path::new(name).ancestors().skip(1).filter(|path| !path.as_os_str().is_empty());
+        let mut parents: Vec<CString> = parents.filter_map(|path| c_path(path)).collect();
+        parents.reverse();
+        pinned.push(Pinned { parents, name: c_path(Path::new(name)).unwrap_or_default(), mount });
+        rules.push(rule);
+    }
+    filter(cgroup, &rules).map_err(Error::DeviceFilter)?;
+    Ok(pinned)
+}
+
+fn copy(error: &io::Error) -> io::Error {
+    io::Error::from_raw_os_error(error.raw_os_error().unwrap_or(libc::EIO))
+}
+
+fn c_path(path: &Path) -> Option<CString> {
+    CString::new(path.as_os_str().as_encoded_bytes()).ok()
+}
+
+fn filter(cgroup: &Cgroup, rules: &[Rule]) -> io::Result<()> {
+    let loaded = sys::bpf::load_device_program(&program(rules))?;
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let directory = rustix::fs::open(cgroup.path(), flags, Mode::empty())?;
+    sys::bpf::attach_device_program(directory.as_fd(), loaded.as_fd())
 }
 
 fn pin_one(name: &str, major: u32, minor: u32) -> io::Result<OwnedFd> {
-    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let node = rustix::fs::open(format!("/dev/{name}"), flags, Mode::empty())?;
-    let stat = rustix::fs::fstat(&node)?;
+    let (node, stat) = open(Path::new(name))?;
     let is_character = FileType::from_raw_mode(stat.st_mode) == FileType::CharacterDevice;
     if !is_character || stat.st_rdev != makedev(major, minor) {
         return Err(io::Error::from_raw_os_error(libc::ENODEV));
     }
-    let flags = OpenTreeFlags::OPEN_TREE_CLONE
-        | OpenTreeFlags::OPEN_TREE_CLOEXEC
-        | OpenTreeFlags::AT_EMPTY_PATH;
-    let mount = open_tree(&node, c"", flags)?;
+    clone(&node, c"")
+}
+
+/// A node of the host's /dev, never by a link.
+fn open(name: &Path) -> io::Result<(OwnedFd, Stat)> {
+    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let dev = rustix::fs::open(c"/dev", flags | OFlags::DIRECTORY, Mode::empty())?;
+    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
+    let node = rustix::fs::openat2(&dev, name, flags, Mode::empty(), resolve)?;
+    let stat = rustix::fs::fstat(&node)?;
+    Ok((node, stat))
+}
+
+fn clone(node: &OwnedFd, path: &CStr) -> io::Result<OwnedFd> {
+    let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
+    let flags = if path.is_empty() { flags | OpenTreeFlags::AT_EMPTY_PATH } else { flags };
+    let mount = open_tree(node, path, flags)?;
     // A copy of a shared mount would take part in what happens to it on the host.
     let private = Attributes { propagation: libc::MS_PRIVATE, ..Attributes::default() };
     sys::mount::set_attributes(mount.as_fd(), false, private)?;
     Ok(mount)
+}
+
+/// A file system for the nodes that a unit asks for: those of the host belong to the host's root, which in
+/// a jail is nobody.
+struct Nodes {
+    mount: OwnedFd,
+    owner: Uid,
+    group: Gid,
+}
+
+impl Nodes {
+    fn new(request: &Request<'_>) -> io::Result<Self> {
+        let context = fsopen(c"tmpfs", FsOpenFlags::FSOPEN_CLOEXEC)?;
+        fsconfig_set_string(context.as_fd(), c"mode", c"0755")?;
+        fsconfig_set_string(context.as_fd(), c"size", c"64k")?;
+        fsconfig_create(context.as_fd())?;
+        let attributes = MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NOEXEC;
+        let mount = fsmount(context.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, attributes)?;
+        let owner = Uid::from_raw(request.ids.host_id(0));
+        Ok(Self { mount, owner, group: Gid::from_raw(request.ids.host_id(request.group)) })
+    }
+
+    /// A node like the host's, and what the jail may do with it.
+    fn grant(&self, device: &Device) -> io::Result<(OwnedFd, Rule)> {
+        let path = device.host.as_path().strip_prefix("/dev");
+        let path = path.map_err(|_| io::Error::from_raw_os_error(libc::ENODEV))?;
+        let (_, stat) = open(path)?;
+        let file_type = FileType::from_raw_mode(stat.st_mode);
+        let kind = match file_type {
+            FileType::CharacterDevice => Kind::Character,
+            FileType::BlockDevice => Kind::Block,
+            _ => return Err(io::Error::from_raw_os_error(libc::ENODEV)),
+        };
+        let name = device.name().replace('/', "!");
+        let mode = Mode::from_raw_mode(0o660);
+        rustix::fs::mknodat(&self.mount, &name, file_type, mode, stat.st_rdev)?;
+        // Whatever jailsupd's umask is.
+        rustix::fs::chmodat(&self.mount, &name, mode, rustix::fs::AtFlags::empty())?;
+        let flags = rustix::fs::AtFlags::SYMLINK_NOFOLLOW;
+        rustix::fs::chownat(&self.mount, &name, Some(self.owner), Some(self.group), flags)?;
+        let name = CString::new(name)?;
+        let mount = clone(&self.mount, &name)?;
+        let made = rustix::fs::fstat(&mount)?;
+        if made.st_rdev != stat.st_rdev || FileType::from_raw_mode(made.st_mode) != file_type {
+            return Err(io::Error::from_raw_os_error(libc::ENODEV));
+        }
+        let (major, minor) = (major(stat.st_rdev), minor(stat.st_rdev));
+        Ok((mount, Rule { kind, major, minor: Some(minor), access: device.access }))
+    }
 }

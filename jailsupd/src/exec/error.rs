@@ -120,10 +120,21 @@ pub enum Error {
     #[error("cannot pin /dev/{name}")]
     Device {
         /// The node.
-        name: &'static str,
+        name: String,
         /// The cause.
         source: io::Error,
     },
+    /// A device that the unit asks for.
+    #[error("cannot give it the device {name}")]
+    Granted {
+        /// The node.
+        name: String,
+        /// The cause.
+        source: io::Error,
+    },
+    /// The program that refuses all other devices.
+    #[error("cannot filter its devices")]
+    DeviceFilter(#[source] io::Error),
     /// Making pipes and processes.
     #[error("cannot {what}")]
     Process {
@@ -168,6 +179,7 @@ impl Error {
             Self::NoAccount { .. } | Self::Accounts { .. } => "process.user",
             Self::NoParent { .. } => "network.parent",
             Self::Link { .. } => "network.mode",
+            Self::Granted { .. } => "security.add_device",
             Self::Limit { key, .. } | Self::NoLimit { key, .. } | Self::Disk { key, .. } => key,
             Self::Jail { stage: Stage::Exec, .. } => "process.exec",
             Self::Jail { stage: Stage::WorkingDir, .. } => "process.working_dir",
@@ -176,6 +188,7 @@ impl Error {
             | Self::Cgroup { .. }
             | Self::Namespaces(_)
             | Self::Device { .. }
+            | Self::DeviceFilter(_)
             | Self::Process { .. }
             | Self::Keeper(_)
             | Self::Ids(_)
@@ -210,6 +223,7 @@ impl Error {
             Self::Jail { stage: Stage::WorkingDir, .. } => {
                 "the directory must exist in the image and be open to the jail's user"
             }
+            Self::Granted { .. } => "name a device node of this host below /dev, not a link to one",
             Self::NoLimit { .. } => {
                 "remove the key: it needs a controller of cgroup v2 (io.weight: CONFIG_BLK_CGROUP_IOCOST) that this host's kernel was built without"
             }
@@ -224,6 +238,7 @@ impl Error {
             | Self::Cgroup { .. }
             | Self::Namespaces(_)
             | Self::Device { .. }
+            | Self::DeviceFilter(_)
             | Self::Process { .. }
             | Self::Jail { .. }
             | Self::Keeper(_)
@@ -256,8 +271,10 @@ impl Error {
             | Self::Link { .. }
             | Self::Cgroup { .. }
             | Self::Disk { .. }
+            | Self::Granted { .. }
             | Self::Namespaces(_)
             | Self::Device { .. }
+            | Self::DeviceFilter(_)
             | Self::Process { .. }
             | Self::Jail { .. }
             | Self::Keeper(_)

@@ -5,6 +5,7 @@
 //! must not allocate: so every string they need is made here.
 
 mod cgroup;
+pub mod devices;
 pub mod ids;
 pub mod link;
 pub mod seccomp;
@@ -99,7 +100,7 @@ fn host_steps(unit: &Unit, context: Context<'_>) -> Vec<HostStep> {
         user: unit.process.user.clone(),
         group: unit.process.group.clone(),
     });
-    steps.push(HostStep::PinDevices);
+    steps.push(HostStep::PinDevices(unit.security.add_device.clone()));
     steps
 }
 

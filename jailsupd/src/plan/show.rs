@@ -68,7 +68,11 @@ impl fmt::Display for HostStep {
             Self::FindUser { user: name, group: Some(group) } => {
                 write!(f, "find user {} and group {}", user(name), user(group))
             }
-            Self::PinDevices => f.write_str("pin the device nodes"),
+            Self::PinDevices(devices) => {
+                f.write_str("pin the device nodes")?;
+                devices.iter().try_for_each(|device| write!(f, ", and {device}"))?;
+                f.write_str(", refuse all others")
+            }
         }
     }
 }

@@ -3,7 +3,7 @@
 use super::cgroup::{DiskLimit, Limit};
 use super::ids::IdRange;
 use super::link::Link;
-use crate::unit::{Backing, Bytes, ImageSource, Ulimit, UserSpec};
+use crate::unit::{Backing, Bytes, Device, ImageSource, Ulimit, UserSpec};
 use std::ffi::{CStr, CString};
 
 /// Done by jailsupd, before the jail's processes exist.
@@ -41,8 +41,9 @@ pub enum HostStep {
         /// The group, when given.
         group: Option<UserSpec>,
     },
-    /// Open and verify the host's device nodes that the jail gets.
-    PinDevices,
+    /// Open and verify the host's device nodes that the jail gets: those of every jail, and these. Have the
+    /// kernel refuse it all others.
+    PinDevices(Vec<Device>),
 }
 
 /// Done by the jail's first process, inside its namespaces.

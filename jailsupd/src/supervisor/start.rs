@@ -150,8 +150,10 @@ impl Supervisor {
                 }
                 Ok(())
             }
-            HostStep::PinDevices => {
-                building.devices = devices::pin()?;
+            HostStep::PinDevices(devices) => {
+                let group = building.account.as_ref().map_or(0, |account| account.gid);
+                let request = devices::Request { devices, ids: building.loaded.ids, group };
+                building.devices = devices::pin(&request, &building.cgroup)?;
                 Ok(())
             }
         }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::Problem;
 use super::address::{IpPrefix, is_link_local};
 use super::amount::{Bytes, show_duration};
+use super::device::Device;
 use super::document::Walk;
 use super::keys::{Draft, UNIT};
 use super::resources::{IoDevice, Resources};
@@ -27,6 +28,7 @@ pub(crate) fn unit(walk: &mut Walk<'_>, draft: &mut Draft) {
     description(walk, draft.description.as_deref());
     root(walk, &mut draft.root);
     network(walk, &mut draft.network);
+    devices(walk, &draft.security.add_device);
     resources(walk, &draft.resources);
     restart(walk, &draft.restart);
 }
@@ -175,6 +177,23 @@ pub(crate) fn addresses(
                     subnets.join(" or ")
                 ),
             );
+        }
+    }
+}
+
+fn devices(walk: &mut Walk<'_>, devices: &[Device]) {
+    for (at, device) in devices.iter().enumerate() {
+        let other = devices[..at].iter().find(|other| other.jail == device.jail);
+        let inside = |outer: &Device, inner: &Device| {
+            inner.name().strip_prefix(outer.name()).is_some_and(|rest| rest.starts_with('/'))
+        };
+        let nested = devices[..at].iter().any(|o| inside(o, device) || inside(device, o));
+        if other.is_some() {
+            let message = format!("{} is there twice", device.jail);
+            walk.refuse("security.add_device", message, "keep one of them");
+        } else if nested {
+            let message = format!("{} is in, or holds, another device", device.jail);
+            walk.refuse("security.add_device", message, "give it another name in the jail");
         }
     }
 }

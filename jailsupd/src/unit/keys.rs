@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::address::{IpPrefix, MacAddress};
 use super::amount::{Bytes, CpuQuota};
 use super::capability::Capabilities;
+use super::device::Device;
 use super::document::{Effect, Grammar, Key, NotYet, Presence, Section};
 use super::name::{HostName, LinkName, UserSpec};
 use super::path::JailPath;
@@ -184,6 +185,8 @@ static KEYS: &[Key<Draft>] = &[
         "The directory in the jail that the program starts in."),
     key!("security" "add_capability": Capabilities = security.add_capability; Anew; Default("[]"); "[\"NET_BIND_SERVICE\"]";
         "Capabilities that the program gets, by the names of capabilities(7), with or without `CAP_`. They hold inside the jail's user namespace only."),
+    key!("security" "add_device": Vec<Device> = security.add_device; Anew; Default("[]"); "[\"/dev/net/tun:/dev/net/tun:rw\"]";
+        "Device nodes of the host that the jail gets, beside those that every jail has: `null`, `zero`, `full`, `random`, `urandom` and terminals. Each is the host's path, then after colons the path in the jail if it is another, and what is allowed: `r`, `w`, `rw` (the default). In the jail a node belongs to root and the program's group. The kernel refuses all other devices, wherever their nodes come from. The host's policy says which devices units may ask for: by default none."),
     key!("security" "seccomp": Seccomp = security.seccomp; Anew; Default("\"default\""); "\"default\"";
         "The filter of system calls. There is one so far."),
     key!("network" "mode": NetworkMode = network.mode; Anew; Default("\"macvlan\""); "\"none\"";

@@ -9,6 +9,7 @@ use std::time::Duration;
 use super::address::{IpPrefix, MacAddress};
 use super::amount::Bytes;
 use super::capability::Capabilities;
+use super::device::Device;
 use super::name::{HostName, LinkName, UserSpec};
 use super::path::{HostPath, JailPath};
 use super::signal::Signal;
@@ -221,13 +222,19 @@ words! {
 pub struct Security {
     /// Capabilities (inside the jail's user namespace); none by default.
     pub add_capability: Capabilities,
+    /// Device nodes of the host, beside those that every jail has; no two of one name.
+    pub add_device: Vec<Device>,
     /// The filter of system calls.
     pub seccomp: Seccomp,
 }
 
 impl Default for Security {
     fn default() -> Self {
-        Self { add_capability: Capabilities::NONE, seccomp: Seccomp::Default }
+        Self {
+            add_capability: Capabilities::NONE,
+            add_device: Vec::new(),
+            seccomp: Seccomp::Default,
+        }
     }
 }
 

@@ -12,6 +12,8 @@ use std::{
     time::Duration,
 };
 
+use rustix::fs::{CWD, FileType, Mode, makedev, mknodat};
+
 /// Taken at once.
 const MIB: usize = 1 << 20;
 
@@ -25,15 +27,43 @@ fn main() -> io::Result<()> {
         ["processes"] => take_processes(),
         ["processor", threads] => take_processor(threads.parse().map_err(io::Error::other)?),
         ["disk"] => take_disk(),
-        ["stay"] => loop {
-            thread::park();
-        },
+        ["try", ref words @ ..] => {
+            for word in words {
+                println!("{word}: {}", attempt(word));
+            }
+            println!("tried all");
+            stay()
+        }
+        ["stay"] => stay(),
         _ => Err(io::Error::other(
-            "usage: strain memory | nurse | processes | processor THREADS | disk | stay",
+            "usage: strain memory | nurse | processes | processor THREADS | disk | try WORD... | stay",
         )),
     }
 }
 
+fn stay() -> io::Result<()> {
+    loop {
+        thread::park();
+    }
+}
+
+/// `r:PATH` and `w:PATH` open, `make:PATH` makes a node of /dev/null: `ok`, or the number of the error.
+fn attempt(word: &str) -> String {
+    let Some((what, path)) = word.split_once(':') else { return "no colon".into() };
+    let result = match what {
+        "r" => OpenOptions::new().read(true).open(path).map(drop),
+        "w" => OpenOptions::new().write(true).open(path).map(drop),
+        "make" => {
+            let mode = Mode::from_raw_mode(0o666);
+            mknodat(CWD, path, FileType::CharacterDevice, mode, makedev(1, 3)).map_err(Into::into)
+        }
+        _ => return "unknown".into(),
+    };
+    match result.map_err(|error| error.raw_os_error()) {
+        Ok(()) => "ok".into(),
+        Err(number) => number.unwrap_or_default().to_string(),
+    }
+}
 /// Memory that is written to, so that it is there.
 fn take_memory() -> io::Result<()> {
     let mut taken: Vec<Vec<u8>> = Vec::new();
@@ -45,9 +75,7 @@ fn take_memory() -> io::Result<()> {
 fn nurse() -> io::Result<()> {
     let status = Command::new("/proc/self/exe").arg("memory").status()?;
     fs::write("/child", format!("{status}\n"))?;
-    loop {
-        thread::park();
-    }
+    stay()
 }
 
 /// Each process makes as many as it gets, and each of them the same.

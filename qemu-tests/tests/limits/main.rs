@@ -2,6 +2,7 @@
 //! answer. The tests take turns on one boot of the debug image.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+mod devices;
 mod files;
 mod hits;
 

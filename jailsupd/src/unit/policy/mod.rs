@@ -45,6 +45,8 @@ pub(crate) struct Bounds {
     image_source: Vec<PathPrefix>,
     /// Capabilities.
     add_capability: Capabilities,
+    /// Device nodes, and directories of them.
+    add_device: Vec<PathPrefix>,
     /// Kinds of links.
     network_mode: Vec<NetworkMode>,
     /// Links of the host.
@@ -86,6 +88,7 @@ impl Default for Bounds {
             version: None,
             image_source: prefixes(&IMAGES),
             add_capability: Capabilities::of(&CAPABILITIES),
+            add_device: Vec::new(),
             network_mode: vec![NetworkMode::Macvlan, NetworkMode::None],
             network_parent: Pattern::from_text("*").into_iter().collect(),
             memory_max: None,
@@ -121,6 +124,8 @@ static KEYS: &[Key<Bounds>] = &[
         "Directories of the host that images may be in. A jail's root owns what is in its image: a unit that may name any directory of the host may read all of them."),
     key!("security" "add_capability": Capabilities = add_capability; Live; Otherwise("[\"CHOWN\", \"DAC_OVERRIDE\", \"FOWNER\", \"FSETID\", \"KILL\", \"SETGID\", \"SETUID\", \"SETPCAP\", \"NET_BIND_SERVICE\"]"); "[\"NET_BIND_SERVICE\"]";
         "Capabilities that units may ask for. The default is those over the jail's own files, processes and ids, and over ports below 1024: inside a user namespace they reach nothing that is not the jail's own already. Each of the others opens a part of the kernel that no unprivileged process gets to."),
+    key!("security" "add_device": Vec<PathPrefix> = add_device; Live; Otherwise("[]"); "[\"/dev/net/tun\"]";
+        "Device nodes of the host, or directories of them, that units may ask for. A driver is a part of the kernel; a disk is all that is on it."),
     key!("network" "mode": Vec<NetworkMode> = network_mode; Live; Otherwise("[\"macvlan\", \"none\"]"); "[\"none\"]";
         "Kinds of links that units may ask for."),
     key!("network" "parent": Vec<Pattern> = network_parent; Live; Otherwise("[\"*\"]"); "[\"uplink\"]";

@@ -10,7 +10,7 @@ use crate::unit::{Problem, Unit};
 /// One bound of the policy, held against one unit.
 type Rule = fn(&mut Review<'_>);
 
-const RULES: &[Rule] = &[image, capabilities, network, memory, processor, processes];
+const RULES: &[Rule] = &[image, capabilities, devices, network, memory, processor, processes];
 
 pub(super) fn check(policy: &Policy, unit: &Unit) -> Vec<Problem> {
     let mut review = Review { policy, unit, problems: Vec::new() };
@@ -65,6 +65,14 @@ fn capabilities(review: &mut Review<'_>) {
     if more != Capabilities::NONE {
         review
             .refuse("security.add_capability", format!("asks for {}", more.names().join(" and ")));
+    }
+}
+
+fn devices(review: &mut Review<'_>) {
+    let (devices, allowed) = (&review.unit.security.add_device, &review.policy.bounds.add_device);
+    let more = devices.iter().find(|d| !allowed.iter().any(|prefix| prefix.holds(&d.host)));
+    if let Some(device) = more {
+        review.refuse("security.add_device", format!("asks for {}", device.host));
     }
 }
 
