@@ -8,9 +8,7 @@ use crate::plan::IdRange;
 use crate::plan::devices::{Kind, Rule, TERMINALS, program};
 use crate::unit::{Access, Device};
 use rustix::fd::{AsFd as _, OwnedFd};
-use rustix::fs::{
-    FileType, Gid, Mode, OFlags, ResolveFlags, Stat, Uid, major, makedev, minor,
-};
+use rustix::fs::{FileType, Gid, Mode, OFlags, ResolveFlags, Stat, Uid, major, makedev, minor};
 use rustix::mount::{
     FsMountFlags, FsOpenFlags, MountAttrFlags, OpenTreeFlags, fsconfig_create, fsconfig_set_string,
     fsmount, fsopen, open_tree,

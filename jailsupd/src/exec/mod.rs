@@ -17,6 +17,7 @@ pub mod logs;
 pub mod namespaces;
 pub mod net;
 pub mod overlay;
+pub mod pressure;
 pub mod processes;
 mod rlimit;
 pub mod spawn;

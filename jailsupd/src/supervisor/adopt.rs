@@ -3,6 +3,7 @@
 use super::Supervisor;
 use super::jail::{Kept, Life};
 use super::poller::JailId;
+use super::pressure::Watched;
 use crate::exec::namespaces::Namespaces;
 use crate::exec::state::{Rest, State as Stored, Stopping};
 use crate::machine::{Machine, State, Want};
@@ -51,6 +52,7 @@ impl Supervisor {
             events: jail.cgroup.events().ok(),
             stdout: slots.take(Slot::Stdout),
             stderr: slots.take(Slot::Stderr),
+            limits: Watched::default(),
             failed: None,
             killed: false,
             stored: stored.clone(),

@@ -4,6 +4,7 @@ use super::Supervisor;
 use super::clock;
 use super::jail::{Jail, Life};
 use super::poller::JailId;
+use super::pressure;
 use crate::control::wire::{Exit, ExitReason, Usage};
 use crate::exec::logs::{Line, Pipe, Stream};
 use crate::exec::{Error, overlay};
@@ -86,7 +87,13 @@ impl Supervisor {
         let report = read_report(&life.exit_report);
         let oom = jail.cgroup.usage().oom_kills > 0;
         let (exit, end) = judge(life, report, record, oom);
-        let why = describe(&exit);
+        let unit = jail.loaded.as_ref().map(|loaded| &loaded.unit);
+        let evidence =
+            (exit.reason == ExitReason::Oom).then(|| pressure::evidence(&jail.cgroup, unit));
+        let why = match &evidence {
+            Some(evidence) => format!("{} ({evidence})", describe(&exit)),
+            None => describe(&exit),
+        };
         self.poller.forget(&life.pidfd);
         for stream in [Stream::Stdout, Stream::Stderr] {
             self.drain(id, stream);
@@ -101,6 +108,7 @@ impl Supervisor {
         }
         if let Some(jail) = self.jails.get_mut(id) {
             jail.last_exit = Some(exit);
+            jail.evidence = evidence;
         }
         self.apply(id, Event::Ended(end), &why);
         let wanted = |jail: &Jail| jail.machine.want == Want::Up && jail.is_at_rest();
@@ -133,7 +141,8 @@ impl Supervisor {
         let Some(jail) = self.jails.get_mut(id) else { return };
         let (name, cgroup) = (jail.name.clone(), jail.cgroup.clone());
         let slots = [Slot::Process, Slot::StartError, Slot::ExitReport, Slot::Stdout, Slot::Stderr];
-        if let Some(life) = jail.life.take() {
+        if let Some(mut life) = jail.life.take() {
+            life.limits.forget(&self.poller);
             for pipe in
                 [&life.start_error, &life.stdout, &life.stderr, &life.events].into_iter().flatten()
             {

@@ -1,6 +1,7 @@
 //! One jail as the supervisor holds it: its unit, its machine, and what is alive of it.
 
 use super::clock;
+use super::pressure::Watched;
 use crate::control::wire::{Exit, JailState};
 use crate::exec::cgroup::Cgroup;
 use crate::exec::logs::Log;
@@ -41,6 +42,8 @@ pub(super) struct Jail {
     pub(super) life: Option<Life>,
     pub(super) kept: Option<Kept>,
     pub(super) last_exit: Option<Exit>,
+    /// What its cgroup said when the kernel killed it for want of memory; as long as this jailsupd runs.
+    pub(super) evidence: Option<String>,
     pub(super) cgroup: Cgroup,
     pub(super) log: Log,
 }
@@ -66,6 +69,8 @@ pub(super) struct Life {
     pub(super) events: Option<OwnedFd>,
     pub(super) stdout: Option<OwnedFd>,
     pub(super) stderr: Option<OwnedFd>,
+    /// What the kernel tells of its limits.
+    pub(super) limits: Watched,
     /// It said that its start failed.
     pub(super) failed: Option<StartError>,
     /// It had to be killed after its stop time-out.
@@ -101,6 +106,7 @@ impl Jail {
             life: None,
             kept: None,
             last_exit: None,
+            evidence: None,
             cgroup,
             log,
         }

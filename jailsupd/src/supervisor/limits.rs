@@ -13,6 +13,7 @@ impl Supervisor {
         let (Some(loaded), true) = (jail.loaded.clone(), jail.life.is_some()) else { return };
         let cgroup = jail.cgroup.clone();
         self.protect_memory(None);
+        self.watch_limits(id);
         for step in &loaded.plan.host {
             if let Err(error) = limits::apply(step, &cgroup, &self.layout) {
                 self.start_failed(id, &error);

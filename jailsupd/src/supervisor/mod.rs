@@ -18,6 +18,7 @@ mod jails;
 mod limits;
 mod policy;
 mod poller;
+mod pressure;
 mod reconcile;
 mod report;
 mod start;
@@ -231,6 +232,7 @@ impl Supervisor {
             Source::Cgroup(id) => self.on_cgroup(id),
             Source::Units => self.on_units(),
             Source::Janitor => self.on_janitor(),
+            Source::Limit(id, signal) => self.on_limit(id, signal),
         }
     }
 

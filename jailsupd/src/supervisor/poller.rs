@@ -1,6 +1,7 @@
 //! epoll(7) with names instead of numbers.
 
 use crate::control::server::ClientId;
+use crate::exec::pressure::Signal;
 use rustix::event::{Timespec, epoll};
 use rustix::fd::{AsFd, OwnedFd};
 use std::io;
@@ -30,9 +31,14 @@ pub(super) enum Source {
     Cgroup(JailId),
     /// Something happened in a unit directory.
     Units,
+    /// A jail comes to its limits.
+    Limit(JailId, Signal),
     /// The process that empties the trash has ended.
     Janitor,
 }
+
+/// The kinds of [`Source::Limit`] come after all others.
+const LIMITS: u64 = 64;
 
 impl Source {
     fn to_data(self) -> u64 {
@@ -47,6 +53,7 @@ impl Source {
             Self::Cgroup(id) => (7, id),
             Self::Units => (8, 0),
             Self::Janitor => (9, 0),
+            Self::Limit(id, signal) => (LIMITS + signal as u64, id),
         };
         kind << 32 | u64::from(id)
     }
@@ -64,7 +71,10 @@ impl Source {
             7 => Self::Cgroup(id),
             8 => Self::Units,
             9 => Self::Janitor,
-            _ => return None,
+            kind => {
+                let signal = Signal::ALL.into_iter().find(|s| kind == LIMITS + *s as u64)?;
+                Self::Limit(id, signal)
+            }
         })
     }
 }
@@ -153,6 +163,8 @@ mod tests {
             Source::Cgroup(5),
             Source::Units,
             Source::Janitor,
+            Source::Limit(6, Signal::Memory),
+            Source::Limit(7, Signal::IoPressure),
         ] {
             assert_eq!(Source::from_data(source.to_data()), Some(source));
         }

@@ -4,6 +4,7 @@ use super::Supervisor;
 use super::clock;
 use super::jail::{Kept, Life, Loaded};
 use super::poller::{JailId, Source};
+use super::pressure::Watched;
 use crate::exec::account::{self, Account};
 use crate::exec::cgroup::Cgroup;
 use crate::exec::devices::Pinned;
@@ -57,6 +58,7 @@ impl Supervisor {
             jail.kept = building.kept;
         }
         result?;
+        self.watch_limits(id);
         self.watch(id).map_err(|source| Error::Process { what: "watch its process", source })
     }
 
@@ -100,6 +102,7 @@ impl Supervisor {
             events: jail.cgroup.events().ok(),
             stdout: Some(spawned.stdout),
             stderr: Some(spawned.stderr),
+            limits: Watched::default(),
             failed: None,
             killed: false,
             stored,

@@ -43,10 +43,11 @@ fn explain(jail: &Jail, next_try_ms: Option<u64>) -> Vec<String> {
         text.push(format!("Its last start failed: {}.", problem.one_line()));
     }
     if let Some(exit) = &jail.last_exit {
-        let more = match exit.reason {
-            ExitReason::Oom => " It reached its memory limit, and the kernel killed it.",
-            ExitReason::Killed => " It did not stop within its time-out.",
-            _ => "",
+        let more = match (exit.reason, &jail.evidence) {
+            (ExitReason::Oom, Some(evidence)) => format!(" The kernel killed it: {evidence}."),
+            (ExitReason::Oom, None) => " The kernel killed it for want of memory.".to_owned(),
+            (ExitReason::Killed, _) => " It did not stop within its time-out.".to_owned(),
+            _ => String::new(),
         };
         text.push(format!("Last time it {}.{more}", super::end::describe(exit)));
     }

@@ -223,6 +223,18 @@ fn resources(walk: &mut Walk<'_>, resources: &Resources) {
             }
         }
     }
+    let thresholds = [
+        ("memory_pressure_threshold", resources.memory_pressure_threshold),
+        ("cpu_pressure_threshold", resources.cpu_pressure_threshold),
+        ("io_pressure_threshold", resources.io_pressure_threshold),
+    ];
+    for (key, threshold) in thresholds {
+        let (least, most) = (Duration::from_millis(1), Duration::from_secs(2));
+        if threshold.is_some_and(|threshold| !(least..=most).contains(&threshold)) {
+            let help = "it is a part of 2 seconds: from \"1ms\" to \"2s\"";
+            walk.refuse(&format!("resources.{key}"), "is out of range", help);
+        }
+    }
     once_each(walk, resources);
 }
 

@@ -237,6 +237,12 @@ static KEYS: &[Key<Draft>] = &[
         "The most processes and threads the jail may have."),
     key!("resources" "hugetlb_max": Vec<Hugetlb> = resources.hugetlb_max; Live; Default("[]"); "[\"2M 64M\"]";
         "The most huge pages of each size: the size of the pages, `2M` or `1G`, and the bytes of all of them."),
+    key!("resources" "memory_pressure_threshold": Option<Duration> = resources.memory_pressure_threshold; Live; Unset("nothing is told"); "\"200ms\"";
+        "When processes of the jail have waited for memory that long within 2 seconds, it is an event: `jailctl events` and `jailctl why` show it."),
+    key!("resources" "cpu_pressure_threshold": Option<Duration> = resources.cpu_pressure_threshold; Live; Unset("nothing is told"); "\"1s\"";
+        "The same of waiting for a processor."),
+    key!("resources" "io_pressure_threshold": Option<Duration> = resources.io_pressure_threshold; Live; Unset("nothing is told"); "\"500ms\"";
+        "The same of waiting for a disk."),
     key!("resources" "ulimit": Vec<Ulimit> = resources.ulimit; Anew; Default("[]"); "[\"nofile=1024:4096\", \"memlock=64M\"]";
         "Limits of each process, by the names of setrlimit(2): the soft limit, then after a colon the hard one where it is another; `unlimited` is none. What is not named is as on a Debian host, with 1024 open files (hard limit 524288)."),
     key!("restart" "policy": RestartPolicy = restart.policy; Live; Default("\"on-failure\""); "\"always\"";

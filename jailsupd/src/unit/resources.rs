@@ -2,6 +2,7 @@
 //! once, in `keys`.
 
 use std::fmt;
+use std::time::Duration;
 
 use super::amount::{Bytes, CpuQuota};
 use super::path::HostPath;
@@ -43,6 +44,12 @@ pub struct Resources {
     pub io_read_iops_max: Vec<DeviceIops>,
     /// `wiops` of `io.max`, operations per second.
     pub io_write_iops_max: Vec<DeviceIops>,
+    /// Waiting for memory, of 2 s, that is told as an event.
+    pub memory_pressure_threshold: Option<Duration>,
+    /// The same of the processors.
+    pub cpu_pressure_threshold: Option<Duration>,
+    /// The same of disks.
+    pub io_pressure_threshold: Option<Duration>,
     /// `pids.max`, processes and threads.
     pub pids_max: PidsMax,
     /// `hugetlb.SIZE.max`.
@@ -77,6 +84,9 @@ impl Default for Resources {
             io_write_bandwidth_max: Vec::new(),
             io_read_iops_max: Vec::new(),
             io_write_iops_max: Vec::new(),
+            memory_pressure_threshold: None,
+            cpu_pressure_threshold: None,
+            io_pressure_threshold: None,
             pids_max: PidsMax::DEFAULT,
             hugetlb_max: Vec::new(),
             ulimit: Vec::new(),

@@ -20,7 +20,9 @@ fn jail_that_takes_all_memory_is_killed_and_says_so() {
     assert_eq!((exit.reason, exit.signal.as_deref()), (ExitReason::Oom, Some("SIGKILL")));
     let text = why.text.join("\n");
     assert!(text.contains("ran out of memory"), "{text}");
-    assert!(text.contains("memory limit"), "{text}");
+    // What the cgroup has counted is gone with it, and told here.
+    assert!(text.contains("it reached its memory limit"), "{text}");
+    assert!(text.contains("memory_max 48M") && text.contains("oom 1, oom_kill "), "{text}");
     guest.assert_others_answer();
     guest.remove("hog");
 }

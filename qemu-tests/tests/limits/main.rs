@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 mod devices;
+mod events;
 mod files;
 mod hits;
 

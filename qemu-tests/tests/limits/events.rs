@@ -1,0 +1,83 @@
+//! Limits and pressure as events.
+
+use jailsupd::control::wire::JailState;
+
+use super::{Jailed as _, NEVER_AGAIN, SOON, guest, strain};
+
+/// A condition: `jailctl events` tells this of the jail.
+fn told(jail: &str, text: &str) -> String {
+    format!("/usr/bin/jailctl events {jail} | grep -q '{text}'")
+}
+
+#[test]
+fn pressure_is_told_where_the_unit_asks_for_it_and_watched_nowhere_else() {
+    let mut guest = guest();
+    let watched = "ls -l /proc/$(pidof jailsupd)/fd | grep -c 'pressure' || true";
+    assert_eq!(guest.agent().shell(watched).unwrap(), "0\n");
+
+    // Four that want a processor, and a fifth of one.
+    let rest = "[resources]\ncpu_max = \"20%\"\ncpu_pressure_threshold = \"100ms\"";
+    guest.put_up("pressed", &strain(&["processor", "4"], rest));
+
+    let text = "pressure: its processes waited for a processor for 100ms or more of 2s";
+    guest.agent().wait_until(&told("pressed", text), SOON).unwrap();
+    let events = guest.why("pressed").events;
+    assert!(events.iter().any(|event| event.why.contains(text)), "{events:?}");
+    // An edit ends the watch, without a restart.
+    let pid = guest.agent().listed("pressed").unwrap().pid;
+    guest.put("pressed", &strain(&["processor", "4"], "[resources]\ncpu_max = \"20%\""));
+    guest.ctl(&["apply"]);
+    assert_eq!(guest.agent().shell(watched).unwrap(), "0\n");
+    assert_eq!(guest.agent().listed("pressed").unwrap().pid, pid);
+    guest.remove("pressed");
+}
+
+#[test]
+fn want_of_memory_is_told_before_anything_is_killed() {
+    let mut guest = guest();
+    let rest = "[resources]\nmemory_high = \"24M\"\nmemory_pressure_threshold = \"50ms\"";
+    guest.put_up("wanting", &strain(&["memory"], rest));
+
+    guest.agent().wait_until(&told("wanting", "slowed down at memory_high"), SOON).unwrap();
+    guest.agent().wait_until(&told("wanting", "waited for memory"), SOON).unwrap();
+
+    assert_eq!(guest.agent().listed("wanting").unwrap().state, JailState::Up);
+    assert_eq!(guest.count("wanting", "memory.events", "oom_kill"), 0);
+    guest.ctl(&["stop", "wanting"]);
+    guest.remove("wanting");
+}
+
+#[test]
+fn refused_forks_and_single_kills_are_told() {
+    let mut guest = guest();
+    guest.put_up(
+        "forks",
+        &strain(&["processes"], "[resources]\npids_max = 8\n[stop]\ntimeout = \"100ms\""),
+    );
+    guest.agent().wait_until(&told("forks", "refused at pids_max"), SOON).unwrap();
+    guest.ctl(&["stop", "forks"]);
+    guest.remove("forks");
+
+    let rest = format!("[resources]\nmemory_max = \"32M\"\noom_group = false\n{NEVER_AGAIN}");
+    guest.put_up("single", &strain(&["nurse"], &rest));
+    guest
+        .agent()
+        .wait_until(&told("single", "1 process(es) killed for want of memory"), SOON)
+        .unwrap();
+    guest.remove("single");
+}
+
+#[test]
+fn next_jailsupd_tells_of_limits_too() {
+    let mut guest = guest();
+    let rest = "[resources]\ncpu_max = \"20%\"\ncpu_pressure_threshold = \"100ms\"";
+    guest.put_up("kept", &strain(&["processor", "4"], rest));
+    let brain = guest.agent().shell("pidof jailsupd").unwrap();
+    guest.agent().shell(&format!("kill -KILL {}", brain.trim())).unwrap();
+    let other =
+        format!("[ \"$(pidof jailsupd)\" != {} ] && /usr/bin/jailctl ls >/dev/null", brain.trim());
+    guest.agent().wait_until(&other, SOON).unwrap();
+    let watched = "ls -l /proc/$(pidof jailsupd)/fd | grep -q 'kept/cpu.pressure'";
+    guest.agent().wait_until(watched, SOON).unwrap();
+    guest.remove("kept");
+}
