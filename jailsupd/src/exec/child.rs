@@ -1,6 +1,8 @@
 //! The jail's own processes, from clone to exec. Nothing here allocates, logs or locks: each failure
 //! is a [`Stage`] and an errno.
 
+mod kernel_files;
+
 use super::account::Account;
 use super::devices::Pinned;
 use super::rlimit;
@@ -12,8 +14,8 @@ use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{AtFlags, CWD, FileType, Gid, Mode, OFlags, ResolveFlags, StatxFlags, Uid};
 use rustix::io::Errno;
 use rustix::mount::{
-    FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags,
-    fsconfig_create, fsconfig_set_string, fsmount, fsopen, move_mount, open_tree, unmount,
+    FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, UnmountFlags, fsconfig_create,
+    fsconfig_set_string, fsmount, fsopen, move_mount, unmount,
 };
 use rustix::process::{Resource, Rlimit, setrlimit};
 use rustix::thread::CapabilitySet;
@@ -90,7 +92,9 @@ impl Jail<'_> {
             return Ok(());
         }
         match step {
-            JailStep::ForbidUserNamespaces => forbid_user_namespaces().at(Stage::UserNamespaces),
+            JailStep::ForbidUserNamespaces => {
+                kernel_files::forbid_user_namespaces(kernel).at(Stage::UserNamespaces)
+            }
             JailStep::MakePrivate => make_private().at(Stage::Propagation),
             JailStep::MakeKernelMounts => kernel.make().at(Stage::KernelMounts),
             JailStep::Pivot => self.pivot().at(Stage::Pivot),
@@ -103,8 +107,10 @@ impl Jail<'_> {
             JailStep::MakeLink { target, path } => {
                 rustix::fs::symlink(*target, *path).at(Stage::Devices)
             }
-            JailStep::Mask(path) => mask(path).at(Stage::Mask),
-            JailStep::MakeReadOnly(path) => make_read_only(path).at(Stage::ReadOnly),
+            JailStep::Mask(path) => self.mask(kernel, path).at(Stage::Mask),
+            JailStep::MakeReadOnly(path) => {
+                kernel_files::make_read_only(kernel, path).at(Stage::ReadOnly)
+            }
             JailStep::SetHostName(name) => set_host_name(name).at(Stage::HostName),
             JailStep::SetLimits(limits) => set_limits(limits).at(Stage::Limits),
             JailStep::JoinKeyring => join_keyring().at(Stage::Keyring),
@@ -137,6 +143,12 @@ impl Jail<'_> {
         Ok(())
     }
 
+    /// Behind the node that jailsupd has verified, not behind what is at /dev/null.
+    fn mask(&self, kernel: &KernelMounts, path: &CStr) -> rustix::io::Result<()> {
+        let null = self.devices.iter().find(|device| device.name.as_c_str() == c"null");
+        kernel_files::mask(kernel, path, null.ok_or(Errno::BADF)?.mount.as_fd())
+    }
+
     fn become_user(&self) -> rustix::io::Result<()> {
         let (uid, gid) = (Uid::from_raw(self.account.uid), Gid::from_raw(self.account.gid));
         rustix::thread::set_thread_groups(self.groups)?;
@@ -147,13 +159,19 @@ impl Jail<'_> {
     }
 }
 
-/// The kernel's file systems between their making and their attachment.
+/// The kernel's file systems of this jail.
 #[derive(Default)]
-struct KernelMounts([Option<OwnedFd>; KernelMount::ALL.len()]);
+struct KernelMounts {
+    /// Between their making and their attachment.
+    made: [Option<OwnedFd>; KernelMount::ALL.len()],
+    /// After their attachment.
+    proc: Option<OwnedFd>,
+    sys: Option<OwnedFd>,
+}
 
 impl KernelMounts {
     fn make(&mut self) -> rustix::io::Result<()> {
-        for (place, mount) in self.0.iter_mut().zip(KernelMount::ALL) {
+        for (place, mount) in self.made.iter_mut().zip(KernelMount::ALL) {
             let mut attributes =
                 MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NOEXEC;
             // devpts is all device nodes.
@@ -170,9 +188,15 @@ impl KernelMounts {
 
     fn attach(&mut self, mount: KernelMount) -> rustix::io::Result<()> {
         let index = KernelMount::ALL.iter().position(|other| *other == mount);
-        let made = index.and_then(|index| self.0[index].take()).ok_or(Errno::BADF)?;
+        let made = index.and_then(|index| self.made[index].take()).ok_or(Errno::BADF)?;
         let target = directory(mount.path())?;
-        attach(&made, &target, c"", MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH)
+        attach(&made, &target, c"", MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH)?;
+        match mount {
+            KernelMount::Proc => self.proc = Some(made),
+            KernelMount::Sys => self.sys = Some(made),
+            KernelMount::Cgroup | KernelMount::Pts | KernelMount::Mqueue => {}
+        }
+        Ok(())
     }
 }
 
@@ -241,68 +265,9 @@ fn mount_tmpfs(tmpfs: &Tmpfs) -> rustix::io::Result<()> {
     attach(&made, &target, c"", MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH)
 }
 
-/// Hides a file behind /dev/null, a directory behind an empty read-only tmpfs. What does not exist
-/// needs no hiding.
-fn mask(path: &CStr) -> io::Result<()> {
-    let target = match pin(path, OFlags::empty()) {
-        Err(Errno::NOENT) => return Ok(()),
-        result => result?,
-    };
-    let cover = if is_directory(&target)? {
-        let attributes = MountAttrFlags::MOUNT_ATTR_RDONLY
-            | MountAttrFlags::MOUNT_ATTR_NOSUID
-            | MountAttrFlags::MOUNT_ATTR_NODEV
-            | MountAttrFlags::MOUNT_ATTR_NOEXEC;
-        new_mount(c"tmpfs", &[(c"mode", c"0555"), (c"size", c"4k")], attributes)?
-    } else {
-        let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
-        let null = open_tree(CWD, c"/dev/null", flags)?;
-        let private = Attributes { propagation: libc::MS_PRIVATE, ..Attributes::default() };
-        sys::mount::set_attributes(null.as_fd(), false, private)?;
-        null
-    };
-    Ok(attach(&cover, &target, c"", MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH)?)
-}
-
 fn is_directory(fd: &OwnedFd) -> rustix::io::Result<bool> {
     let stat = rustix::fs::statx(fd, c"", AtFlags::EMPTY_PATH, StatxFlags::TYPE)?;
     Ok(FileType::from_raw_mode(stat.stx_mode.into()) == FileType::Directory)
-}
-
-/// Puts a read-only copy of a path's mount over the path itself.
-fn make_read_only(path: &CStr) -> io::Result<()> {
-    let target = match pin(path, OFlags::empty()) {
-        Err(Errno::NOENT) => return Ok(()),
-        result => result?,
-    };
-    let flags = OpenTreeFlags::OPEN_TREE_CLONE
-        | OpenTreeFlags::OPEN_TREE_CLOEXEC
-        | OpenTreeFlags::AT_EMPTY_PATH
-        | OpenTreeFlags::AT_RECURSIVE;
-    let copy = open_tree(&target, c"", flags)?;
-    let attributes = MountAttrFlags::MOUNT_ATTR_RDONLY
-        | MountAttrFlags::MOUNT_ATTR_NOSUID
-        | MountAttrFlags::MOUNT_ATTR_NODEV
-        | MountAttrFlags::MOUNT_ATTR_NOEXEC;
-    let read_only = Attributes {
-        set: attributes.bits().into(),
-        propagation: libc::MS_PRIVATE,
-        ..Attributes::default()
-    };
-    sys::mount::set_attributes(copy.as_fd(), true, read_only)?;
-    Ok(attach(&copy, &target, c"", MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH)?)
-}
-
-/// No user namespace can be made in the jail's own: in one, a process would have all capabilities
-/// again, and with them the reach of much more of the kernel.
-fn forbid_user_namespaces() -> rustix::io::Result<()> {
-    let flags = OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let file = c"/proc/sys/user/max_user_namespaces";
-    match rustix::fs::open(file, flags, Mode::empty()) {
-        // A kernel without user namespaces' limits; the filter forbids them too.
-        Err(Errno::NOENT) => Ok(()),
-        result => rustix::io::write(result?, b"0").map(drop),
-    }
 }
 
 fn set_host_name(name: &CString) -> rustix::io::Result<()> {
