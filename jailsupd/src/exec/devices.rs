@@ -2,9 +2,10 @@
 //! for, made anew for it. No other can be opened in it: a program on its cgroup sees to that, whatever
 //! nodes an image or a volume brings.
 
-use super::Error;
 use super::cgroup::Cgroup;
-use crate::plan::IdRange;
+use super::overlay::Attached;
+use super::{Error, Layout};
+use crate::plan::IdMap;
 use crate::plan::devices::{Kind, Rule, TERMINALS, program};
 use crate::unit::{Access, Device};
 use rustix::fd::{AsFd as _, OwnedFd};
@@ -45,7 +46,7 @@ pub struct Request<'a> {
     /// What the unit asks for.
     pub devices: &'a [Device],
     /// The jail's ids.
-    pub ids: IdRange,
+    pub ids: &'a IdMap,
     /// The group in the jail that may use them, beside its root.
     pub group: u32,
 }
@@ -55,7 +56,7 @@ pub struct Request<'a> {
 ///
 /// # Errors
 /// When one is missing or is something else: then /dev is not what it should be, and no jail starts.
-pub fn pin(request: &Request<'_>, cgroup: &Cgroup) -> Result<Vec<Pinned>, Error> {
+pub fn pin(request: &Request<'_>, cgroup: &Cgroup, layout: &Layout) -> Result<Vec<Pinned>, Error> {
     let mut pinned = Vec::new();
     let mut rules = TERMINALS.to_vec();
     for (path, name, major, minor) in NODES {
@@ -65,25 +66,24 @@ pub fn pin(request: &Request<'_>, cgroup: &Cgroup) -> Result<Vec<Pinned>, Error>
         let access = Access { read: true, write: true, make: false };
         rules.push(Rule { kind: Kind::Character, major, minor: Some(minor), access });
     }
-    let nodes = Nodes::new(request);
+    let mut nodes = None;
     for device in request.devices {
-        let granted = nodes.as_ref().map_err(copy).and_then(|nodes| nodes.grant(device));
+        let granted = match &nodes {
+            Some(nodes) => Nodes::grant(nodes, device),
+            None => Nodes::new(request, layout).and_then(|new| nodes.insert(new).grant(device)),
+        };
         let (mount, rule) =
             granted.map_err(|source| Error::Granted { name: device.host.to_string(), source })?;
         let name = device.name();
         let parents =
             Path::new(name).ancestors().skip(1).filter(|path| !path.as_os_str().is_empty());
-        let mut parents: Vec<CString> = parents.filter_map(|path| c_path(path)).collect();
+        let mut parents: Vec<CString> = parents.filter_map(c_path).collect();
         parents.reverse();
         pinned.push(Pinned { parents, name: c_path(Path::new(name)).unwrap_or_default(), mount });
         rules.push(rule);
     }
     filter(cgroup, &rules).map_err(Error::DeviceFilter)?;
     Ok(pinned)
-}
-
-fn copy(error: &io::Error) -> io::Error {
-    io::Error::from_raw_os_error(error.raw_os_error().unwrap_or(libc::EIO))
 }
 
 fn c_path(path: &Path) -> Option<CString> {
@@ -129,21 +129,31 @@ fn clone(node: &OwnedFd, path: &CStr) -> io::Result<OwnedFd> {
 /// A file system for the nodes that a unit asks for: those of the host belong to the host's root, which in
 /// a jail is nobody.
 struct Nodes {
+    /// Linux 6.12 clones a mount only when it is attached somewhere.
+    _attached: Attached,
     mount: OwnedFd,
     owner: Uid,
     group: Gid,
 }
 
 impl Nodes {
-    fn new(request: &Request<'_>) -> io::Result<Self> {
+    fn new(request: &Request<'_>, layout: &Layout) -> io::Result<Self> {
         let context = fsopen(c"tmpfs", FsOpenFlags::FSOPEN_CLOEXEC)?;
         fsconfig_set_string(context.as_fd(), c"mode", c"0755")?;
         fsconfig_set_string(context.as_fd(), c"size", c"64k")?;
         fsconfig_create(context.as_fd())?;
         let attributes = MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NOEXEC;
         let mount = fsmount(context.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, attributes)?;
-        let owner = Uid::from_raw(request.ids.host_id(0));
-        Ok(Self { mount, owner, group: Gid::from_raw(request.ids.host_id(request.group)) })
+        let attached = Attached::new(&mount, layout.run.join("nodes"))?;
+        let missing = || io::Error::from_raw_os_error(libc::EOVERFLOW);
+        let owner = request.ids.host_user(0).ok_or_else(missing)?;
+        let group = request.ids.host_group(request.group).ok_or_else(missing)?;
+        Ok(Self {
+            _attached: attached,
+            mount,
+            owner: Uid::from_raw(owner),
+            group: Gid::from_raw(group),
+        })
     }
 
     /// A node like the host's, and what the jail may do with it.

@@ -1,6 +1,6 @@
 //! The table of id ranges on the data partition.
 
-use super::{Error, Layout, private_directory};
+use super::{Error, Layout, private_directory, trash};
 use crate::plan::IdRange;
 use crate::plan::ids::Ids;
 use std::io;
@@ -46,16 +46,37 @@ impl Table {
         Ok(())
     }
 
-    /// The range of `name`, given and stored now if it has none.
+    /// Takes the ranges back of names that nobody knows any more and of which nothing is left on the data
+    /// partition. `known` are jails with a unit, or with anything that runs.
+    ///
+    /// While there is trash, nothing is taken back: what is in it may be owned by any of them.
+    ///
+    /// # Errors
+    /// When the table cannot be stored; then all stay as they were.
+    pub fn reclaim(&mut self, layout: &Layout, known: impl Fn(&str) -> bool) -> io::Result<bool> {
+        if !trash::is_clean(layout)? {
+            return Ok(false);
+        }
+        let mut ids = self.ids.clone();
+        // Not being able to look is a reason to keep.
+        let kept = |name: &str| known(name) || layout.jail(name).try_exists().unwrap_or(true);
+        if !ids.release(kept) {
+            return Ok(false);
+        }
+        replace(&self.path, ids.to_text().as_bytes())?;
+        self.ids = ids;
+        Ok(true)
+    }
+
+    /// The `count` ranges of `name`, those that it has not given and stored now.
     ///
     /// # Errors
     /// When all are taken, or the table cannot be stored.
-    pub fn range(&mut self, name: &str) -> Result<IdRange, Error> {
-        if self.ids.get(name).is_none() {
-            self.reserve([name]).map_err(Error::Ids)?;
-        }
+    pub fn ranges(&mut self, name: &str, count: u32) -> Result<Vec<IdRange>, Error> {
+        let names: Vec<String> = Ids::names(name, count).collect();
+        self.reserve(names.iter().map(String::as_str)).map_err(Error::Ids)?;
         let full = || Error::Ids(io::Error::other("all ranges are taken"));
-        self.ids.get(name).ok_or_else(full)
+        names.iter().map(|name| self.ids.get(name).ok_or_else(full)).collect()
     }
 }
 

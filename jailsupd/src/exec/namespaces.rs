@@ -1,7 +1,7 @@
 //! A jail's user and network namespace: made once, kept in the vault, joined at each start.
 
 use super::Error;
-use crate::plan::IdRange;
+use crate::plan::IdMap;
 use rustix::fd::OwnedFd;
 use rustix::fs::{Mode, OFlags};
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions};
@@ -21,11 +21,11 @@ pub struct Namespaces {
 ///
 /// # Errors
 /// When the kernel refuses (too many user namespaces, no memory).
-pub fn create(ids: IdRange) -> Result<Namespaces, Error> {
+pub fn create(ids: &IdMap) -> Result<Namespaces, Error> {
     make(ids).map_err(Error::Namespaces)
 }
 
-fn make(ids: IdRange) -> io::Result<Namespaces> {
+fn make(ids: &IdMap) -> io::Result<Namespaces> {
     // The child sleeps until its end of this pipe closes, so it cannot outlive us.
     let (wait, hold) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
     let flags = libc::CLONE_NEWUSER | libc::CLONE_NEWNET | libc::CLONE_PIDFD;
@@ -49,10 +49,10 @@ fn make(ids: IdRange) -> io::Result<Namespaces> {
     opened
 }
 
-fn open(pid: i32, ids: IdRange) -> io::Result<Namespaces> {
+fn open(pid: i32, ids: &IdMap) -> io::Result<Namespaces> {
     let process = format!("/proc/{pid}");
-    std::fs::write(format!("{process}/uid_map"), ids.map())?;
-    std::fs::write(format!("{process}/gid_map"), ids.map())?;
+    std::fs::write(format!("{process}/uid_map"), ids.users())?;
+    std::fs::write(format!("{process}/gid_map"), ids.groups())?;
     let namespace = |kind: &str| {
         let flags = OFlags::RDONLY | OFlags::CLOEXEC;
         rustix::fs::open(format!("{process}/ns/{kind}"), flags, Mode::empty())

@@ -100,12 +100,12 @@ fn build(lower: &Path, layer: &Path, ids: IdRange) -> io::Result<OwnedFd> {
 }
 
 /// A mount that is attached at a path for as long as this lives.
-struct Attached {
+pub(super) struct Attached {
     path: PathBuf,
 }
 
 impl Attached {
-    fn new(mount: &OwnedFd, path: PathBuf) -> io::Result<Self> {
+    pub(super) fn new(mount: &OwnedFd, path: PathBuf) -> io::Result<Self> {
         private_directory(&path)?;
         move_mount(mount, c"", CWD, &path, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)?;
         Ok(Self { path })

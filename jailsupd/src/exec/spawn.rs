@@ -19,7 +19,7 @@ use super::devices::Pinned;
 use super::namespaces::Namespaces;
 use super::rlimit;
 use super::walls::{self, Wall};
-use crate::plan::{IdRange, Plan};
+use crate::plan::{IdMap, Plan};
 use jail_init::{EXIT_REPORT_FD, START_ERROR_FD, Stage, StartError};
 use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use rustix::fs::{Gid, Mode, OFlags, Uid};
@@ -52,7 +52,7 @@ pub struct Prepared<'a> {
     /// Its user.
     pub account: &'a Account,
     /// Its ids.
-    pub ids: IdRange,
+    pub ids: &'a IdMap,
 }
 
 /// A jail whose process waits for *go*.
@@ -107,8 +107,12 @@ pub fn spawn(
     helper: BorrowedFd<'_>,
     root_point: &Path,
 ) -> Result<Spawned, Error> {
-    walls::before_spawn(prepared.root, &prepared.cgroup, prepared.ids.host_id(0))
-        .map_err(|source| Error::Process { what: "leave walls out", source })?;
+    walls::before_spawn(
+        prepared.root,
+        &prepared.cgroup,
+        prepared.ids.host_user(0).unwrap_or_default(),
+    )
+    .map_err(|source| Error::Process { what: "leave walls out", source })?;
     let pipes =
         Pipes::new(prepared).map_err(|source| Error::Process { what: "make its pipes", source })?;
     let argv = argv(plan);
@@ -168,9 +172,9 @@ impl Pipes {
             let _ = rustix::pipe::fcntl_setpipe_size(&write, LOG_PIPE_SIZE);
             rustix::io::ioctl_fionbio(&read, true)?;
             // Without this the service could not open /dev/stdout: a pipe's file has an owner too.
-            let owner = prepared.ids.host_id(prepared.account.uid);
-            let group = prepared.ids.host_id(prepared.account.gid);
-            rustix::fs::fchown(&write, Some(Uid::from_raw(owner)), Some(Gid::from_raw(group)))?;
+            let owner = prepared.ids.host_user(prepared.account.uid).map(Uid::from_raw);
+            let group = prepared.ids.host_group(prepared.account.gid).map(Gid::from_raw);
+            rustix::fs::fchown(&write, owner, group)?;
             io::Result::Ok((read, write))
         };
         let flags = SocketFlags::CLOEXEC;

@@ -17,6 +17,9 @@ pub struct State {
     pub unit: String,
     /// The link that its network namespace was set up with; another is made when this changes.
     pub link: String,
+    /// The ids that its user namespace was made with; another one is made when these change.
+    #[serde(default)]
+    pub ids: Option<String>,
     /// First of its ids on the host.
     pub uid_base: u32,
     /// Its PID 1, in the host's numbers; 0 when none.

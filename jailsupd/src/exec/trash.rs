@@ -94,6 +94,14 @@ pub fn empty(layout: &Layout) -> io::Result<Option<Janitor>> {
     Ok(Some(Janitor { pidfd, pid: child.pid }))
 }
 
+/// Whether nothing is in the trash.
+pub(super) fn is_clean(layout: &Layout) -> io::Result<bool> {
+    match open(rustix::fs::CWD, directory(layout)) {
+        Err(Errno::NOENT) => Ok(true),
+        trash => Ok(is_empty(&trash?)?),
+    }
+}
+
 /// No jail can have this name.
 fn directory(layout: &Layout) -> PathBuf {
     layout.jail(".trash")

@@ -80,9 +80,14 @@ pub fn program(rules: &[Rule]) -> Vec<Instruction> {
     program
 }
 
+/// The same bits.
+fn word(number: u32) -> i32 {
+    i32::from_ne_bytes(number.to_ne_bytes())
+}
+
 fn one(rule: &Rule) -> Vec<Instruction> {
-    let mut tests = vec![(KIND, rule.kind as i32), (MAJOR, rule.major.cast_signed())];
-    tests.extend(rule.minor.map(|minor| (MINOR, minor.cast_signed())));
+    let mut tests = vec![(KIND, rule.kind as i32), (MAJOR, word(rule.major))];
+    tests.extend(rule.minor.map(|minor| (MINOR, word(minor))));
     // Asked for and not allowed: nothing may be left.
     let refused = ALL & !bits(rule.access);
     let masked = [
@@ -127,7 +132,7 @@ mod tests {
 
     /// What the program answers, by an interpreter of the operations that it is made of.
     fn run(program: &[Instruction], kind: i32, major: u32, minor: u32, access: i32) -> i64 {
-        let context = [(access << 16 | kind).cast_unsigned(), major, minor];
+        let context = [u32::try_from(access << 16 | kind).unwrap(), major, minor];
         let mut registers = [0i64; 11];
         let mut at = 0usize;
         loop {

@@ -73,10 +73,12 @@ impl Ids {
     /// For the first line that is wrong. Guessing would give one jail another's files.
     pub fn parse(text: &str) -> Result<Self, Malformed> {
         let mut ids = Self::default();
+        let mut taken = BTreeSet::new();
         for (index, line) in text.lines().enumerate() {
             let range = line.split_once(' ').and_then(|(name, base)| {
                 let range = IdRange::at(base.parse().ok()?)?;
-                (!ids.ranges.values().any(|taken| *taken == range)).then_some((name, range))
+                let is_new = taken.insert(range) && !ids.ranges.contains_key(name);
+                is_new.then_some((name, range))
             });
             let Some((name, range)) = range else {
                 return Err(Malformed { line: index + 1, text: line.to_owned() });
@@ -93,6 +95,12 @@ impl Ids {
             let _ = writeln!(text, "{name} {}", range.base);
             text
         })
+    }
+
+    /// The names that the ranges of `name` stand under when it has `count`: no jail's name holds a `#`.
+    pub fn names(name: &str, count: u32) -> impl Iterator<Item = String> {
+        let more = (1..count).map(move |number| format!("{name}#{number}"));
+        std::iter::once(name.to_owned()).chain(more)
     }
 
     /// The range of `name`, if it has one.
@@ -117,11 +125,19 @@ impl Ids {
         }
         self.ranges.len() > before
     }
+
+    /// Takes the ranges of all jails back that are not `kept`. Says whether there was any.
+    pub fn release(&mut self, kept: impl Fn(&str) -> bool) -> bool {
+        let before = self.ranges.len();
+        self.ranges.retain(|name, _| kept(name.split('#').next().unwrap_or(name)));
+        self.ranges.len() < before
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     #[test]
     fn ten_thousand_jails_get_ten_thousand_ranges() {
@@ -151,9 +167,49 @@ mod tests {
         assert_eq!(ids.get("d").unwrap().base(), 720_896);
     }
 
+    proptest! {
+        /// Names come and go in any order, and the table goes through its file each time.
+        #[test]
+        fn ranges_are_never_shared_and_stay_with_their_names(
+            steps in prop::collection::vec((any::<bool>(), prop::collection::vec(0u8..40, 0..12)), 1..40)
+        ) {
+            let mut ids = Ids::default();
+            for (give, names) in steps {
+                let names: Vec<String> = names.iter().map(|n| format!("j{n}")).collect();
+                let before = ids.clone();
+                if give {
+                    ids.allocate(names.iter().map(String::as_str));
+                } else {
+                    ids.release(|name| !names.iter().any(|gone| gone == name));
+                }
+                ids = Ids::parse(&ids.to_text()).unwrap();
+                let bases: BTreeSet<u32> = ids.ranges.values().map(|range| range.base()).collect();
+                prop_assert_eq!(bases.len(), ids.ranges.len());
+                for name in &names {
+                    prop_assert_eq!(ids.get(name).is_some(), give);
+                }
+                for (name, range) in &before.ranges {
+                    prop_assert!(ids.get(name).is_none_or(|now| now == *range));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn all_ranges_can_be_given_and_then_no_more() {
+        let mut ids = Ids::default();
+        let names: Vec<String> = (0..30_000).map(|n| format!("j{n}")).collect();
+        ids.allocate(names.iter().map(String::as_str));
+        assert_eq!(ids.ranges.len(), 28_664);
+        assert_eq!(Ids::parse(&ids.to_text()).unwrap(), ids);
+        assert!(ids.release(|name| name != "j7"));
+        ids.allocate(["late"]);
+        assert_eq!(ids.get("late").unwrap(), IdRange::at(FIRST + 7 * LENGTH).unwrap());
+    }
+
     #[test]
     fn a_damaged_table_is_refused() {
-        for text in ["web", "web x", "web 5", "a 524288\nb 524288"] {
+        for text in ["web", "web x", "web 5", "a 524288\nb 524288", "a 524288\na 589824"] {
             assert!(Ids::parse(text).is_err(), "{text}");
         }
     }

@@ -6,6 +6,7 @@
 
 mod cgroup;
 pub mod devices;
+pub mod id_map;
 pub mod ids;
 pub mod link;
 pub mod seccomp;
@@ -13,6 +14,7 @@ mod show;
 mod steps;
 
 pub use cgroup::{DiskLimit, Limit};
+pub use id_map::IdMap;
 pub use ids::IdRange;
 pub use link::Link;
 pub use steps::{HostStep, JailStep, KernelMount, Tmpfs};
@@ -41,6 +43,8 @@ pub struct Plan {
     pub environment: BTreeMap<String, String>,
     /// Where the program starts.
     pub working_dir: CString,
+    /// Its ids on the host.
+    pub ids: IdMap,
     /// `oom_score_adj` of its processes (proc(5)).
     pub oom_score_adjust: i16,
 }
@@ -48,8 +52,8 @@ pub struct Plan {
 /// What the unit does not say and the host knows.
 #[derive(Clone, Copy, Debug)]
 pub struct Context<'a> {
-    /// The jail's ids on the host.
-    pub ids: IdRange,
+    /// The jail's ids on the host, the first range of them first.
+    pub ids: &'a [IdRange],
     /// Identity of the host (machine-id(5)), from which Ethernet addresses are derived.
     pub machine_id: &'a str,
 }
@@ -76,6 +80,7 @@ pub fn plan(unit: &Unit, context: Context<'_>) -> Result<Plan, seccomp::Error> {
         argv: unit.process.exec.iter().map(|arg| c_string(arg)).collect(),
         environment,
         working_dir: c_string(unit.process.working_dir.as_str()),
+        ids: IdMap::new(context.ids, &unit.user),
         oom_score_adjust: unit.resources.oom_score_adjust.get(),
     })
 }
@@ -84,7 +89,7 @@ fn host_steps(unit: &Unit, context: Context<'_>) -> Vec<HostStep> {
     let mut steps = vec![HostStep::CreateCgroup];
     steps.extend(cgroup::limits(&unit.resources).into_iter().map(HostStep::SetLimit));
     steps.push(HostStep::LimitDisks(cgroup::disk_limits(&unit.resources)));
-    steps.push(HostStep::CreateNamespaces { ids: context.ids });
+    steps.push(HostStep::CreateNamespaces { ids: IdMap::new(context.ids, &unit.user) });
     let link = match unit.network.mode {
         NetworkMode::Macvlan => Some(link::link(&unit.name, &unit.network, context.machine_id)),
         NetworkMode::None => None,

@@ -1,7 +1,7 @@
 //! The steps themselves.
 
 use super::cgroup::{DiskLimit, Limit};
-use super::ids::IdRange;
+use super::id_map::IdMap;
 use super::link::Link;
 use crate::unit::{Backing, Bytes, Device, ImageSource, Ulimit, UserSpec};
 use std::ffi::{CStr, CString};
@@ -18,7 +18,7 @@ pub enum HostStep {
     /// Make the user and the network namespace, unless the vault has them from an earlier start.
     CreateNamespaces {
         /// The user namespace's ids.
-        ids: IdRange,
+        ids: IdMap,
     },
     /// Bring up loopback and make the link, if any, in the network namespace, unless they are there
     /// from an earlier start.

@@ -34,7 +34,8 @@ impl Supervisor {
             (slots.take(Slot::UserNamespace), slots.take(Slot::NetNamespace))
         {
             let key = stored.link.clone();
-            jail.kept = Some(Kept { namespaces: Namespaces { user, net }, key });
+            let ids = stored.ids.clone();
+            jail.kept = Some(Kept { namespaces: Namespaces { user, net }, key, ids });
         }
         jail.restarts = stored.restarts;
         jail.last_exit.clone_from(&stored.last_exit);

@@ -85,6 +85,8 @@ pub(super) struct Kept {
     pub(super) namespaces: Namespaces,
     /// The link that the network namespace was set up with; empty when it was not, or only in part.
     pub(super) key: String,
+    /// The ids that the user namespace was made with; none when nobody knows.
+    pub(super) ids: Option<String>,
 }
 
 impl Jail {

@@ -194,6 +194,7 @@ impl Supervisor {
         self.on_keeper();
         if !self.going_down {
             self.rescan();
+            self.reclaim_ids();
         }
         loop {
             // A notice may have come in with the answer to some request: then nothing is readable.
@@ -300,6 +301,19 @@ impl Supervisor {
         if let Some(janitor) = self.janitor.take() {
             self.poller.forget(&janitor.pidfd);
             janitor.reap();
+        }
+        self.reclaim_ids();
+    }
+
+    /// A range of ids is given to another jail when its own has neither a unit nor anything on the data
+    /// partition: looked at when jailsupd has read the units for the first time, and after each emptying of
+    /// the trash.
+    fn reclaim_ids(&mut self) {
+        let (ids, jails, layout) = (&mut self.ids, &self.jails, &self.layout);
+        match ids.reclaim(layout, |name| jails.find(name).is_some()) {
+            Ok(true) => log::info!("ranges of user ids of jails that are gone are free again"),
+            Ok(false) => {}
+            Err(error) => log::warn!("ranges of user ids cannot be taken back: {error}"),
         }
     }
 

@@ -147,7 +147,7 @@ fn describe(watch: &Watch, counters: &Counters) -> Option<String> {
 pub(super) fn evidence(cgroup: &Cgroup, unit: Option<&Unit>) -> String {
     let events = pressure::read_named(cgroup, "memory.events");
     let peak = std::fs::read_to_string(cgroup.path().join("memory.peak")).unwrap_or_default();
-    let peak = peak.trim().parse().map_or_else(|_| "?".to_owned(), |bytes| mebibytes(bytes));
+    let peak = peak.trim().parse().map_or_else(|_| "?".to_owned(), mebibytes);
     let max = unit.and_then(|unit| unit.resources.memory_max);
     let limit = max.map_or_else(|| "no memory_max".to_owned(), |max| format!("memory_max {max}"));
     let whose = match events.get("oom") {

@@ -12,9 +12,11 @@ use crate::control::server::ClientId;
 use crate::control::wire::{Applied, Consequence, JailState, Outcome, Planned, Reply, UnitDraft};
 use crate::exec::units;
 use crate::machine::Event;
+use crate::plan::ids::Ids;
 use crate::plan::{self, Context};
 use crate::unit::{Problem, RawFile, RawKind, Resolved, Tree, Unit, set, tree};
 use std::collections::{BTreeMap, BTreeSet};
+use std::io;
 
 impl Supervisor {
     /// Reads all unit files as they are now, with `drafts` in the place of those of their stems.
@@ -88,8 +90,11 @@ impl Supervisor {
         self.renew_policy();
         let steps = self.foresee(self.read_units(&[]));
         // All at once: each storing of the table waits for the disk.
-        let names = steps.iter().filter(|step| step.unit.is_some()).map(|step| step.name.as_str());
-        if let Err(error) = self.ids.reserve(names) {
+        let units = steps.iter().filter_map(|step| step.unit.as_deref());
+        let names: Vec<String> = units
+            .flat_map(|unit| Ids::names(unit.name.as_str(), unit.user.size.ranges()))
+            .collect();
+        if let Err(error) = self.ids.reserve(names.iter().map(String::as_str)) {
             log::error!("ranges of user ids cannot be stored: {error}");
         }
         let has_unit = |step: &&Step| !step.files.is_empty() && !step.is_gone;
@@ -183,9 +188,12 @@ impl Supervisor {
         if let Err(error) = self.last_good.put(&jail.name, &unit.canonical()) {
             log::warn!("jail={} its unit is not kept for the next jailsupd: {error}", jail.name);
         }
-        let ids = self.ids.range(unit.name.as_str());
-        let planned = ids.and_then(|ids| {
-            let context = Context { ids, machine_id: &self.machine_id };
+        let ranges = self.ids.ranges(unit.name.as_str(), unit.user.size.ranges());
+        let planned = ranges.and_then(|ranges| {
+            let first = ranges.first().copied();
+            let ids =
+                first.ok_or_else(|| crate::exec::Error::Ids(io::ErrorKind::NotFound.into()))?;
+            let context = Context { ids: &ranges, machine_id: &self.machine_id };
             let plan = plan::plan(&unit, context).map_err(crate::exec::Error::Plan)?;
             Ok((ids, plan))
         });

@@ -11,7 +11,7 @@ use crate::exec::devices::Pinned;
 use crate::exec::spawn::{Prepared, Spawned};
 use crate::exec::state::State;
 use crate::exec::{Error, devices, image, limits, namespaces, overlay, spawn, walls};
-use crate::plan::{HostStep, IdRange, Link};
+use crate::plan::{HostStep, IdMap, Link};
 use crate::unit::ImageSource;
 use keeper::Slot;
 use rustix::fd::{AsFd as _, OwnedFd};
@@ -83,7 +83,7 @@ impl Supervisor {
             cgroup: building.cgroup.open()?,
             devices: &building.devices,
             account: &account,
-            ids: loaded.ids,
+            ids: &loaded.plan.ids,
         };
         let root_point = self.layout.root_point();
         let spawned = spawn::spawn(&loaded.plan, &prepared, self.helper.as_fd(), &root_point)?;
@@ -91,7 +91,7 @@ impl Supervisor {
         for step in &loaded.plan.host {
             limits::apply(step, &building.cgroup, &self.layout)?;
         }
-        let stored = self.entrust(id, &spawned, loaded, &kept.key)?;
+        let stored = self.entrust(id, &spawned, loaded, kept)?;
         spawned.go()?;
         let Some(jail) = self.jails.get_mut(id) else { return Ok(()) };
         jail.life = Some(Life {
@@ -125,7 +125,7 @@ impl Supervisor {
             // Set when the jail's processes exist: until *go* jailsupd waits for them, and must not wait
             // for one that lives within a jail's limits.
             HostStep::SetLimit(_) | HostStep::LimitDisks(_) => Ok(()),
-            HostStep::CreateNamespaces { ids } => self.make_namespaces(name, building, *ids),
+            HostStep::CreateNamespaces { ids } => self.make_namespaces(name, building, ids),
             HostStep::SetUpNetwork(link) => self.make_link(name, building, link.as_ref()),
             HostStep::OpenImage(source) => {
                 building.source = Some(source);
@@ -155,8 +155,8 @@ impl Supervisor {
             }
             HostStep::PinDevices(devices) => {
                 let group = building.account.as_ref().map_or(0, |account| account.gid);
-                let request = devices::Request { devices, ids: building.loaded.ids, group };
-                building.devices = devices::pin(&request, &building.cgroup)?;
+                let request = devices::Request { devices, ids: &building.loaded.plan.ids, group };
+                building.devices = devices::pin(&request, &building.cgroup, &self.layout)?;
                 Ok(())
             }
         }
@@ -166,7 +166,9 @@ impl Supervisor {
     /// did to routes, addresses or filters is left for the next.
     fn renew_namespaces(&mut self, name: &str, building: &mut Building<'_>) -> Result<(), Error> {
         const CAP_NET_ADMIN: u64 = 1 << 12;
-        if building.loaded.plan.capabilities & CAP_NET_ADMIN != 0 {
+        let ids = building.loaded.plan.ids.to_string();
+        let other_ids = building.kept.as_ref().is_some_and(|kept| kept.ids.as_ref() != Some(&ids));
+        if other_ids || building.loaded.plan.capabilities & CAP_NET_ADMIN != 0 {
             building.kept = None;
             let slots = [Slot::UserNamespace, Slot::NetNamespace];
             self.keeper.remove(name, &slots).map_err(Error::Keeper)?;
@@ -180,7 +182,7 @@ impl Supervisor {
         &mut self,
         name: &str,
         building: &mut Building<'_>,
-        ids: IdRange,
+        ids: &IdMap,
     ) -> Result<(), Error> {
         if building.kept.is_none() {
             let namespaces = namespaces::create(ids)?;
@@ -189,7 +191,8 @@ impl Supervisor {
                 (Slot::NetNamespace, namespaces.net.as_fd()),
             ];
             self.keeper.put(name, &slots).map_err(Error::Keeper)?;
-            building.kept = Some(Kept { namespaces, key: String::new() });
+            let ids = Some(ids.to_string());
+            building.kept = Some(Kept { namespaces, key: String::new(), ids });
         }
         Ok(())
     }
@@ -221,12 +224,13 @@ impl Supervisor {
         id: JailId,
         spawned: &Spawned,
         loaded: &Loaded,
-        link: &str,
+        kept: &Kept,
     ) -> Result<State, Error> {
         let Some(jail) = self.jails.get(id) else { return Ok(State::default()) };
         let stored = State {
             unit: loaded.restart_hash.clone(),
-            link: link.to_owned(),
+            link: kept.key.clone(),
+            ids: kept.ids.clone(),
             uid_base: loaded.ids.base(),
             pid: spawned.pid,
             started_us: u64::try_from(clock::now().as_micros()).unwrap_or(0),

@@ -12,6 +12,7 @@ use super::document::Walk;
 use super::keys::{Draft, UNIT};
 use super::resources::{IoDevice, Resources};
 use super::section::{Backing, Network, NetworkMode, Restart, Root, RootMode};
+use super::user::{Mapping, User};
 
 /// What every unit must say, and a template or a drop-in alone need not.
 pub(crate) fn complete(walk: &mut Walk<'_>, draft: &Draft) {
@@ -28,6 +29,7 @@ pub(crate) fn unit(walk: &mut Walk<'_>, draft: &mut Draft) {
     description(walk, draft.description.as_deref());
     root(walk, &mut draft.root);
     network(walk, &mut draft.network);
+    user(walk, &draft.user);
     devices(walk, &draft.security.add_device);
     resources(walk, &draft.resources);
     restart(walk, &draft.restart);
@@ -177,6 +179,25 @@ pub(crate) fn addresses(
                     subnets.join(" or ")
                 ),
             );
+        }
+    }
+}
+
+fn user(walk: &mut Walk<'_>, user: &User) {
+    for (key, map) in [("user.uid_map", &user.uid_map), ("user.gid_map", &user.gid_map)] {
+        let twice = map.iter().enumerate().find(|(at, m)| map[..*at].iter().any(|o| o.overlaps(m)));
+        if let Some((_, mapping)) = twice {
+            walk.refuse(key, format!("{mapping} overlaps another"), "map each id once");
+        }
+        let beyond = |m: &&Mapping| m.jail + m.count > user.size.get();
+        if let Some(mapping) = map.iter().find(beyond) {
+            let message =
+                format!("{mapping} is beyond the jail's ids, 0 to {}", user.size.get() - 1);
+            walk.refuse(key, message, "give ids that the jail has, or a larger `size`");
+        }
+        // The kernel takes 340 extents; each mapping may cut one in two.
+        if map.len() > 100 {
+            walk.refuse(key, "has too many entries", "at most 100 are possible");
         }
     }
 }

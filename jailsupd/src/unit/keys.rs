@@ -22,6 +22,7 @@ use super::section::{
 };
 use super::signal::Signal;
 use super::ulimit::Ulimit;
+use super::user::{IdCount, Mapping, User};
 use super::value::{Fault, FromToml, Kind, Value, plain};
 
 /// A unit while it is read: required parts may still be missing.
@@ -33,6 +34,7 @@ pub(crate) struct Draft {
     pub(crate) source: Option<ImageSource>,
     pub(crate) root: Root,
     pub(crate) process: Process,
+    pub(crate) user: User,
     pub(crate) security: Security,
     pub(crate) network: Network,
     pub(crate) resources: Resources,
@@ -50,6 +52,7 @@ impl std::default::Default for Draft {
             source: None,
             root: Root::default(),
             process: Process::default(),
+            user: User::default(),
             security: Security::default(),
             network: Network::default(),
             resources: Resources::default(),
@@ -135,6 +138,10 @@ static SECTIONS: &[Section] = &[
     Section { name: "root", doc: "What happens when the jail writes below its `/`." },
     Section { name: "process", doc: "The program, and how it is run." },
     Section {
+        name: "user",
+        doc: "Which users and groups of the host the jail's are. Each jail has ids that no other has, given when its unit is first seen and kept over restarts and reboots; owners of files are mapped, never changed.",
+    },
+    Section {
         name: "security",
         doc: "Privileges. By default a jail has none: no capability, no new privileges, and its root is an unprivileged user of the host.",
     },
@@ -183,6 +190,12 @@ static KEYS: &[Key<Draft>] = &[
         "Variables for the program. Nothing of the host's environment reaches it. A drop-in adds to those of the file below it."),
     key!("process" "working_dir": JailPath = process.working_dir; Anew; Default("\"/\""); "\"/var/lib/web\"";
         "The directory in the jail that the program starts in."),
+    key!("user" "size": IdCount = user.size; Anew; Default("65536"); "131072";
+        "How many ids the jail has, from 0 on: a multiple of 65536. More than the default is for images with users beyond 65535; the program itself runs as one up to 65535."),
+    key!("user" "uid_map": Vec<Mapping> = user.uid_map; Anew; Default("[]"); "[\"1000:1000:1\"]";
+        "Users of the jail that are users of the host, for files that both use: the first in the jail, the first on the host, and how many. The host's policy says which ids of the host units may ask for: by default none. Root is never among them."),
+    key!("user" "gid_map": Vec<Mapping> = user.gid_map; Anew; Default("[]"); "[\"1000:1000:1\"]";
+        "The same of groups."),
     key!("security" "add_capability": Capabilities = security.add_capability; Anew; Default("[]"); "[\"NET_BIND_SERVICE\"]";
         "Capabilities that the program gets, by the names of capabilities(7), with or without `CAP_`. They hold inside the jail's user namespace only."),
     key!("security" "add_device": Vec<Device> = security.add_device; Anew; Default("[]"); "[\"/dev/net/tun:/dev/net/tun:rw\"]";

@@ -41,6 +41,7 @@ mod tests;
 pub mod tree;
 pub mod ulimit;
 mod unknown;
+pub mod user;
 pub mod value;
 
 pub use address::{IpPrefix, MacAddress};
@@ -66,6 +67,7 @@ pub use section::{
 pub use signal::Signal;
 pub use tree::{RawFile, RawKind, Resolved, Tree};
 pub use ulimit::{Ulimit, UlimitName};
+pub use user::User;
 
 use std::collections::BTreeMap;
 
@@ -88,6 +90,8 @@ pub struct Unit {
     pub root: Root,
     /// The program.
     pub process: Process,
+    /// Its ids on the host.
+    pub user: User,
     /// Privileges.
     pub security: Security,
     /// Link and addresses.

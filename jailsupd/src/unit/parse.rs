@@ -69,6 +69,7 @@ pub(crate) fn assemble(
             image: Image { source },
             root: draft.root,
             process: draft.process,
+            user: draft.user,
             security: draft.security,
             network: draft.network,
             resources: draft.resources,

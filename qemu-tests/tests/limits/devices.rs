@@ -10,7 +10,7 @@ const EPERM: &str = "1";
 const EACCES: &str = "13";
 
 /// What `strain try` said of each of its words.
-fn tried(guest: &mut Guest<'_>, jail: &str, word: &str) -> String {
+pub(crate) fn tried(guest: &mut Guest<'_>, jail: &str, word: &str) -> String {
     let said = format!("/usr/bin/jailctl logs {jail} | grep -q 'tried all'");
     guest.agent().wait_until(&said, SOON).unwrap();
     let log = guest.ctl(&["logs", jail]);

@@ -6,6 +6,7 @@ mod devices;
 mod events;
 mod files;
 mod hits;
+mod ids;
 
 use std::time::Duration;
 

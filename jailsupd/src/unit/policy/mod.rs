@@ -27,6 +27,7 @@ use super::keys::{Version, key};
 use super::prefix::PathPrefix;
 use super::resources::PidsMax;
 use super::section::NetworkMode;
+use super::user::HostIds;
 use super::value::{FromText as _, FromToml};
 use super::{Origin, Problem, Unit};
 
@@ -43,6 +44,10 @@ pub(crate) struct Bounds {
     version: Option<Version>,
     /// Directories that images may be in.
     image_source: Vec<PathPrefix>,
+    /// Users of the host.
+    uid_map: Vec<HostIds>,
+    /// Groups of the host.
+    gid_map: Vec<HostIds>,
     /// Capabilities.
     add_capability: Capabilities,
     /// Device nodes, and directories of them.
@@ -87,6 +92,8 @@ impl Default for Bounds {
         Self {
             version: None,
             image_source: prefixes(&IMAGES),
+            uid_map: Vec::new(),
+            gid_map: Vec::new(),
             add_capability: Capabilities::of(&CAPABILITIES),
             add_device: Vec::new(),
             network_mode: vec![NetworkMode::Macvlan, NetworkMode::None],
@@ -106,6 +113,7 @@ pub(crate) static POLICY: Grammar<Bounds> = Grammar {
     what: "policy.toml",
     sections: &[
         Section { name: "image", doc: "Where images may come from." },
+        Section { name: "user", doc: "Ids of the host that a unit may ask for." },
         Section { name: "security", doc: "Privileges that a unit may ask for." },
         Section { name: "network", doc: "Links that a unit may ask for." },
         Section {
@@ -122,6 +130,10 @@ static KEYS: &[Key<Bounds>] = &[
         "Version of the file's format. Always 1 today."),
     key!("image" "source": Vec<PathPrefix> = image_source; Live; Otherwise("[\"/usr/share/jails\", \"/srv\", \"/data/images\"]"); "[\"/srv/images\"]";
         "Directories of the host that images may be in. A jail's root owns what is in its image: a unit that may name any directory of the host may read all of them."),
+    key!("user" "uid_map": Vec<HostIds> = uid_map; Live; Otherwise("[]"); "[\"1000-1999\"]";
+        "Users of the host that units may map users of a jail to: one, or the first and the last. Whatever such a user may do on the host with files, that jail may do with those that it gets to."),
+    key!("user" "gid_map": Vec<HostIds> = gid_map; Live; Otherwise("[]"); "[\"1000-1999\"]";
+        "The same of groups."),
     key!("security" "add_capability": Capabilities = add_capability; Live; Otherwise("[\"CHOWN\", \"DAC_OVERRIDE\", \"FOWNER\", \"FSETID\", \"KILL\", \"SETGID\", \"SETUID\", \"SETPCAP\", \"NET_BIND_SERVICE\"]"); "[\"NET_BIND_SERVICE\"]";
         "Capabilities that units may ask for. The default is those over the jail's own files, processes and ids, and over ports below 1024: inside a user namespace they reach nothing that is not the jail's own already. Each of the others opens a part of the kernel that no unprivileged process gets to."),
     key!("security" "add_device": Vec<PathPrefix> = add_device; Live; Otherwise("[]"); "[\"/dev/net/tun\"]";

@@ -10,7 +10,7 @@ use crate::unit::{Problem, Unit};
 /// One bound of the policy, held against one unit.
 type Rule = fn(&mut Review<'_>);
 
-const RULES: &[Rule] = &[image, capabilities, devices, network, memory, processor, processes];
+const RULES: &[Rule] = &[image, user, capabilities, devices, network, memory, processor, processes];
 
 pub(super) fn check(policy: &Policy, unit: &Unit) -> Vec<Problem> {
     let mut review = Review { policy, unit, problems: Vec::new() };
@@ -65,6 +65,20 @@ fn capabilities(review: &mut Review<'_>) {
     if more != Capabilities::NONE {
         review
             .refuse("security.add_capability", format!("asks for {}", more.names().join(" and ")));
+    }
+}
+
+fn user(review: &mut Review<'_>) {
+    let (user, bounds) = (&review.unit.user, &review.policy.bounds);
+    let maps = [
+        ("user.uid_map", &user.uid_map, &bounds.uid_map),
+        ("user.gid_map", &user.gid_map, &bounds.gid_map),
+    ];
+    for (key, asked, allowed) in maps {
+        let more = asked.iter().find(|mapping| !allowed.iter().any(|ids| ids.holds(mapping)));
+        if let Some(mapping) = more {
+            review.refuse(key, format!("asks for ids of the host: {mapping}"));
+        }
     }
 }
 
