@@ -4,6 +4,7 @@
 
 use super::cgroup::Cgroup;
 use super::overlay::Attached;
+use super::walls::{self, Wall};
 use super::{Error, Layout};
 use crate::plan::IdMap;
 use crate::plan::devices::{Kind, Rule, TERMINALS, program};
@@ -82,7 +83,7 @@ pub fn pin(request: &Request<'_>, cgroup: &Cgroup, layout: &Layout) -> Result<Ve
         pinned.push(Pinned { parents, name: c_path(Path::new(name)).unwrap_or_default(), mount });
         rules.push(rule);
     }
-    filter(cgroup, &rules).map_err(Error::DeviceFilter)?;
+    walls::raise(Wall::DeviceFilter, || filter(cgroup, &rules)).map_err(Error::DeviceFilter)?;
     Ok(pinned)
 }
 

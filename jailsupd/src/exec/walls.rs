@@ -32,6 +32,7 @@ pub enum Wall {
     SysReadOnly,
     NoSetuid,
     NoDevices,
+    DeviceFilter,
     WorkingDir,
     CloseFiles,
     CloseOnExec,

@@ -78,7 +78,7 @@ pub(crate) const CASES: &[Case] = &[
         kind: Kind::User,
         attacks: &["file-capabilities-in-image"],
     },
-    Case { walls: &["nodev"], kind: Kind::Bare, attacks: &["device-in-image"] },
+    Case { walls: &["nodev", "device-filter"], kind: Kind::Bare, attacks: &["device-in-image"] },
     Case { walls: &["close-on-exec", "close-files"], kind: Kind::Bare, attacks: &["leaked-files"] },
     Case {
         walls: &["close-on-exec", "close-files", "working-dir"],

@@ -17,7 +17,7 @@ const SELECTOR: &str = "/run/warder/weaken";
 const LEAKED: i32 = 500;
 
 /// Every wall, by the name that the selector knows it by.
-const WALLS: [(&str, Wall); 21] = [
+const WALLS: [(&str, Wall); 22] = [
     ("seccomp", Wall::Seccomp),
     ("no-new-privs", Wall::NoNewPrivs),
     ("bounding-set", Wall::BoundingSet),
@@ -33,6 +33,7 @@ const WALLS: [(&str, Wall); 21] = [
     ("sys-read-only", Wall::SysReadOnly),
     ("nosuid", Wall::NoSetuid),
     ("nodev", Wall::NoDevices),
+    ("device-filter", Wall::DeviceFilter),
     ("working-dir", Wall::WorkingDir),
     ("close-files", Wall::CloseFiles),
     ("close-on-exec", Wall::CloseOnExec),
