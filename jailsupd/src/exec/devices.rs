@@ -3,11 +3,11 @@
 //! nodes an image or a volume brings.
 
 use super::cgroup::Cgroup;
+use super::device_filter::{Kind, Rule, TERMINALS, program};
 use super::overlay::Attached;
 use super::walls::{self, Wall};
 use super::{Error, Layout};
 use crate::plan::IdMap;
-use crate::plan::devices::{Kind, Rule, TERMINALS, program};
 use crate::unit::{Access, Device};
 use rustix::fd::{AsFd as _, OwnedFd};
 use rustix::fs::{FileType, Gid, Mode, OFlags, ResolveFlags, Stat, Uid, major, makedev, minor};

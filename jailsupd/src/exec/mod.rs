@@ -6,6 +6,7 @@
 pub mod account;
 pub mod cgroup;
 mod child;
+mod device_filter;
 pub mod devices;
 pub mod error;
 pub mod helper;

@@ -5,7 +5,6 @@
 //! must not allocate: so every string they need is made here.
 
 mod cgroup;
-pub mod devices;
 pub mod id_map;
 pub mod ids;
 pub mod link;

@@ -6,20 +6,20 @@ use sys::bpf::Instruction;
 
 /// Allows some access to one device, or to all of a driver.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Rule {
+pub(super) struct Rule {
     /// Character or block.
-    pub kind: Kind,
+    pub(super) kind: Kind,
     /// Major number.
-    pub major: u32,
+    pub(super) major: u32,
     /// Minor number; none is all.
-    pub minor: Option<u32>,
+    pub(super) minor: Option<u32>,
     /// What is allowed.
-    pub access: Access,
+    pub(super) access: Access,
 }
 
 /// The two kinds of device nodes, as the kernel numbers them for the program (linux/bpf.h).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub(super) enum Kind {
     /// `BPF_DEVCG_DEV_BLOCK`.
     Block = 1,
     /// `BPF_DEVCG_DEV_CHAR`.
@@ -33,7 +33,8 @@ const fn terminal(major: u32, minor: Option<u32>) -> Rule {
 }
 
 /// /dev/tty, /dev/ptmx and the terminals behind it (Documentation/admin-guide/devices.txt).
-pub const TERMINALS: [Rule; 3] = [terminal(5, Some(0)), terminal(5, Some(2)), terminal(136, None)];
+pub(super) const TERMINALS: [Rule; 3] =
+    [terminal(5, Some(0)), terminal(5, Some(2)), terminal(136, None)];
 
 /// linux/bpf.h: `BPF_DEVCG_ACC_*`.
 fn bits(access: Access) -> i32 {
@@ -63,7 +64,7 @@ const SCRATCH: u8 = 6;
 
 /// The program that allows what one of `rules` allows.
 #[must_use]
-pub fn program(rules: &[Rule]) -> Vec<Instruction> {
+pub(super) fn program(rules: &[Rule]) -> Vec<Instruction> {
     let mut program = vec![
         // access_type: the access in the upper half, the kind in the lower.
         load(ACCESS, 0),
