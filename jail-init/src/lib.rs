@@ -54,6 +54,8 @@ stages! {
     AttachKernelMounts = 11, "attach /proc and /sys";
     /// No user namespaces inside the jail's.
     UserNamespaces = 27, "forbid user namespaces";
+    /// Kernel settings of its own namespaces.
+    Sysctl = 40, "set a kernel setting of `sysctl`";
     /// Mounting a tmpfs.
     Tmpfs = 12, "mount a tmpfs";
     /// Filling /dev.
@@ -76,6 +78,8 @@ stages! {
     Capabilities = 21, "set its capabilities";
     /// Standard input, output and the report pipes.
     Files = 22, "place its standard files";
+    /// Landlock.
+    Landlock = 41, "restrict itself with Landlock";
     /// Working directory.
     WorkingDir = 23, "change to its working directory";
     /// Seccomp.

@@ -11,8 +11,8 @@ use std::path::Path;
 
 use clap::{CommandFactory as _, Parser as _};
 use jailsupd::control::wire::{
-    Exit, ExitReason, HostInfo, Inspected, Jail, JailState, JailSummary, Listed, LogEntry, Seccomp,
-    Stage, StageState, Stream, Usage,
+    Exit, ExitReason, HostInfo, Inspected, Jail, JailState, JailSummary, Listed, LogEntry,
+    Privileges, Seccomp, Stage, StageState, Stream, Usage,
 };
 
 use crate::cli::Arguments;
@@ -115,8 +115,16 @@ fn web() -> Jail {
         mac: Some("02:00:00:00:00:0a".to_owned()),
         cgroup: Some("jails/web".to_owned()),
         capabilities: Some(vec!["NET_BIND_SERVICE".to_owned()]),
+        bounding: Some(vec!["NET_BIND_SERVICE".to_owned(), "NET_RAW".to_owned()]),
         seccomp: Some(Seccomp::Filter),
         no_new_privs: Some(true),
+        init: Some(Privileges {
+            capabilities: Vec::new(),
+            bounding: Vec::new(),
+            seccomp: Some(Seccomp::Filter),
+            no_new_privs: true,
+        }),
+        landlock: Some(true),
         last_exit: Some(Exit {
             reason: ExitReason::Signaled,
             code: None,
@@ -150,9 +158,11 @@ web  up for 3m12s
   Ethernet        02:00:00:00:00:0a
   Cgroup          jails/web
   Process         412 on the host
-  Capabilities    NET_BIND_SERVICE
+  Capabilities    NET_BIND_SERVICE, at most NET_BIND_SERVICE NET_RAW
   New privileges  never
   System calls    filtered
+  Landlock        no mounts, no device nodes
+  Its init        capabilities none; filtered; no new privileges
   Memory          12.3 MiB
   Processes       3
   Restarts        2

@@ -17,7 +17,8 @@ fn planned(path: &Path) -> String {
     let stem = path.file_stem().unwrap().to_str().unwrap();
     let unit = jailsupd::unit::parse(stem, "unit.toml", &fs::read_to_string(path).unwrap());
     let ids = IdRange::at(524_288).unwrap();
-    let context = Context { ids: &[ids], machine_id: "0123456789abcdef0123456789abcdef" };
+    let machine_id = "0123456789abcdef0123456789abcdef";
+    let context = Context { ids: &[ids], machine_id, kernel: (6, 12) };
     plan(&unit.unwrap(), context).unwrap().to_string()
 }
 

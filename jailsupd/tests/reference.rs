@@ -30,6 +30,17 @@ fn the_page_of_policy_toml_is_fresh() {
 }
 
 #[test]
+fn the_table_of_calls_on_the_page_of_security_is_fresh() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/security.md");
+    let page = fs::read_to_string(path).unwrap();
+    let (before, rest) = page.split_once("--test reference` -->\n").unwrap();
+    let (_, after) = rest.split_once("<!-- /calls -->").unwrap();
+    let table = jailsupd::plan::seccomp::table();
+    let text = format!("{before}--test reference` -->\n{table}<!-- /calls -->{after}");
+    compare("security.md", &text);
+}
+
+#[test]
 fn the_page_of_host_toml_is_fresh() {
     compare("host-toml.md", &host_page());
 }

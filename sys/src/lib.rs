@@ -12,6 +12,7 @@ pub mod entropy;
 pub mod evdev;
 pub mod exec;
 pub mod fd;
+pub mod landlock;
 pub mod link;
 pub mod lockdown;
 pub mod mount;

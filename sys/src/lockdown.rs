@@ -17,21 +17,23 @@ pub struct Instruction {
 }
 
 /// Installs a seccomp filter for this process and all it will ever execute (seccomp(2)).
-/// The process must have `no_new_privs` set or be capable in its user namespace.
+/// The process must have `no_new_privs` set or be capable in its user namespace. With `log` the kernel logs what the
+/// program does not allow (`SECCOMP_FILTER_FLAG_LOG`).
 ///
 /// # Errors
 /// The errno of seccomp(2); `EINVAL` for an empty or malformed program.
-pub fn set_seccomp_filter(program: &[Instruction]) -> io::Result<()> {
+pub fn set_seccomp_filter(program: &[Instruction], log: bool) -> io::Result<()> {
     let length =
         u16::try_from(program.len()).map_err(|_| io::Error::from_raw_os_error(libc::EINVAL))?;
     let fprog = libc::sock_fprog {
         len: length,
         filter: program.as_ptr().cast::<libc::sock_filter>().cast_mut(),
     };
+    let flags = if log { libc::SECCOMP_FILTER_FLAG_LOG } else { 0 };
     // SAFETY: `fprog` points to `length` instructions in the kernel's own layout (`repr(C)` above);
     // the kernel only reads them.
     let result = unsafe {
-        libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, 0, &raw const fprog)
+        libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, flags, &raw const fprog)
     };
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }

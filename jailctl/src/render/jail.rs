@@ -1,7 +1,7 @@
 //! `jailctl inspect` and `jailctl logs`.
 
 use jailsupd::control::wire::{
-    Exit, ExitReason, Jail, JailSummary, LogEntry, Seccomp, Stream, Usage,
+    Exit, ExitReason, Jail, JailSummary, LogEntry, Privileges, Seccomp, Stream, Usage,
 };
 
 use super::time::{ago, span, stamp};
@@ -27,12 +27,17 @@ pub(crate) fn jail(jail: &Jail, now: u64, style: Style) -> String {
         ("Ethernet", jail.mac.clone()),
         ("Cgroup", jail.cgroup.clone()),
         ("Process", summary.pid.map(|pid| format!("{pid} on the host"))),
-        ("Capabilities", jail.capabilities.as_ref().map(|list| names(list))),
+        (
+            "Capabilities",
+            jail.capabilities.as_ref().map(|list| held(list, jail.bounding.as_deref())),
+        ),
         (
             "New privileges",
             jail.no_new_privs.map(|off| if off { "never" } else { "possible" }.to_owned()),
         ),
         ("System calls", jail.seccomp.map(filter)),
+        ("Landlock", jail.landlock.map(landlock)),
+        ("Its init", jail.init.as_ref().map(init)),
         ("Memory", jail.memory_current.map(bytes)),
         ("Processes", jail.pids_current.map(|count| count.to_string())),
         ("Restarts", Some(summary.restarts.to_string())),
@@ -69,6 +74,25 @@ pub(super) fn program(words: &[String]) -> String {
 
 fn names(list: &[String]) -> String {
     if list.is_empty() { "none".to_owned() } else { list.join(" ") }
+}
+
+/// What it has, and what it could have when that is something else.
+fn held(list: &[String], bounding: Option<&[String]>) -> String {
+    match bounding.filter(|bounding| *bounding != list) {
+        Some(bounding) => format!("{}, at most {}", names(list), names(bounding)),
+        None => names(list),
+    }
+}
+
+fn init(init: &Privileges) -> String {
+    let filter = init.seccomp.map_or("filter not known".to_owned(), filter);
+    let more = if init.no_new_privs { "no new privileges" } else { "new privileges possible" };
+    let capabilities = held(&init.capabilities, Some(&init.bounding));
+    format!("capabilities {capabilities}; {filter}; {more}")
+}
+
+fn landlock(restricts: bool) -> String {
+    if restricts { "no mounts, no device nodes" } else { "this kernel has none" }.to_owned()
 }
 
 fn filter(mode: Seccomp) -> String {

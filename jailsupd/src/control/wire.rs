@@ -20,8 +20,8 @@ pub use frame::{Decoder, FrameError, MAX_MESSAGE, MAX_REPLY, Message, encode};
 pub use history::{Event, EventLine, Evidence, JailProcesses, Process, ProcessTable};
 pub use host::{HostInfo, InterfaceDescription, ServiceInfo, Stage, StageState};
 pub use jail::{
-    Exit, ExitReason, Inspected, Jail, JailState, JailSummary, Listed, LogEntry, LogLine, Reached,
-    Seccomp, Stream, Usage,
+    Exit, ExitReason, Inspected, Jail, JailState, JailSummary, Listed, LogEntry, LogLine,
+    Privileges, Reached, Seccomp, Stream, Usage,
 };
 pub use refusal::WireError;
 pub use request::Request;

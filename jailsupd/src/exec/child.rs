@@ -7,6 +7,7 @@ use super::account::Account;
 use super::devices::Pinned;
 use super::rlimit;
 use super::walls::{self, Wall};
+use crate::plan::seccomp::Filter;
 use crate::plan::{JailStep, KernelMount, Tmpfs};
 use crate::unit::Ulimit;
 use jail_init::Stage;
@@ -21,7 +22,6 @@ use rustix::process::{Resource, Rlimit, setrlimit};
 use rustix::thread::CapabilitySet;
 use std::ffi::{CStr, CString};
 use std::io;
-use sys::lockdown::Instruction;
 use sys::mount::Attributes;
 
 /// The result of a stage.
@@ -56,7 +56,7 @@ pub(super) struct Jail<'a> {
     pub(super) groups: &'a [Gid],
     pub(super) capabilities: u64,
     pub(super) working_dir: &'a CStr,
-    pub(super) filters: &'a [Vec<Instruction>],
+    pub(super) filter: Option<&'a Filter>,
 }
 
 impl Jail<'_> {
@@ -75,16 +75,15 @@ impl Jail<'_> {
             .at(Stage::Capabilities)?;
         walls::raise(Wall::NoNewPrivs, || rustix::thread::set_no_new_privs(true))
             .at(Stage::Capabilities)?;
+        walls::raise(Wall::Landlock, restrict).at(Stage::Landlock)?;
         enter(self.working_dir).at(Stage::WorkingDir)
     }
 
     /// The very last wall. It lets the exec that follows pass.
-    pub(super) fn install_filters(&self) -> Staged {
-        for filter in self.filters {
-            walls::raise(Wall::Seccomp, || sys::lockdown::set_seccomp_filter(filter))
-                .at(Stage::Filter)?;
-        }
-        Ok(())
+    pub(super) fn install_filter(&self) -> Staged {
+        let Some(Filter { program, log }) = self.filter else { return Ok(()) };
+        walls::raise(Wall::Seccomp, || sys::lockdown::set_seccomp_filter(program, *log))
+            .at(Stage::Filter)
     }
 
     fn step(&self, step: &JailStep, kernel: &mut KernelMounts) -> Staged {
@@ -94,6 +93,9 @@ impl Jail<'_> {
         match step {
             JailStep::ForbidUserNamespaces => {
                 kernel_files::forbid_user_namespaces(kernel).at(Stage::UserNamespaces)
+            }
+            JailStep::SetSysctl { path, value } => {
+                kernel_files::set_sysctl(kernel, path, value).at(Stage::Sysctl)
             }
             JailStep::MakePrivate => make_private().at(Stage::Propagation),
             JailStep::MakeKernelMounts => kernel.make().at(Stage::KernelMounts),
@@ -288,6 +290,17 @@ fn join_keyring() -> io::Result<()> {
         Err(error) if error.raw_os_error() == Some(libc::ENOSYS) => Ok(()),
         result => result,
     }
+}
+
+/// A second wall behind the filter, where the kernel has it: no mount is changed and no device node made, and what is
+/// executed later by `exec` is out of the service's reach. Signals and abstract sockets are left alone: they end at the
+/// jail's namespaces anyway, and `exec` is to reach the service.
+fn restrict() -> io::Result<()> {
+    if sys::landlock::version() < sys::landlock::USABLE {
+        return Ok(());
+    }
+    let root = rustix::fs::open(c"/", OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
+    sys::landlock::forbid_mounts_and_devices(root.as_fd())
 }
 
 fn drop_bounding_set(keep: u64) -> rustix::io::Result<()> {

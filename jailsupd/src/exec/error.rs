@@ -184,6 +184,8 @@ impl Error {
             Self::Jail { stage: Stage::Exec, .. } => "process.exec",
             Self::Jail { stage: Stage::WorkingDir, .. } => "process.working_dir",
             Self::Jail { stage: Stage::User, .. } => "process.user",
+            Self::Plan(_) => "security.seccomp",
+            Self::Jail { stage: Stage::Sysctl, .. } => "security.sysctl",
             Self::Jail { .. }
             | Self::Cgroup { .. }
             | Self::Namespaces(_)
@@ -193,8 +195,7 @@ impl Error {
             | Self::Keeper(_)
             | Self::Ids(_)
             | Self::NoUnit
-            | Self::Policy
-            | Self::Plan(_) => "",
+            | Self::Policy => "",
         }
     }
 
@@ -230,6 +231,10 @@ impl Error {
             Self::Disk { .. } => {
                 "name a block device of this host, or `data` for the disk of its data partition"
             }
+            Self::Jail { stage: Stage::Sysctl, source } => match source.raw_os_error() {
+                Some(libc::ENOENT) => "the kernel has no such setting for a namespace of its own",
+                _ => "the kernel refused a value; see Documentation/admin-guide/sysctl",
+            },
             Self::Limit { .. } => "the kernel refused the value; correct or remove the key",
             Self::Policy => "`jailctl check` names the rule",
             Self::Overlay { .. } => "look at the data partition: `jailctl host info`",
@@ -260,6 +265,7 @@ impl Error {
             | Self::NoUnit
             | Self::Policy
             | Self::Plan(_) => true,
+            Self::Jail { stage: Stage::Sysctl, .. } => true,
             Self::Jail { stage: Stage::Exec | Stage::WorkingDir, source } => matches!(
                 source.raw_os_error(),
                 Some(libc::ENOENT | libc::EACCES | libc::ENOEXEC | libc::ENOTDIR | libc::ELOOP)

@@ -128,7 +128,7 @@ pub fn spawn(
         groups: &groups,
         capabilities: plan.capabilities,
         working_dir: &plan.working_dir,
-        filters: &plan.filters,
+        filter: plan.filter.as_ref(),
     };
     let mut keep = vec![
         pipes.go.0.as_fd(),
@@ -326,7 +326,7 @@ impl Child<'_> {
         }
         self.jail.build()?;
         self.place_files().at(Stage::Files)?;
-        self.jail.install_filters()?;
+        self.jail.install_filter()?;
         let Program { helper, argv, envp } = self.program;
         io::Result::<()>::Err(sys::exec::execute_fd(helper, argv, envp)).at(Stage::Init)
     }

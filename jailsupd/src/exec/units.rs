@@ -14,6 +14,9 @@ pub const DIRECTORIES: [&str; 3] = ["/usr/lib/jails.d", "/etc/jails.d", "/run/ja
 /// noticed.
 const TRIES: usize = 3;
 
+/// For a unit file that cannot be read.
+const HELP: &str = "put a readable unit file there, or remove it";
+
 /// All files of all directories. A directory that does not exist has none; one that cannot be read, or a
 /// file that cannot, is a file whose content is a problem.
 #[must_use]
@@ -25,7 +28,7 @@ pub fn gather(directories: &[PathBuf]) -> Vec<RawFile> {
                 let stem = stem.to_owned();
                 let kind = match is_mask(&path) {
                     true => RawKind::Mask { stem },
-                    false => RawKind::Unit { stem, content: read_file(&path) },
+                    false => RawKind::Unit { stem, content: read_file(&path, HELP) },
                 };
                 files.push(raw(&path, rank, kind));
             } else if let Some(stem) = drop_in_stem(&name) {
@@ -41,7 +44,7 @@ fn gather_drop_ins(stem: &str, directory: &Path, rank: usize, files: &mut Vec<Ra
         if unit_stem(&name).is_none() {
             continue;
         }
-        let content = if is_mask(&path) { Ok(Vec::new()) } else { read_file(&path) };
+        let content = if is_mask(&path) { Ok(Vec::new()) } else { read_file(&path, HELP) };
         let kind = RawKind::DropIn { stem: stem.to_owned(), file_name: name, content };
         files.push(raw(&path, rank, kind));
     }
@@ -73,7 +76,12 @@ fn is_mask(path: &Path) -> bool {
     std::fs::read_link(path).is_ok_and(|target| target == Path::new("/dev/null"))
 }
 
-fn read_file(path: &Path) -> Content {
+/// What a file holds; `help` is for one that cannot be read.
+///
+/// # Errors
+/// It is missing or not a file, cannot be read, or is being written.
+pub fn read_file(path: &Path, help: &str) -> Content {
+    let problem = |path, message: &str| problem(path, message).help(help);
     let fail = |error: io::Error| problem(path, &format!("cannot be read: {error}"));
     for _ in 0..TRIES {
         // Non-blocking: a FIFO must not stop the supervisor.
@@ -98,7 +106,7 @@ fn read_file(path: &Path) -> Content {
 
 fn problem(path: &Path, message: &str) -> Problem {
     let place = Place::whole(&path.to_string_lossy());
-    Problem::new(place, "", message).help("put a readable unit file there, or remove it")
+    Problem::new(place, "", message)
 }
 
 #[cfg(test)]

@@ -18,6 +18,7 @@ use crate::plan::{JailStep, KernelMount};
 #[allow(missing_docs, reason = "each is said in the table of docs/security.md and in weak.rs")]
 pub enum Wall {
     Seccomp,
+    Landlock,
     NoNewPrivs,
     BoundingSet,
     Capabilities,

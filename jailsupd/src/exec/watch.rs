@@ -44,6 +44,13 @@ impl Watch {
         }
     }
 
+    /// Watches the directory of a file that a unit names.
+    pub fn add_file(&self, file: &Path) {
+        if let Some(directory) = file.parent() {
+            self.add(directory, changes());
+        }
+    }
+
     fn add(&self, path: &Path, flags: inotify::WatchFlags) {
         let flags = flags | inotify::WatchFlags::ONLYDIR | inotify::WatchFlags::MASK_ADD;
         match inotify::add_watch(&self.inotify, path, flags) {

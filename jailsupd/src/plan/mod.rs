@@ -32,8 +32,8 @@ pub struct Plan {
     pub host: Vec<HostStep>,
     /// Performed by the jail's first process, in order; user, capabilities, files and exec follow.
     pub jail: Vec<JailStep>,
-    /// The system call filters, installed last, in this order.
-    pub filters: Vec<Vec<sys::lockdown::Instruction>>,
+    /// The system call filter, installed last; none when the unit wants none.
+    pub filter: Option<seccomp::Filter>,
     /// Bits of the capabilities that remain in the bounding set and become the final sets.
     pub capabilities: u64,
     /// Program and arguments.
@@ -55,6 +55,8 @@ pub struct Context<'a> {
     pub ids: &'a [IdRange],
     /// Identity of the host (machine-id(5)), from which Ethernet addresses are derived.
     pub machine_id: &'a str,
+    /// The kernel's version, its first two numbers.
+    pub kernel: (u32, u32),
 }
 
 /// The default search path of a service, as systemd and container engines have it.
@@ -63,7 +65,7 @@ const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 /// Makes the plan.
 ///
 /// # Errors
-/// When the seccomp compiler refuses the profile: a fault of this program, not of the unit.
+/// When no filter can be made of the seccomp profile.
 pub fn plan(unit: &Unit, context: Context<'_>) -> Result<Plan, seccomp::Error> {
     let mut environment = unit.process.environment.clone();
     environment.entry("PATH".into()).or_insert_with(|| PATH.into());
@@ -73,8 +75,9 @@ pub fn plan(unit: &Unit, context: Context<'_>) -> Result<Plan, seccomp::Error> {
             host_name(unit),
             unit.root.mode == RootMode::ReadOnly,
             ulimits(unit),
+            sysctls(unit),
         ),
-        filters: seccomp::compile(unit.security.seccomp)?,
+        filter: seccomp::compile(seccomp::Request::of(unit, context.kernel))?,
         capabilities: unit.security.add_capability.bits(),
         argv: unit.process.exec.iter().map(|arg| c_string(arg)).collect(),
         environment,
@@ -124,6 +127,11 @@ fn ulimits(unit: &Unit) -> Vec<Ulimit> {
 fn host_name(unit: &Unit) -> CString {
     let name = unit.network.hostname.as_ref().map_or(unit.name.as_str(), |name| name.as_str());
     c_string(name)
+}
+
+fn sysctls(unit: &Unit) -> Vec<(CString, CString)> {
+    let files = unit.security.sysctl.iter();
+    files.map(|(name, value)| (c_string(&name.path()), c_string(value))).collect()
 }
 
 /// Units have no zero bytes (checked when they are read); a cut string is better than a crash.

@@ -21,8 +21,9 @@ impl fmt::Display for Plan {
         if self.oom_score_adjust != 0 {
             writeln!(f, "jail: set oom_score_adj {}", self.oom_score_adjust)?;
         }
-        for filter in &self.filters {
-            writeln!(f, "jail: install a filter of {} instructions", filter.len())?;
+        if let Some(filter) = &self.filter {
+            let log = if filter.log { ", which logs" } else { "" };
+            writeln!(f, "jail: install a filter of {} instructions{log}", filter.program.len())?;
         }
         for (name, value) in &self.environment {
             writeln!(f, "jail: environment {name}={value}")?;
@@ -91,6 +92,7 @@ impl fmt::Display for JailStep {
                 if mount.read_only() { ", read-only" } else { "" }
             ),
             Self::ForbidUserNamespaces => f.write_str("forbid user namespaces in its own"),
+            Self::SetSysctl { path, value } => write!(f, "write {} to {}", text(value), text(path)),
             Self::MountTmpfs(tmpfs) => write!(
                 f,
                 "mount a tmpfs of {} at {}, mode {}",

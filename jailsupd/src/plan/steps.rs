@@ -60,6 +60,13 @@ pub enum JailStep {
     Attach(KernelMount),
     /// Let no user namespace be made inside the jail's.
     ForbidUserNamespaces,
+    /// Set a kernel setting of the jail's own namespaces.
+    SetSysctl {
+        /// Its file.
+        path: CString,
+        /// What is written to it.
+        value: CString,
+    },
     /// Mount a tmpfs.
     MountTmpfs(Tmpfs),
     /// Bind the pinned device nodes into /dev.
@@ -210,6 +217,7 @@ pub(super) fn jail_steps(
     host_name: CString,
     read_only: bool,
     ulimits: Vec<Ulimit>,
+    sysctls: Vec<(CString, CString)>,
 ) -> Vec<JailStep> {
     let mut steps = vec![JailStep::MakePrivate, JailStep::MakeKernelMounts, JailStep::Pivot];
     let early = [KernelMount::Proc, KernelMount::Sys, KernelMount::Cgroup];
@@ -224,6 +232,7 @@ pub(super) fn jail_steps(
         steps.extend(SCRATCH.map(JailStep::MountTmpfs));
     }
     // While /proc/sys can still be written.
+    steps.extend(sysctls.into_iter().map(|(path, value)| JailStep::SetSysctl { path, value }));
     steps.push(JailStep::ForbidUserNamespaces);
     steps.extend(MASKS.map(JailStep::Mask));
     steps.extend(READ_ONLY.map(JailStep::MakeReadOnly));

@@ -74,7 +74,8 @@ impl Supervisor {
 
     /// A jail's PID 1 has ended, and with it everything in the jail.
     pub(super) fn on_process(&mut self, id: JailId) {
-        // Whatever it said before its end comes first.
+        // Whatever it said before its end comes first, and what the kernel said of it.
+        self.on_kernel_log();
         self.on_start_error(id);
         self.on_start_error(id);
         let Some(jail) = self.jails.get(id) else { return };

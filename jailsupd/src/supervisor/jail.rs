@@ -1,6 +1,7 @@
 //! One jail as the supervisor holds it: its unit, its machine, and what is alive of it.
 
 use super::clock;
+use super::denials::Denied;
 use super::pressure::Watched;
 use crate::control::wire::{Exit, JailState};
 use crate::exec::cgroup::Cgroup;
@@ -44,6 +45,8 @@ pub(super) struct Jail {
     pub(super) last_exit: Option<Exit>,
     /// What its cgroup said when the kernel killed it for want of memory; as long as this jailsupd runs.
     pub(super) evidence: Option<String>,
+    /// What its filter has denied to this life of it.
+    pub(super) denied: Denied,
     pub(super) cgroup: Cgroup,
     pub(super) log: Log,
 }
@@ -109,6 +112,7 @@ impl Jail {
             kept: None,
             last_exit: None,
             evidence: None,
+            denied: Denied::new(),
             cgroup,
             log,
         }

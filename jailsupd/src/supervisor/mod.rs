@@ -8,6 +8,7 @@ mod adopt;
 mod answer;
 mod clock;
 mod commands;
+mod denials;
 mod drive;
 mod end;
 mod files;
@@ -19,6 +20,7 @@ mod limits;
 mod policy;
 mod poller;
 mod pressure;
+mod profiles;
 mod reconcile;
 mod report;
 mod start;
@@ -30,6 +32,7 @@ mod why;
 use crate::control::server::{ClientId, Server};
 use crate::exec::cgroup::{self, Cgroup};
 use crate::exec::ids::Table;
+use crate::exec::kernel_log::KernelLog;
 use crate::exec::last_good::LastGood;
 use crate::exec::logs::Log;
 use crate::exec::net::Network;
@@ -80,6 +83,8 @@ pub struct Supervisor {
     machine_id: String,
     host: Host,
     host_problems: Vec<Problem>,
+    /// The kernel's version.
+    kernel: (u32, u32),
     policy: Policy,
     policy_problems: Vec<Problem>,
     uplink: Option<String>,
@@ -100,6 +105,8 @@ pub struct Supervisor {
     rescan_at: Option<Moment>,
     /// When they first changed.
     changed_at: Moment,
+    /// Open while a unit wants to see what its filter denies.
+    kernel_log: Option<KernelLog>,
     /// The process that removes what jails have left, while there is one.
     janitor: Option<Janitor>,
     log_failed: bool,
@@ -160,6 +167,7 @@ impl Supervisor {
             history: Log::in_file(layout.logs().join(EVENTS), EVENTS_MAX),
             host,
             host_problems,
+            kernel: kernel_version(),
             policy: Policy::default(),
             policy_problems: Vec::new(),
             uplink: None,
@@ -176,6 +184,7 @@ impl Supervisor {
             directories,
             rescan_at: None,
             changed_at: Moment::ZERO,
+            kernel_log: None,
             janitor: None,
             log_failed: false,
             protected: None,
@@ -234,6 +243,7 @@ impl Supervisor {
             Source::Units => self.on_units(),
             Source::Janitor => self.on_janitor(),
             Source::Limit(id, signal) => self.on_limit(id, signal),
+            Source::KernelLog => self.on_kernel_log(),
         }
     }
 
@@ -392,6 +402,14 @@ impl Supervisor {
             }
         }
     }
+}
+
+/// The first two numbers of the kernel's release.
+fn kernel_version() -> (u32, u32) {
+    let release = rustix::system::uname();
+    let release = release.release().to_string_lossy();
+    let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map(|n| n.parse().unwrap_or(0));
+    (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0))
 }
 
 /// /run/jails.d is ours to make; the others are there on a Warder host, and may be missing elsewhere.

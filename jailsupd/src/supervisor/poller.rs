@@ -35,6 +35,8 @@ pub(super) enum Source {
     Limit(JailId, Signal),
     /// The process that empties the trash has ended.
     Janitor,
+    /// The kernel has logged something.
+    KernelLog,
 }
 
 /// The kinds of [`Source::Limit`] come after all others.
@@ -54,6 +56,7 @@ impl Source {
             Self::Units => (8, 0),
             Self::Janitor => (9, 0),
             Self::Limit(id, signal) => (LIMITS + signal as u64, id),
+            Self::KernelLog => (40, 0),
         };
         kind << 32 | u64::from(id)
     }

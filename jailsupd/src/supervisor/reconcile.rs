@@ -30,6 +30,7 @@ impl Supervisor {
         }
         let mut tree = tree::resolve(&files);
         self.refuse_by_policy(&mut tree.units);
+        self.read_profiles(&mut tree.units);
         self.refuse_clashes(&mut tree.units);
         tree
     }
@@ -61,7 +62,10 @@ impl Supervisor {
         }
         let canonical = self.last_good.get(&resolved.name)?;
         let file = resolved.files.first().map_or("", String::as_str);
-        Unit::from_canonical(&resolved.name, file, &canonical).ok()
+        let mut unit = Unit::from_canonical(&resolved.name, file, &canonical).ok()?;
+        // As far as it may still be started.
+        self.read_profile(&mut unit).ok()?;
+        self.policy.check(&unit).is_empty().then_some(unit)
     }
 
     /// What would follow from these units, in the order of the jails' names.
@@ -106,6 +110,7 @@ impl Supervisor {
         for step in steps {
             self.take(step);
         }
+        self.renew_kernel_log();
         done
     }
 
@@ -193,7 +198,8 @@ impl Supervisor {
             let first = ranges.first().copied();
             let ids =
                 first.ok_or_else(|| crate::exec::Error::Ids(io::ErrorKind::NotFound.into()))?;
-            let context = Context { ids: &ranges, machine_id: &self.machine_id };
+            let context =
+                Context { ids: &ranges, machine_id: &self.machine_id, kernel: self.kernel };
             let plan = plan::plan(&unit, context).map_err(crate::exec::Error::Plan)?;
             Ok((ids, plan))
         });

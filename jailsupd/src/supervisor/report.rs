@@ -3,16 +3,17 @@
 use super::jail::Jail;
 use crate::control::wire::Jail as WireJail;
 use crate::control::wire::{
-    self, JailProcesses, JailState, JailSummary, KeyDoc, KeyDocs, LogEntry, Process, Reply,
-    Seccomp, Stage, StageState, Stream as WireStream, UnitSchema, WireError,
+    self, JailProcesses, JailState, JailSummary, KeyDoc, KeyDocs, LogEntry, Privileges, Process,
+    Reply, Seccomp, Stage, StageState, Stream as WireStream, UnitSchema, WireError,
 };
 use crate::exec::logs::{Line, Stream};
+use crate::exec::privileges::Privileges as Found;
 use crate::exec::processes;
 use crate::plan::HostStep;
 use crate::plan::link::show_mac;
 use crate::unit::change::Change;
 use crate::unit::explain::{Explanation, KeyEntry, Otherwise};
-use crate::unit::{Capabilities, Effect, Problem, UserSpec};
+use crate::unit::{Effect, Problem, UserSpec};
 
 /// `NAME START_US DURATION_US STATE MESSAGE`, as init writes it.
 pub(super) fn stage(line: &str) -> Option<Stage> {
@@ -78,7 +79,8 @@ pub(super) fn inspected(jail: &Jail) -> WireJail {
         })
     });
     let usage = jail.life.as_ref().map(|_| jail.cgroup.usage());
-    let status = jail.life.as_ref().and_then(|life| Status::of_service(life.pid));
+    let init = jail.life.as_ref().and_then(|life| Found::of_init(life.pid));
+    let service = jail.life.as_ref().and_then(|life| Found::of_service(life.pid));
     WireJail {
         summary: summary(jail),
         critical: unit.is_some_and(|unit| unit.critical),
@@ -89,9 +91,12 @@ pub(super) fn inspected(jail: &Jail) -> WireJail {
         uid_base: jail.loaded.as_ref().map(|loaded| loaded.ids.base()),
         mac,
         cgroup: usage.map(|_| format!("jails/{}", jail.name)),
-        capabilities: status.as_ref().map(|status| status.capabilities.names()),
-        seccomp: status.as_ref().and_then(|status| status.seccomp),
-        no_new_privs: status.as_ref().map(|status| status.no_new_privs),
+        capabilities: service.map(|found| found.effective.names()),
+        bounding: service.map(|found| found.bounding.names()),
+        seccomp: service.and_then(seccomp),
+        no_new_privs: service.map(|found| found.no_new_privs),
+        init: init.map(privileges),
+        landlock: init.map(|_| sys::landlock::version() >= sys::landlock::USABLE),
         last_exit: jail.last_exit.clone(),
         memory_current: usage.and_then(|usage| usage.memory),
         pids_current: usage.and_then(|usage| usage.pids),
@@ -189,33 +194,22 @@ fn user(spec: &UserSpec) -> String {
     }
 }
 
-/// What the kernel says of a jail's main process: proc_pid_status(5).
-struct Status {
-    capabilities: Capabilities,
-    seccomp: Option<Seccomp>,
-    no_new_privs: bool,
+/// What the kernel says of a process.
+fn privileges(found: Found) -> Privileges {
+    Privileges {
+        capabilities: found.effective.names(),
+        bounding: found.bounding.names(),
+        seccomp: seccomp(found),
+        no_new_privs: found.no_new_privs,
+    }
 }
 
-impl Status {
-    /// Of the in-jail init's first child, the service; of the init itself while there is none.
-    fn of_service(init: i32) -> Option<Self> {
-        let children = std::fs::read_to_string(format!("/proc/{init}/task/{init}/children")).ok();
-        let service = children.as_deref().and_then(|list| list.split_whitespace().next());
-        let pid = service.map_or_else(|| init.to_string(), str::to_owned);
-        let text = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-        let field = |name: &str| {
-            text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).map(str::trim)
-        };
-        Some(Self {
-            capabilities: Capabilities::from_bits(u64::from_str_radix(field("CapEff")?, 16).ok()?),
-            seccomp: match field("Seccomp") {
-                Some("0") => Some(Seccomp::Disabled),
-                Some("1") => Some(Seccomp::Strict),
-                Some("2") => Some(Seccomp::Filter),
-                _ => None,
-            },
-            no_new_privs: field("NoNewPrivs") == Some("1"),
-        })
+fn seccomp(found: Found) -> Option<Seccomp> {
+    match found.seccomp {
+        0 => Some(Seccomp::Disabled),
+        1 => Some(Seccomp::Strict),
+        2 => Some(Seccomp::Filter),
+        _ => None,
     }
 }
 

@@ -12,7 +12,7 @@ use crate::exec::spawn::{Prepared, Spawned};
 use crate::exec::state::State;
 use crate::exec::{Error, devices, image, limits, namespaces, overlay, spawn, walls};
 use crate::plan::{HostStep, IdMap, Link};
-use crate::unit::ImageSource;
+use crate::unit::{ImageSource, Unit};
 use keeper::Slot;
 use rustix::fd::{AsFd as _, OwnedFd};
 use std::io;
@@ -28,6 +28,17 @@ struct Building<'a> {
     devices: Vec<Pinned>,
 }
 
+/// In what is remembered of a network namespace: here begins what its kernel settings were.
+const SYSCTLS: &str = "; sysctl ";
+
+fn sysctls(unit: &Unit) -> String {
+    unit.security.sysctl.iter().map(|(name, value)| format!("{name}={value} ")).collect()
+}
+
+fn set_in(key: &str) -> &str {
+    key.split_once(SYSCTLS).map_or("", |(_, sysctls)| sysctls)
+}
+
 impl Supervisor {
     /// Prepares and spawns the jail; its processes are on their way when this returns.
     pub(super) fn start_jail(&mut self, id: JailId) -> Result<(), Error> {
@@ -38,6 +49,7 @@ impl Supervisor {
             .map_err(|source| Error::Process { what: "read which walls to leave out", source })?;
         jail.starts += 1;
         jail.frozen = false;
+        jail.denied.clear();
         jail.rested = None;
         let (name, kept, cgroup) = (jail.name.clone(), jail.kept.take(), jail.cgroup.clone());
         self.set_up_uplink();
@@ -162,13 +174,17 @@ impl Supervisor {
         }
     }
 
-    /// A jail that may configure its network gets a new one each time: nothing that an earlier life of it
+    /// A jail that may configure its network, or whose settings of it have changed, gets a new one each time: nothing that an earlier life of it
     /// did to routes, addresses or filters is left for the next.
     fn renew_namespaces(&mut self, name: &str, building: &mut Building<'_>) -> Result<(), Error> {
         const CAP_NET_ADMIN: u64 = 1 << 12;
         let ids = building.loaded.plan.ids.to_string();
         let other_ids = building.kept.as_ref().is_some_and(|kept| kept.ids.as_ref() != Some(&ids));
-        if other_ids || building.loaded.plan.capabilities & CAP_NET_ADMIN != 0 {
+        let may_change_it = building.loaded.plan.capabilities & CAP_NET_ADMIN != 0;
+        // Settings that the unit does not name any more are to be the kernel's own again.
+        let wanted = sysctls(&building.loaded.unit);
+        let is_set = |kept: &Kept| !kept.key.is_empty() && set_in(&kept.key) != wanted;
+        if other_ids || may_change_it || building.kept.as_ref().is_some_and(is_set) {
             building.kept = None;
             let slots = [Slot::UserNamespace, Slot::NetNamespace];
             self.keeper.remove(name, &slots).map_err(Error::Keeper)?;
@@ -204,7 +220,9 @@ impl Supervisor {
         building: &mut Building<'_>,
         link: Option<&Link>,
     ) -> Result<(), Error> {
-        let key = link.map_or_else(|| "loopback only".to_owned(), ToString::to_string);
+        let key = link.map_or_else(|| "loopback only".to_owned(), ToString::to_string)
+            + SYSCTLS
+            + &sysctls(&building.loaded.unit);
         let Some(kept) = &mut building.kept else { return Ok(()) };
         if kept.key == key {
             return Ok(());

@@ -51,6 +51,7 @@ fn explain(jail: &Jail, next_try_ms: Option<u64>) -> Vec<String> {
         };
         text.push(format!("Last time it {}.{more}", super::end::describe(exit)));
     }
+    text.extend(super::denials::sentence(&jail.denied));
     match jail.unit_problems.len() {
         0 => {}
         count if jail.loaded.is_some() => text.push(format!(

@@ -63,7 +63,7 @@ impl Pattern {
 }
 
 /// Greedy with one point to come back to: linear in practice, quadratic at worst.
-fn fits(pattern: &[u8], name: &[u8]) -> bool {
+pub(crate) fn fits(pattern: &[u8], name: &[u8]) -> bool {
     let (mut p, mut n) = (0, 0);
     let mut back: Option<(usize, usize)> = None;
     while n < name.len() {

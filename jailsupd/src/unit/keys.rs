@@ -16,11 +16,13 @@ use super::resources::{
     CpuWeight, DeviceBandwidth, DeviceIops, Hugetlb, IoWeight, Numbers, OomScore, PidsMax,
     Resources,
 };
+use super::seccomp::Seccomp;
 use super::section::{
     Backing, ImageSource, Network, NetworkMode, Process, Restart, RestartPolicy, Root, RootMode,
-    Seccomp, Security, Stop,
+    Security, Stop,
 };
 use super::signal::Signal;
+use super::sysctl::Sysctls;
 use super::ulimit::Ulimit;
 use super::user::{IdCount, Mapping, User};
 use super::value::{Fault, FromToml, Kind, Value, plain};
@@ -200,8 +202,12 @@ static KEYS: &[Key<Draft>] = &[
         "Capabilities that the program gets, by the names of capabilities(7), with or without `CAP_`. They hold inside the jail's user namespace only."),
     key!("security" "add_device": Vec<Device> = security.add_device; Anew; Default("[]"); "[\"/dev/net/tun:/dev/net/tun:rw\"]";
         "Device nodes of the host that the jail gets, beside those that every jail has: `null`, `zero`, `full`, `random`, `urandom` and terminals. Each is the host's path, then after colons the path in the jail if it is another, and what is allowed: `r`, `w`, `rw` (the default). In the jail a node belongs to root and the program's group. The kernel refuses all other devices, wherever their nodes come from. The host's policy says which devices units may ask for: by default none."),
-    key!("security" "seccomp": Seccomp = security.seccomp; Anew; Default("\"default\""); "\"default\"";
-        "The filter of system calls. There is one so far."),
+    key!("security" "seccomp": Seccomp = security.seccomp; Anew; Default("\"default\""); "\"strict\"";
+        "The filter of system calls. `default`: what services need, and nothing that reaches the host. `strict`: without what only few need, such as a change of user, System V IPC, FIFOs and programs in memory. `none`: no filter, where the host's policy allows that. Or the absolute path of a file on the host in OCI's JSON format, as podman's `--security-opt seccomp=`; an edit of that file counts as one of the unit, and some calls stay denied whatever it says. `docs/security.md` has the lists."),
+    key!("security" "seccomp_log": bool = security.seccomp_log; Anew; Default("false"); "true";
+        "Whether the kernel logs the calls that the filter denies. `jailctl why` then shows them by name."),
+    key!(+ "security" "sysctl": Sysctls = security.sysctl; Anew; Default("{}"); "{ \"net.core.somaxconn\" = \"1024\" }";
+        "Kernel settings of the jail's own network and IPC namespaces, as sysctl(8) names them: net.*, kernel.msg*, kernel.sem, kernel.shm*, fs.mqueue.*. The host's policy says which of them. A drop-in adds to those of the file below it."),
     key!("network" "mode": NetworkMode = network.mode; Anew; Default("\"macvlan\""); "\"none\"";
         "`macvlan`: the jail has an Ethernet address of its own on the parent link, and is a host like any other there. `none`: a loopback link only."),
     key!("network" "parent": LinkName = network.parent; Anew; Default("\"uplink\""); "\"eth1\"";

@@ -32,10 +32,12 @@ pub mod problem;
 pub mod reference;
 pub mod resources;
 pub mod schema;
+pub mod seccomp;
 pub mod section;
 pub mod set;
 pub mod signal;
 mod specifier;
+pub mod sysctl;
 #[cfg(test)]
 mod tests;
 pub mod tree;
@@ -60,11 +62,13 @@ pub use policy::Policy;
 pub use prefix::PathPrefix;
 pub use problem::{Place, Problem};
 pub use resources::{HugePage, IoDevice, Resources};
+pub use seccomp::Seccomp;
 pub use section::{
     Backing, Image, ImageKind, ImageSource, Network, NetworkMode, Process, Restart, RestartPolicy,
-    Root, RootMode, Seccomp, Security, Stop,
+    Root, RootMode, Security, Stop,
 };
 pub use signal::Signal;
+pub use sysctl::{SysctlName, Sysctls};
 pub use tree::{RawFile, RawKind, Resolved, Tree};
 pub use ulimit::{Ulimit, UlimitName};
 pub use user::User;
@@ -104,6 +108,8 @@ pub struct Unit {
     pub stop: Stop,
     /// Where each key stands, for problems that are found later.
     pub origin: Origin,
+    /// What the file says that `security.seccomp` names, once it was read.
+    profile: Option<seccomp::Profile>,
     settings: BTreeMap<String, String>,
 }
 
@@ -111,6 +117,20 @@ impl Unit {
     /// What the unit says that is not the default: `section.key` to its canonical TOML value.
     pub const fn settings(&self) -> &BTreeMap<String, String> {
         &self.settings
+    }
+
+    /// What the file of `security.seccomp` says; none before it was read, and when no file is named.
+    pub const fn profile(&self) -> Option<&seccomp::Profile> {
+        self.profile.as_ref()
+    }
+
+    /// Takes what the file of `security.seccomp` says, and the hash of its text: from now on, another text is a
+    /// change of the unit.
+    pub fn set_profile(&mut self, profile: seccomp::Profile, hash: &str) {
+        self.profile = Some(profile);
+        if let Some(value) = self.settings.get_mut("security.seccomp") {
+            value.push_str(&format!(" # sha256:{hash}"));
+        }
     }
 
     /// A problem of this unit that shows only on the host ("no such file"), at `key`'s place.

@@ -76,6 +76,7 @@ pub(crate) fn assemble(
             restart: draft.restart,
             stop: draft.stop,
             origin: Origin { file: home.to_owned(), places },
+            profile: None,
             settings,
         }),
         // Version and source are required keys: one that is missing is a problem of the walk.

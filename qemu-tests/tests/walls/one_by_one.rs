@@ -32,17 +32,12 @@ pub(crate) const CASES: &[Case] = &[
     Case {
         walls: &["seccomp"],
         kind: Kind::Capable,
-        attacks: &[
-            "af-packet",
-            "mount",
-            "umount-mask",
-            "fsopen",
-            "open-tree",
-            "chroot",
-            "unshare-mount",
-            "setns",
-            "sethostname",
-        ],
+        attacks: &["af-packet", "fsopen", "open-tree", "chroot", "setns", "sethostname"],
+    },
+    Case {
+        walls: &["seccomp", "landlock"],
+        kind: Kind::Capable,
+        attacks: &["mount", "umount-mask", "unshare-mount"],
     },
     Case {
         walls: &["seccomp", "user-namespace-limit"],
@@ -57,9 +52,9 @@ pub(crate) const CASES: &[Case] = &[
         kind: Kind::Bare,
         attacks: &["cgroup-write"],
     },
-    // Without no_new_privs the kernel takes a filter only from CAP_SYS_ADMIN, so that goes too.
+    // Without no_new_privs the kernel takes filter and Landlock only from CAP_SYS_ADMIN, so they go too.
     Case {
-        walls: &["bounding-set", "no-new-privs", "seccomp"],
+        walls: &["bounding-set", "no-new-privs", "seccomp", "landlock"],
         kind: Kind::Bare,
         attacks: &["capabilities"],
     },
@@ -69,12 +64,12 @@ pub(crate) const CASES: &[Case] = &[
         attacks: &["capabilities", "raw-icmp"],
     },
     Case {
-        walls: &["nosuid", "no-new-privs", "seccomp"],
+        walls: &["nosuid", "no-new-privs", "seccomp", "landlock"],
         kind: Kind::User,
         attacks: &["setuid-in-image"],
     },
     Case {
-        walls: &["nosuid", "no-new-privs", "seccomp", "bounding-set"],
+        walls: &["nosuid", "no-new-privs", "seccomp", "landlock", "bounding-set"],
         kind: Kind::User,
         attacks: &["file-capabilities-in-image"],
     },

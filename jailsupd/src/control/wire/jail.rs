@@ -113,12 +113,21 @@ pub struct Jail {
     /// Effective capabilities of the main process, as the kernel says.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub capabilities: Option<Vec<String>>,
+    /// The capabilities that it could have at most, as the kernel says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bounding: Option<Vec<String>>,
     /// Its seccomp mode, as the kernel says.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seccomp: Option<Seccomp>,
     /// Whether it can gain no privileges, as the kernel says.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub no_new_privs: Option<bool>,
+    /// The same of the in-jail init.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub init: Option<Privileges>,
+    /// Whether Landlock restricts it, too; the kernel may have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub landlock: Option<bool>,
     /// How it ended last.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_exit: Option<Exit>,
@@ -134,6 +143,20 @@ pub struct Jail {
     pub start_time: Option<u64>,
     /// All problems, each as its writer reads it (several lines).
     pub problems: Vec<String>,
+}
+
+/// What a process may do, as the kernel says: proc_pid_status(5).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Privileges {
+    /// Its effective capabilities.
+    pub capabilities: Vec<String>,
+    /// Those that it could have at most.
+    pub bounding: Vec<String>,
+    /// Its seccomp mode.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seccomp: Option<Seccomp>,
+    /// Whether it can gain no privileges.
+    pub no_new_privs: bool,
 }
 
 words! {

@@ -15,7 +15,7 @@ use super::{
 };
 use samples::{
     applied, change, draft, event, evidence, exit, host_info, jail, jail_processes, key_doc,
-    log_entry, plan_step, problem, process, stage, summary, unit_text, usage,
+    log_entry, plan_step, privileges, problem, process, stage, summary, unit_text, usage,
 };
 
 /// The fields of one parenthesis: name to whether it may be missing. Enumerations have words only.
@@ -101,6 +101,7 @@ fn each_struct_has_the_fields_of_its_text() {
     assert_fields("type Exit", &exit(true), &exit(false));
     assert_fields("type JailSummary", &summary(true), &summary(false));
     assert_fields("type Jail", &jail(true), &jail(false));
+    assert_fields("type Privileges", &privileges(true), &privileges(false));
     assert_fields("type LogEntry", &log_entry(), &log_entry());
     assert_fields("type Stage", &stage(), &stage());
     assert_fields("type UnitDraft", &draft(true), &draft(false));

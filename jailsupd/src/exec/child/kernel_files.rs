@@ -151,3 +151,13 @@ pub(super) fn forbid_user_namespaces(kernel: &KernelMounts) -> rustix::io::Resul
         None => Ok(()),
     }
 }
+
+/// Sets a kernel setting of the jail's own namespaces, which their root may write.
+pub(super) fn set_sysctl(
+    kernel: &KernelMounts,
+    path: &CStr,
+    value: &CStr,
+) -> rustix::io::Result<()> {
+    let file = Place::of(kernel, path)?.find(OFlags::WRONLY)?.ok_or(Errno::NOENT)?;
+    rustix::io::write(&file, value.to_bytes()).map(drop)
+}

@@ -19,6 +19,7 @@ const LEAKED: i32 = 500;
 /// Every wall, by the name that the selector knows it by.
 const WALLS: [(&str, Wall); 22] = [
     ("seccomp", Wall::Seccomp),
+    ("landlock", Wall::Landlock),
     ("no-new-privs", Wall::NoNewPrivs),
     ("bounding-set", Wall::BoundingSet),
     ("capabilities", Wall::Capabilities),

@@ -1,127 +1,98 @@
 //! System call filters, compiled when the unit is loaded.
 //!
-//! Two programs: the first allows what is allowed and answers `ENOSYS` to the rest, known and unknown
-//! alike; the second answers `EPERM` to calls that are known and denied, by number or by argument. The
-//! kernel takes the stricter of two answers, and of two refusals the errno of the filter installed
-//! last. Both kill a process that uses another architecture's calls. See seccomp(2) and
-//! Documentation/userspace-api/seccomp_filter.rst.
+//! A jail has one program. Warder's own profiles allow what is in a list; calls that are known and denied fail with
+//! `EPERM`, all others, known and unknown alike, with `ENOSYS`. A profile from a file takes the place of that list. In
+//! front of either stand the refusals that are walls of every jail (`walls`). Another architecture's calls kill the
+//! process. See seccomp(2) and Documentation/userspace-api/seccomp_filter.rst.
 
-mod tables;
+mod answers;
+mod assemble;
+mod groups;
+mod own;
+#[cfg(test)]
+mod tests;
+mod walls;
 
-use crate::unit::Seccomp;
-use seccompiler::{
-    BackendError, BpfProgram, SeccompAction, SeccompCmpArgLen as Len, SeccompCmpOp as Op,
-    SeccompCondition, SeccompFilter, SeccompRule, TargetArch,
-};
-use std::collections::BTreeMap;
+pub use groups::{name, table};
+
+use crate::unit::seccomp::{Profile, Seccomp};
+use crate::unit::{Capabilities, Unit};
+use answers::Answers;
 use sys::lockdown::Instruction;
 
-/// The compiler refused our own tables.
-#[derive(Debug, thiserror::Error)]
-#[error("cannot compile the seccomp profile")]
-pub struct Error(#[from] BackendError);
-
-type Rules = BTreeMap<i64, Vec<SeccompRule>>;
-
-/// The programs of a profile, in the order of their installation.
-///
-/// # Errors
-/// Only when the tables are wrong.
-pub fn compile(profile: Seccomp) -> Result<Vec<Vec<Instruction>>, Error> {
-    match profile {
-        Seccomp::Default => Ok(vec![allow_list()?, refusals()?]),
-    }
+/// A profile that cannot be a jail's.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// The kernel takes no program of that many instructions.
+    #[error("the profile makes a program of {0} instructions, and the kernel takes at most 4096")]
+    TooLong(usize),
+    /// It denies what every start needs.
+    #[error("the profile does not allow {0}, which every jail needs to start and to end")]
+    Start(&'static str),
+    /// Its file was not read: a fault of this program.
+    #[error("the profile's file was not read")]
+    NotRead,
 }
 
-fn allow_list() -> Result<Vec<Instruction>, BackendError> {
-    let mut rules: Rules = tables::allowed().map(|call| (call, Vec::new())).collect();
-    // Looked at more closely by the second program.
-    rules.insert(libc::SYS_socket, Vec::new());
-    rules.insert(libc::SYS_personality, Vec::new());
-    let missing = SeccompAction::Errno(libc::ENOSYS.unsigned_abs());
-    build(rules, missing, SeccompAction::Allow)
+/// The program that the kernel runs at each call of the jail.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Filter {
+    /// Its instructions.
+    pub program: Vec<Instruction>,
+    /// Whether what it does not allow is logged.
+    pub log: bool,
 }
 
-fn refusals() -> Result<Vec<Instruction>, BackendError> {
-    let mut rules: Rules = tables::denied().map(|call| (call, Vec::new())).collect();
-    let other_family = tables::SOCKET_FAMILIES
-        .iter()
-        .map(|family| {
-            SeccompCondition::new(0, Len::Dword, Op::Ne, u64::from(family.unsigned_abs()))
-        })
-        .collect::<Result<_, _>>()?;
-    rules.insert(libc::SYS_socket, vec![SeccompRule::new(other_family)?]);
-    let mut namespaces = Vec::new();
-    for flag in tables::NAMESPACE_FLAGS {
-        // CLONE_NEWNS.. fit in 32 bits; the register is 64 bits wide.
-        let bit = u64::from(flag.unsigned_abs());
-        let condition = SeccompCondition::new(0, Len::Qword, Op::MaskedEq(bit), bit)?;
-        namespaces.push(SeccompRule::new(vec![condition])?);
-    }
-    rules.insert(libc::SYS_clone, namespaces);
-    let mut input = Vec::new();
-    for request in tables::TERMINAL_INPUT {
-        let condition = SeccompCondition::new(1, Len::Dword, Op::Eq, u64::from(request))?;
-        input.push(SeccompRule::new(vec![condition])?);
-    }
-    rules.insert(libc::SYS_ioctl, input);
-    let other_personality = tables::PERSONALITIES
-        .iter()
-        .map(|value| SeccompCondition::new(0, Len::Dword, Op::Ne, u64::from(*value)))
-        .collect::<Result<_, _>>()?;
-    rules.insert(libc::SYS_personality, vec![SeccompRule::new(other_personality)?]);
-    build(rules, SeccompAction::Allow, SeccompAction::Errno(libc::EPERM.unsigned_abs()))
+/// What is to be filtered, and for whom.
+#[derive(Clone, Copy, Debug)]
+pub struct Request<'a> {
+    /// As the unit names it.
+    pub seccomp: &'a Seccomp,
+    /// Of a file: what it says.
+    pub profile: Option<&'a Profile>,
+    /// Those of the jail: some calls go with a capability.
+    pub capabilities: Capabilities,
+    /// The kernel's version.
+    pub kernel: (u32, u32),
+    /// Whether what is denied is logged.
+    pub log: bool,
 }
 
-fn build(
-    rules: Rules,
-    mismatch: SeccompAction,
-    matched: SeccompAction,
-) -> Result<Vec<Instruction>, BackendError> {
-    let filter = SeccompFilter::new(rules, mismatch, matched, TargetArch::x86_64)?;
-    let program: BpfProgram = filter.try_into()?;
-    let instruction =
-        |i: seccompiler::sock_filter| Instruction { code: i.code, jt: i.jt, jf: i.jf, k: i.k };
-    Ok(program.into_iter().map(instruction).collect())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_default_profile_compiles_within_the_kernels_limit() {
-        let programs = compile(Seccomp::Default).unwrap();
-        assert_eq!(programs.len(), 2);
-        // BPF_MAXINSNS, linux/bpf_common.h.
-        assert!(programs.iter().all(|program| !program.is_empty() && program.len() < 4096));
-    }
-
-    #[test]
-    fn no_call_is_both_allowed_and_denied() {
-        let denied: Vec<i64> = tables::denied().collect();
-        let both: Vec<i64> = tables::allowed().filter(|call| denied.contains(call)).collect();
-        assert!(both.is_empty(), "{both:?}");
-    }
-
-    #[test]
-    fn calls_that_reach_the_host_are_not_allowed() {
-        let allowed: Vec<i64> = tables::allowed().collect();
-        for call in [
-            libc::SYS_mount,
-            libc::SYS_bpf,
-            libc::SYS_keyctl,
-            libc::SYS_io_uring_setup,
-            libc::SYS_unshare,
-            libc::SYS_setns,
-            libc::SYS_clone3,
-            libc::SYS_kexec_load,
-            libc::SYS_init_module,
-            libc::SYS_perf_event_open,
-            libc::SYS_userfaultfd,
-            libc::SYS_ptrace,
-        ] {
-            assert!(!allowed.contains(&call), "{call}");
+impl<'a> Request<'a> {
+    /// What a unit asks for.
+    pub fn of(unit: &'a Unit, kernel: (u32, u32)) -> Self {
+        Self {
+            seccomp: &unit.security.seccomp,
+            profile: unit.profile(),
+            capabilities: unit.security.add_capability,
+            kernel,
+            log: unit.security.seccomp_log,
         }
     }
+}
+
+/// The program; none for the profile `none`.
+///
+/// # Errors
+/// When a file's profile is too large, or denies what a start needs.
+pub fn compile(request: Request<'_>) -> Result<Option<Filter>, Error> {
+    let Some((mut answers, log)) = asked(request)? else { return Ok(None) };
+    walls::add(&mut answers, request.capabilities);
+    answers.check_start()?;
+    let program = assemble::assemble(&answers)?;
+    Ok(Some(Filter { program, log: log || request.log }))
+}
+
+/// What the profile says, without the walls.
+fn asked(request: Request<'_>) -> Result<Option<(Answers, bool)>, Error> {
+    let Request { capabilities, kernel, .. } = request;
+    Ok(match (request.seccomp, request.profile) {
+        (Seccomp::None, _) => None,
+        (Seccomp::Default, _) => Some((own::answers(capabilities, false), false)),
+        (Seccomp::Strict, _) => Some((own::answers(capabilities, true), false)),
+        (Seccomp::File(_), None) => return Err(Error::NotRead),
+        (Seccomp::File(_), Some(profile)) => {
+            Some((Answers::of(profile, capabilities, kernel), profile.log))
+        }
+    })
 }

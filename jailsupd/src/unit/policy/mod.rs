@@ -16,6 +16,8 @@
 //! [`PathPrefix`] is there for directories of the host, [`Pattern`] for names with `*`.
 
 mod rules;
+mod seccomp;
+mod sysctl;
 
 use std::collections::BTreeMap;
 
@@ -30,6 +32,8 @@ use super::section::NetworkMode;
 use super::user::HostIds;
 use super::value::{FromText as _, FromToml};
 use super::{Origin, Problem, Unit};
+use seccomp::SeccompBound;
+use sysctl::SysctlPattern;
 
 /// The host's policy, all layers merged.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,6 +56,10 @@ pub(crate) struct Bounds {
     add_capability: Capabilities,
     /// Device nodes, and directories of them.
     add_device: Vec<PathPrefix>,
+    /// System call filters.
+    seccomp: Vec<SeccompBound>,
+    /// Kernel settings.
+    sysctl: Vec<SysctlPattern>,
     /// Kinds of links.
     network_mode: Vec<NetworkMode>,
     /// Links of the host.
@@ -64,11 +72,11 @@ pub(crate) struct Bounds {
     pids_max: Option<PidsMax>,
 }
 
-/// Capabilities over the jail's own files, processes and ids, and over ports below 1024. Inside a user
-/// namespace they reach nothing that is not the jail's own already. All others open parts of the kernel that no
+/// Capabilities over the jail's own files, processes and ids, and over ports below 1024; IPC_LOCK and SYS_CHROOT, which
+/// open calls of the filter. Inside a user namespace they reach nothing that is not the jail's own already. All others open parts of the kernel that no
 /// unprivileged process gets to: packet sockets (NET_RAW), packet filters and links (NET_ADMIN), mounts and
 /// much else (SYS_ADMIN), other processes' memory (SYS_PTRACE).
-const CAPABILITIES: [&str; 9] = [
+const CAPABILITIES: [&str; 11] = [
     "CHOWN",
     "DAC_OVERRIDE",
     "FOWNER",
@@ -78,6 +86,25 @@ const CAPABILITIES: [&str; 9] = [
     "SETUID",
     "SETPCAP",
     "NET_BIND_SERVICE",
+    "IPC_LOCK",
+    "SYS_CHROOT",
+];
+
+/// Warder's own profiles, and those that the administrator has put beside the policy.
+const SECCOMP: [&str; 3] = ["strict", "default", "/etc/warder/seccomp"];
+
+/// How the jail's own sockets, links and IPC work. Not the other settings of net.*: each new kind of them may use up
+/// memory that is the host's, or is code that few have looked at.
+const SYSCTLS: [&str; 9] = [
+    "net.core.somaxconn",
+    "net.ipv4.ip_local_port_range",
+    "net.ipv4.ip_unprivileged_port_start",
+    "net.ipv4.ping_group_range",
+    "net.ipv4.tcp_*",
+    "net.ipv6.bindv6only",
+    "net.ipv6.conf.*",
+    "kernel.*",
+    "fs.mqueue.*",
 ];
 
 /// Where Warder and its administrator put images, and nothing else.
@@ -96,6 +123,8 @@ impl Default for Bounds {
             gid_map: Vec::new(),
             add_capability: Capabilities::of(&CAPABILITIES),
             add_device: Vec::new(),
+            seccomp: SECCOMP.iter().filter_map(|text| SeccompBound::from_text(text).ok()).collect(),
+            sysctl: SYSCTLS.iter().filter_map(|text| SysctlPattern::from_text(text).ok()).collect(),
             network_mode: vec![NetworkMode::Macvlan, NetworkMode::None],
             network_parent: Pattern::from_text("*").into_iter().collect(),
             memory_max: None,
@@ -134,10 +163,14 @@ static KEYS: &[Key<Bounds>] = &[
         "Users of the host that units may map users of a jail to: one, or the first and the last. Whatever such a user may do on the host with files, that jail may do with those that it gets to."),
     key!("user" "gid_map": Vec<HostIds> = gid_map; Live; Otherwise("[]"); "[\"1000-1999\"]";
         "The same of groups."),
-    key!("security" "add_capability": Capabilities = add_capability; Live; Otherwise("[\"CHOWN\", \"DAC_OVERRIDE\", \"FOWNER\", \"FSETID\", \"KILL\", \"SETGID\", \"SETUID\", \"SETPCAP\", \"NET_BIND_SERVICE\"]"); "[\"NET_BIND_SERVICE\"]";
-        "Capabilities that units may ask for. The default is those over the jail's own files, processes and ids, and over ports below 1024: inside a user namespace they reach nothing that is not the jail's own already. Each of the others opens a part of the kernel that no unprivileged process gets to."),
     key!("security" "add_device": Vec<PathPrefix> = add_device; Live; Otherwise("[]"); "[\"/dev/net/tun\"]";
         "Device nodes of the host, or directories of them, that units may ask for. A driver is a part of the kernel; a disk is all that is on it."),
+    key!("security" "add_capability": Capabilities = add_capability; Live; Otherwise("[\"CHOWN\", \"DAC_OVERRIDE\", \"FOWNER\", \"FSETID\", \"KILL\", \"SETGID\", \"SETUID\", \"SETPCAP\", \"NET_BIND_SERVICE\", \"IPC_LOCK\", \"SYS_CHROOT\"]"); "[\"NET_BIND_SERVICE\"]";
+        "Capabilities that units may ask for. The default is those over the jail's own files, processes and ids, and over ports below 1024: inside a user namespace they reach nothing that is not the jail's own already. Each of the others opens a part of the kernel that no unprivileged process gets to."),
+    key!("security" "seccomp": Vec<SeccompBound> = seccomp; Live; Otherwise("[\"strict\", \"default\", \"/etc/warder/seccomp\"]"); "[\"strict\", \"default\", \"none\"]";
+        "System call filters that units may ask for: profiles by name, and directories of the host whose files may be profiles. `none` is not in the default: without a filter a jail reaches the whole kernel."),
+    key!("security" "sysctl": Vec<SysctlPattern> = sysctl; Live; Otherwise("[\"net.core.somaxconn\", \"net.ipv4.ip_local_port_range\", \"net.ipv4.ip_unprivileged_port_start\", \"net.ipv4.ping_group_range\", \"net.ipv4.tcp_*\", \"net.ipv6.bindv6only\", \"net.ipv6.conf.*\", \"kernel.*\", \"fs.mqueue.*\"]"); "[\"net.*\"]";
+        "Patterns for the kernel settings that units may set in their own namespaces; `*` stands for any characters. Those of the whole host are in no unit's reach, whatever stands here."),
     key!("network" "mode": Vec<NetworkMode> = network_mode; Live; Otherwise("[\"macvlan\", \"none\"]"); "[\"none\"]";
         "Kinds of links that units may ask for."),
     key!("network" "parent": Vec<Pattern> = network_parent; Live; Otherwise("[\"*\"]"); "[\"uplink\"]";

@@ -10,7 +10,8 @@ use crate::unit::{Problem, Unit};
 /// One bound of the policy, held against one unit.
 type Rule = fn(&mut Review<'_>);
 
-const RULES: &[Rule] = &[image, user, capabilities, devices, network, memory, processor, processes];
+const RULES: &[Rule] =
+    &[image, user, capabilities, devices, seccomp, sysctl, network, memory, processor, processes];
 
 pub(super) fn check(policy: &Policy, unit: &Unit) -> Vec<Problem> {
     let mut review = Review { policy, unit, problems: Vec::new() };
@@ -87,6 +88,22 @@ fn devices(review: &mut Review<'_>) {
     let more = devices.iter().find(|d| !allowed.iter().any(|prefix| prefix.holds(&d.host)));
     if let Some(device) = more {
         review.refuse("security.add_device", format!("asks for {}", device.host));
+    }
+}
+
+fn seccomp(review: &mut Review<'_>) {
+    let asked = &review.unit.security.seccomp;
+    if !review.policy.bounds.seccomp.iter().any(|bound| bound.allows(asked)) {
+        review.refuse("security.seccomp", format!("asks for {:?}", asked.to_string()));
+    }
+}
+
+fn sysctl(review: &mut Review<'_>) {
+    let (unit, bounds) = (review.unit, &review.policy.bounds.sysctl);
+    let allowed = |name: &str| bounds.iter().any(|pattern| pattern.matches(name));
+    let asked = unit.security.sysctl.iter().map(|(name, _)| name.as_str());
+    for name in asked.filter(|name| !allowed(name)) {
+        review.refuse("security.sysctl", format!("sets {name}"));
     }
 }
 

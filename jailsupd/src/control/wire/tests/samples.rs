@@ -2,8 +2,8 @@
 
 use crate::control::wire::{
     Applied, Change, Consequence, Effect, Event, Evidence, Exit, ExitReason, HostInfo, Jail,
-    JailProcesses, JailState, JailSummary, KeyDoc, LogEntry, PlanStep, Problem, Process, Seccomp,
-    Stage, StageState, Stream, UnitDraft, UnitRole, UnitText, Usage,
+    JailProcesses, JailState, JailSummary, KeyDoc, LogEntry, PlanStep, Privileges, Problem,
+    Process, Seccomp, Stage, StageState, Stream, UnitDraft, UnitRole, UnitText, Usage,
 };
 
 pub(super) fn usage() -> Usage {
@@ -51,14 +51,22 @@ pub(super) fn jail(full: bool) -> Jail {
         mac: full.then(String::new),
         cgroup: full.then(String::new),
         capabilities: full.then(Vec::new),
+        bounding: full.then(Vec::new),
         seccomp: full.then_some(Seccomp::Filter),
         no_new_privs: full.then_some(true),
+        init: full.then(|| privileges(full)),
+        landlock: full.then_some(true),
         last_exit: full.then(|| exit(full)),
         memory_current: full.then_some(1),
         pids_current: full.then_some(1),
         start_time: full.then_some(1),
         problems: Vec::new(),
     }
+}
+
+pub(super) fn privileges(full: bool) -> Privileges {
+    let seccomp = full.then_some(Seccomp::Filter);
+    Privileges { capabilities: Vec::new(), bounding: Vec::new(), seccomp, no_new_privs: true }
 }
 
 pub(super) fn log_entry() -> LogEntry {

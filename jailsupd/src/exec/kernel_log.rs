@@ -1,0 +1,112 @@
+//! System calls that a filter has denied, from the kernel's log (/dev/kmsg,
+//! Documentation/ABI/testing/dev-kmsg).
+//!
+//! A filter that logs makes the kernel write one audit record for each call that it does not allow
+//! (`audit_seccomp` of the kernel). Without an audit daemon it goes to the kernel's log, at most ten in five seconds for
+//! the whole host.
+
+use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+use rustix::fs::{Mode, OFlags, SeekFrom};
+use rustix::io::Errno;
+use std::io;
+
+/// The kernel's log from its end on.
+#[derive(Debug)]
+pub struct KernelLog {
+    device: OwnedFd,
+}
+
+/// A call that was not allowed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Denial {
+    /// The user, as the host numbers it.
+    pub uid: u32,
+    /// The process, as the host numbers it.
+    pub pid: u32,
+    /// The program's name, as the kernel shows it.
+    pub program: String,
+    /// The call's number.
+    pub call: i64,
+}
+
+/// Records that are read in one turn.
+const TURN_MAX: usize = 256;
+/// The longest record that the kernel hands out (`PRINTK_MESSAGE_MAX`).
+const RECORD_MAX: usize = 2048 + 1024;
+
+impl KernelLog {
+    /// Opens the log at its end.
+    ///
+    /// # Errors
+    /// There is no /dev/kmsg, or it cannot be read.
+    pub fn open() -> io::Result<Self> {
+        let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let device = rustix::fs::open(c"/dev/kmsg", flags, Mode::empty())?;
+        rustix::fs::seek(&device, SeekFrom::End(0))?;
+        Ok(Self { device })
+    }
+
+    /// What was denied since the last reading.
+    #[must_use]
+    pub fn read(&self) -> Vec<Denial> {
+        let mut found = Vec::new();
+        let mut buffer = [0; RECORD_MAX];
+        for _ in 0..TURN_MAX {
+            // One record a read.
+            match rustix::io::read(&self.device, &mut buffer) {
+                Ok(length) => found.extend(parse(&String::from_utf8_lossy(&buffer[..length]))),
+                // Records were overwritten before they were read, or this one is too long.
+                Err(Errno::PIPE | Errno::INTR | Errno::INVAL) => {}
+                Err(_) => break,
+            }
+        }
+        found
+    }
+}
+
+impl AsFd for KernelLog {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.device.as_fd()
+    }
+}
+
+/// `PRIORITY,SEQUENCE,TIME,-;audit: type=1326 audit(...): ... uid=1 ... pid=2 comm="x" ... syscall=3 ...`. What a program
+/// has written has a priority of 8 and more, so no program can make such a record up.
+fn parse(record: &str) -> Option<Denial> {
+    let (head, text) = record.lines().next()?.split_once(';')?;
+    let priority: u32 = head.split(',').next()?.parse().ok()?;
+    let fields = text.strip_prefix("audit: type=1326 ").filter(|_| priority < 8)?;
+    let field = |name: &str| {
+        fields.split(' ').find_map(|field| field.strip_prefix(name)?.strip_prefix('='))
+    };
+    Some(Denial {
+        uid: field("uid")?.parse().ok()?,
+        pid: field("pid")?.parse().ok()?,
+        // In quotes, or in hexadecimal digits when it holds anything odd.
+        program: field("comm")?.trim_matches('"').to_owned(),
+        call: field("syscall")?.parse().ok()?,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const RECORD: &str = "5,1021,14061822,-;audit: type=1326 audit(1763972000.123:4): auid=4294967295 uid=589824 \
+        gid=589824 ses=4294967295 subj=unconfined pid=312 comm=\"nuisance\" exe=\"/bin/nuisance\" sig=0 arch=c000003e \
+        syscall=165 compat=0 ip=0x7f0001 code=0x50001\n SUBSYSTEM=x\n";
+
+    #[test]
+    fn a_record_of_the_kernel_is_a_denial() {
+        let wanted = Denial { uid: 589_824, pid: 312, program: "nuisance".to_owned(), call: 165 };
+        assert_eq!(parse(RECORD), Some(wanted));
+    }
+
+    #[test]
+    fn what_a_program_has_written_is_none() {
+        assert_eq!(parse(&RECORD.replacen("5,", "13,", 1)), None);
+        assert_eq!(parse(&RECORD.replace("audit: ", "x audit: ")), None);
+        assert_eq!(parse("6,1,2,-;usb 1-1: new device"), None);
+        assert_eq!(parse(""), None);
+    }
+}

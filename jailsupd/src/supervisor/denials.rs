@@ -1,0 +1,99 @@
+//! System calls that jails' filters have denied, for units with `seccomp_log`. The kernel's log is read when it has
+//! something new, and only while there is such a unit.
+
+use super::Supervisor;
+use super::jail::Jail;
+use super::poller::{JailId, Source};
+use crate::exec::kernel_log::{Denial, KernelLog};
+use crate::plan::seccomp::name;
+use std::collections::BTreeMap;
+
+/// A jail has the ids from its base on.
+const IDS: u32 = 65_536;
+
+/// What was denied to one life of a jail: how often, and to which program last.
+pub(super) type Denied = BTreeMap<i64, (u64, String)>;
+
+impl Supervisor {
+    /// Opens the kernel's log when a unit wants to know, and closes it when none does any more.
+    pub(super) fn renew_kernel_log(&mut self) {
+        match (self.jails.iter().any(logs), &self.kernel_log) {
+            (true, None) => {
+                let opened = KernelLog::open().and_then(|log| {
+                    self.poller.watch(&log, Source::KernelLog)?;
+                    Ok(log)
+                });
+                match opened {
+                    Ok(log) => self.kernel_log = Some(log),
+                    Err(error) => log::error!("denied system calls are not seen: {error}"),
+                }
+            }
+            (false, Some(log)) => {
+                self.poller.forget(log);
+                self.kernel_log = None;
+            }
+            _ => {}
+        }
+    }
+
+    pub(super) fn on_kernel_log(&mut self) {
+        let denials = self.kernel_log.as_ref().map(KernelLog::read).unwrap_or_default();
+        for denial in denials {
+            if let Some(id) = self.jails.ids().into_iter().find(|id| self.is_of(*id, &denial)) {
+                self.denied(id, denial);
+            }
+        }
+    }
+
+    /// Whether the uid is one of the jail's: its process may be gone already.
+    fn is_of(&self, id: JailId, denial: &Denial) -> bool {
+        let jail = self.jails.get(id).filter(|jail| logs(jail));
+        let base = jail.and_then(|jail| jail.loaded.as_ref()).map(|loaded| loaded.ids.base());
+        base.is_some_and(|base| denial.uid.checked_sub(base).is_some_and(|id| id < IDS))
+    }
+
+    /// The first denial of each call is a line of the jail's log.
+    fn denied(&mut self, id: JailId, denial: Denial) {
+        let Some(jail) = self.jails.get_mut(id) else { return };
+        let (count, program) = jail.denied.entry(denial.call).or_default();
+        *count += 1;
+        program.clone_from(&denial.program);
+        if *count == 1 {
+            let (name, Denial { program, pid, .. }) = (call(denial.call), denial);
+            self.note(id, &format!("its filter denied {name} to {program} (process {pid})"));
+        }
+    }
+}
+
+fn logs(jail: &Jail) -> bool {
+    jail.loaded.as_ref().is_some_and(|loaded| loaded.unit.security.seccomp_log)
+}
+
+fn call(number: i64) -> String {
+    name(number).map_or_else(|| format!("system call {number}"), str::to_owned)
+}
+
+/// A sentence for people; none when nothing was denied.
+pub(super) fn sentence(denied: &Denied) -> Option<String> {
+    let one = |(number, (count, program)): (&i64, &(u64, String))| {
+        let times = if *count == 1 { "once".to_owned() } else { format!("{count} times") };
+        format!("{} ({times}, last to {program})", call(*number))
+    };
+    let calls: Vec<String> = denied.iter().map(one).collect();
+    (!calls.is_empty()).then(|| format!("Its filter has denied: {}.", calls.join(", ")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_denied_is_told_by_name() {
+        assert_eq!(sentence(&Denied::new()), None);
+        let denied = Denied::from([(165, (3, "sh".to_owned())), (9999, (1, "x".to_owned()))]);
+        assert_eq!(
+            sentence(&denied).unwrap(),
+            "Its filter has denied: mount (3 times, last to sh), system call 9999 (once, last to x)."
+        );
+    }
+}
