@@ -60,6 +60,8 @@ stages! {
     Tmpfs = 12, "mount a tmpfs";
     /// Filling /dev.
     Devices = 13, "set up /dev";
+    /// Mounting a volume.
+    Volume = 50, "mount its volumes";
     /// Hiding a path.
     Mask = 14, "mask a kernel file";
     /// Making a path read-only.

@@ -22,7 +22,7 @@ Exit codes:
   0  done
   1  failed, or jailsupd refused
   2  wrong usage of jailctl
-  3  there is no such jail
+  3  there is no such jail, image, volume or root
   4  jailsupd cannot be reached
   5  a jail did not come to the state that was asked for, or not in time
   6  a unit has problems";
@@ -100,9 +100,82 @@ pub(crate) enum Command {
     /// Undo `mask`
     Unmask(Names),
 
+    /// The images that units name
+    #[command(subcommand)]
+    Image(ImageCommand),
+    /// What jails keep on this host
+    #[command(subcommand)]
+    Volume(VolumeCommand),
+    /// The roots of persistent jails
+    #[command(subcommand)]
+    Root(RootCommand),
+
     /// The host itself
     #[command(subcommand)]
     Host(Host),
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ImageCommand {
+    /// Bring in a file (erofs, squashfs or a tar archive) or a directory of this host
+    Import(Import),
+    /// List all images
+    Ls,
+    /// Show everything about one image
+    Inspect {
+        /// The image's name or digest
+        image: String,
+    },
+    /// Give an image a further name; one that is another image's moves
+    Tag {
+        /// The image's name or digest
+        image: String,
+        /// The further name, NAME or NAME:TAG
+        name: String,
+    },
+    /// Remove names of images, and with its last name an image
+    Rm {
+        /// The images' names or digests
+        #[arg(required = true, value_name = "IMAGE")]
+        images: Vec<String>,
+    },
+    /// Remove all images that have no name and are no jail's
+    Gc,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Import {
+    /// The file or directory
+    pub(crate) path: PathBuf,
+
+    /// The name that it gets, NAME or NAME:TAG; without one, `image gc` removes it when no jail uses it
+    #[arg(long, value_name = "NAME")]
+    pub(crate) name: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum RootCommand {
+    /// List the roots, and what they were made from
+    Ls,
+    /// Remove roots with all that is in them; the jails' next starts make others
+    Rm(Names),
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum VolumeCommand {
+    /// List all volumes
+    Ls,
+    /// Show everything about one volume
+    Inspect {
+        /// The volume's name
+        name: String,
+    },
+    /// Remove volumes with all that is in them
+    Rm {
+        /// The volumes' names
+        #[arg(required = true, value_name = "NAME")]
+        names: Vec<String>,
+    },
 }
 
 #[derive(Debug, Args)]

@@ -1,7 +1,9 @@
 //! What each command asks and shows; here those that only look.
 
 mod edit;
+mod image;
 mod order;
+mod storage;
 mod stream;
 mod unit;
 
@@ -63,6 +65,9 @@ pub(crate) fn run(
         Command::Disable(of) => order::disable(&show, of, out),
         Command::Mask(of) => order::mask(&show, of, out),
         Command::Unmask(of) => order::unmask(&show, of, out),
+        Command::Image(command) => image::image(&show, command, out),
+        Command::Volume(command) => storage::volume(&show, command, out),
+        Command::Root(command) => storage::root(&show, command, out),
     }
 }
 

@@ -62,7 +62,13 @@ impl Error {
     /// Says of which jail it is, where it does not say so itself.
     pub(crate) fn of(self, name: &str) -> Self {
         match self {
-            Self::Refused(WireError::NoSuchJail { .. } | WireError::NotPossible { .. }) => self,
+            Self::Refused(
+                WireError::NoSuchJail { .. }
+                | WireError::NoSuchVolume { .. }
+                | WireError::NoSuchRoot { .. }
+                | WireError::NoSuchImage { .. }
+                | WireError::NotPossible { .. },
+            ) => self,
             other => Self::Of { name: name.to_owned(), source: Box::new(other) },
         }
     }
@@ -74,7 +80,12 @@ impl Error {
     /// As `--help` and docs/control.md tell it.
     pub(crate) fn code(&self) -> u8 {
         match self {
-            Self::Refused(WireError::NoSuchJail { .. }) => 3,
+            Self::Refused(
+                WireError::NoSuchJail { .. }
+                | WireError::NoSuchVolume { .. }
+                | WireError::NoSuchRoot { .. }
+                | WireError::NoSuchImage { .. },
+            ) => 3,
             Self::Connect { .. } | Self::Connection(_) | Self::HungUp => 4,
             Self::NotReached { .. }
             | Self::NotApplied(_)
@@ -159,6 +170,9 @@ impl Error {
 fn remedy_of(refusal: &WireError) -> Option<&'static str> {
     Some(match refusal {
         WireError::NoSuchJail { .. } => "`jailctl ls` lists the jails",
+        WireError::NoSuchImage { .. } => "`jailctl image ls` lists the images",
+        WireError::NoSuchRoot { .. } => "`jailctl root ls` lists the roots",
+        WireError::NoSuchVolume { .. } => "`jailctl volume ls` lists the volumes",
         WireError::NoSuchKey { .. } => "`jailctl explain` lists all keys",
         WireError::PermissionDenied => "run jailctl as root",
         WireError::InvalidParameter { parameter } => match parameter.as_str() {

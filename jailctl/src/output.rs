@@ -13,6 +13,8 @@ use crate::render::{Style, printable};
 pub(crate) struct Output<W> {
     writer: W,
     pub(crate) style: Style,
+    /// It is a terminal, on which a line can be written again.
+    pub(crate) terminal: bool,
     /// Milliseconds since 1970 when the command was given.
     pub(crate) now: u64,
 }
@@ -22,17 +24,18 @@ impl Output<io::Stdout> {
         let writer = io::stdout();
         let set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
         let dumb = std::env::var_os("TERM").is_none_or(|term| term == "dumb");
-        let colour = writer.is_terminal() && !set("NO_COLOR") && !dumb;
+        let terminal = writer.is_terminal() && !dumb;
+        let colour = terminal && !set("NO_COLOR");
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let now = u64::try_from(now.as_millis()).unwrap_or(u64::MAX);
-        Self { writer, style: Style { colour }, now }
+        Self { writer, style: Style { colour }, terminal, now }
     }
 }
 
 impl<W: Write> Output<W> {
     #[cfg(test)]
     pub(crate) fn new(writer: W, now: u64) -> Self {
-        Self { writer, style: Style { colour: false }, now }
+        Self { writer, style: Style { colour: false }, terminal: false, now }
     }
 
     /// Writes the whole text at once: a line of `logs -f` shows as soon as it is there.

@@ -4,20 +4,24 @@
 
 mod history;
 mod host;
+mod image;
 mod jail;
 mod list;
 mod order;
 mod plan;
+mod storage;
 mod time;
 mod tree;
 mod unit;
 
 pub(crate) use history::{event, why};
 pub(crate) use host::host;
+pub(crate) use image::{collected, image, images, imported, progress};
 pub(crate) use jail::{jail, log_entry};
 pub(crate) use list::list;
 pub(crate) use order::{asked, changed, killed, reached};
 pub(crate) use plan::{applied, plan};
+pub(crate) use storage::{roots, volume, volumes};
 pub(crate) use tree::tree;
 pub(crate) use unit::{cat, checked, count_problems, key_docs, keys};
 

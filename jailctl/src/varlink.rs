@@ -61,7 +61,7 @@ const fn is_slow(request: &Request) -> bool {
         | Request::Freeze { wait, .. }
         | Request::Thaw { wait, .. }
         | Request::Apply { wait } => *wait,
-        Request::Wait { .. } => true,
+        Request::Wait { .. } | Request::ImportImage { .. } => true,
         _ => false,
     }
 }

@@ -192,6 +192,15 @@ pub fn extract_erofs(from: &Path, to: &Path) -> Result<()> {
     tool(Command::new("fsck.erofs").arg(extract).arg(from)).map(drop)
 }
 
+/// Makes a squashfs file system of a directory, everything owned by root.
+///
+/// # Errors
+/// `mksquashfs` failed.
+pub fn make_squashfs(from: &Path, to: &Path) -> Result<()> {
+    let options = ["-all-root", "-noappend", "-no-progress", "-quiet", "-comp", "zstd"];
+    tool(Command::new("mksquashfs").arg(from).arg(to).args(options)).map(drop)
+}
+
 /// Makes a jails disk at `to` from a directory with `jails.d/` and `images/`, as the build makes
 /// `jails.raw`: GPT, one erofs partition named `warder-jails`.
 ///

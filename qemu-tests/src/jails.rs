@@ -4,6 +4,7 @@
 use std::{
     fs,
     path::{Path, PathBuf},
+    process::Command,
     sync::atomic::{AtomicU32, Ordering},
 };
 
@@ -111,6 +112,25 @@ impl Jails {
     pub fn attacker(self) -> Result<Self> {
         self.copy(&image::program("attacker")?, "images/attacker")?
             .copy(&image::weak_jailsupd()?, "images/jailsupd-weak")
+    }
+
+    /// Adds the image `nuisance.squashfs`.
+    ///
+    /// # Errors
+    /// `mksquashfs` failed.
+    pub fn squashfs(self) -> Result<Self> {
+        let to = self.tree().join("images/nuisance.squashfs");
+        disk::make_squashfs(&self.dir.join("nuisance"), &to)?;
+        Ok(self)
+    }
+
+    /// Adds a directory of this machine, under its own name.
+    ///
+    /// # Errors
+    /// It cannot be copied.
+    pub fn directory(self, path: &str) -> Result<Self> {
+        disk::tool(Command::new("cp").arg("-r").arg(path).arg(self.tree().join("images")))?;
+        Ok(self)
     }
 
     pub(crate) fn build(&self, to: &Path) -> Result<()> {

@@ -18,6 +18,8 @@ static SHARED: Shared = Shared::new();
 
 const REDIS: &str = "10.0.2.21:6379";
 const POSTGRESQL: &str = "10.0.2.22:5432";
+const REDIS_READY: &str = "Ready to accept connections";
+const POSTGRESQL_READY: &str = "ready to accept connections";
 /// The users of both images have this uid there.
 const SERVICE_UID: u32 = 100;
 const FIRST_JAIL_UID: u32 = 65_536;
@@ -117,13 +119,15 @@ fn services_are_unprivileged_on_the_host_and_have_no_capability() {
 }
 
 #[test]
-fn power_off_lets_each_service_end_its_work() {
+fn power_off_lets_each_service_end_its_work_and_its_data_is_there_again() {
     let machine = Machine::new("examples-stop", Image::Debug).examples();
     let mut first = machine.start().unwrap();
     first.wait_boot().unwrap();
     let address = redis(&mut first);
     disk::tool(redis_cli(address).args(["SET", "key", "value"])).unwrap();
     let postgresql = postgresql(&mut first);
+    let table = "CREATE TABLE kept AS SELECT 7 AS n";
+    disk::tool(psql(postgresql).args(["--command", table])).unwrap();
     let mut session = Session::open(postgresql);
 
     first.agent().output(&["/usr/bin/jailctl", "host", "poweroff"]).unwrap();
@@ -133,6 +137,20 @@ fn power_off_lets_each_service_end_its_work() {
     let again = Machine::new("examples-after-stop", Image::Debug).own_disk(first.disk());
     let mut second = again.examples().start().unwrap();
     second.wait_boot().unwrap();
+    // The logs have what the first boot said, too.
+    wait_said(&mut second, "redis", REDIS_READY, 2);
+    let address = second.forward(REDIS).unwrap();
+    let value = disk::tool(redis_cli(address).args(["GET", "key"])).unwrap();
+    wait_said(&mut second, "postgresql", POSTGRESQL_READY, 2);
+    let address = second.forward(POSTGRESQL).unwrap();
+    let kept = disk::tool(psql(address).args(["--command", "SELECT n FROM kept"])).unwrap();
+    // Both are on volumes: a restart alone keeps them, too.
+    second.agent().output(&["/usr/bin/jailctl", "restart", "redis"]).unwrap();
+    wait_said(&mut second, "redis", REDIS_READY, 3);
+    let address = second.forward(REDIS).unwrap();
+    let restarted = disk::tool(redis_cli(address).args(["GET", "key"])).unwrap();
+    assert_eq!((value.as_str(), restarted.as_str()), ("value\n", "value\n"));
+    assert_eq!(kept, "7\n");
     let redis = second.agent().output(&["/usr/bin/jailctl", "logs", "redis"]).unwrap();
     let postgresql = second.agent().output(&["/usr/bin/jailctl", "logs", "postgresql"]).unwrap();
     assert!(redis.contains("DB saved on disk"), "{redis}");
@@ -143,18 +161,19 @@ fn power_off_lets_each_service_end_its_work() {
 
 /// Where redis answers, once it does.
 fn redis(vm: &mut Vm) -> SocketAddr {
-    wait_log(vm, "redis", "Ready to accept connections");
+    wait_said(vm, "redis", REDIS_READY, 1);
     vm.forward(REDIS).unwrap()
 }
 
 /// Where PostgreSQL answers, once it does.
 fn postgresql(vm: &mut Vm) -> SocketAddr {
-    wait_log(vm, "postgresql", "ready to accept connections");
+    wait_said(vm, "postgresql", POSTGRESQL_READY, 1);
     vm.forward(POSTGRESQL).unwrap()
 }
 
-fn wait_log(vm: &mut Vm, jail: &str, line: &str) {
-    let said = format!("/usr/bin/jailctl logs {jail} | grep -q '{line}'");
+/// Waits until a jail has said so in this many lives.
+fn wait_said(vm: &mut Vm, jail: &str, line: &str, times: u32) {
+    let said = format!("[ $(/usr/bin/jailctl logs {jail} | grep -c '{line}') -ge {times} ]");
     let waited = vm.agent().wait_until(&said, READY);
     let log = vm.agent().output(&["/usr/bin/jailctl", "logs", jail]).unwrap();
     assert!(waited.is_ok(), "{waited:?}\n{log}");

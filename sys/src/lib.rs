@@ -4,6 +4,7 @@
 #![allow(unsafe_code)]
 
 pub mod bpf;
+pub mod btrfs;
 pub mod clone;
 pub mod code;
 pub mod disk;
@@ -15,6 +16,8 @@ pub mod fd;
 pub mod landlock;
 pub mod link;
 pub mod lockdown;
+pub mod loopback;
 pub mod mount;
 pub mod signal;
+pub mod verity;
 pub mod wait;

@@ -146,7 +146,7 @@ fn change(
 }
 
 /// Asks for each name, shows each answer (with `--json` on a line of its own), and goes on after a refusal.
-fn each<T: DeserializeOwned>(
+pub(super) fn each<T: DeserializeOwned>(
     show: &Show<'_>,
     names: &[String],
     ask: impl Fn(String) -> Request,

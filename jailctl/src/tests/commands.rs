@@ -367,3 +367,69 @@ fn a_frozen_or_disabled_jail_is_shown_as_such() {
     assert!(text.contains("\nb     down, disabled  1s "), "{text}");
     assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
 }
+
+#[test]
+fn volumes_are_listed_shown_and_removed_by_name() {
+    assert_eq!(
+        jailctl(&["volume", "ls"]).unwrap(),
+        "\
+NAME        USED    SIZE MAX  MADE    JAILS
+db       5.0 MiB     1.0 GiB  2h      db
+old            -           -  2h
+"
+    );
+    assert_eq!(asked(&["volume", "rm", "old"]), [Request::RemoveVolume { name: "old".to_owned() }]);
+    assert_eq!(jailctl(&["volume", "rm", "old"]).unwrap(), "old is removed\n");
+    let shown = jailctl(&["volume", "inspect", "db"]).unwrap();
+    assert!(shown.contains("/data/volumes/db/data"), "{shown}");
+    let (code, text) = refused(&["volume", "inspect", "new"]);
+    assert_eq!(code, 3);
+    assert!(text.contains("`jailctl volume ls` lists the volumes"), "{text}");
+}
+
+#[test]
+fn roots_are_listed_with_their_image_and_removed_by_their_jail() {
+    assert_eq!(
+        jailctl(&["root", "ls"]).unwrap(),
+        "JAIL        USED    SIZE MAX  MADE FROM\ndb       5.0 MiB           -  dir:/srv/db, stale\n"
+    );
+    let removed = "the root of db is removed; its next start makes another\n";
+    assert_eq!(jailctl(&["root", "rm", "db"]).unwrap(), removed);
+    assert_eq!(refused(&["root", "rm", "web"]).0, 3);
+}
+
+#[test]
+fn images_are_brought_in_listed_named_and_removed() {
+    let short = "sha256:0123456789ab";
+    let digest = super::peer::image().digest;
+    assert_eq!(
+        jailctl(&["image", "ls"]).unwrap(),
+        format!(
+            "NAME        DIGEST                     SIZE  MADE    JAILS\n\
+             web:latest  {short}    12.0 MiB  2h      web\n"
+        )
+    );
+    let imported = jailctl(&["image", "import", "/srv/web.tar", "--name", "web"]).unwrap();
+    assert_eq!(imported, format!("{digest} (erofs, 12.0 MiB), named web:latest\n"));
+    let path = std::env::current_dir().unwrap().join("web.tar").to_string_lossy().into_owned();
+    let request = Request::ImportImage { path, name: None };
+    assert_eq!(asked(&["image", "import", "web.tar"]), [request]);
+    let (code, text) = refused(&["image", "import", "/srv/bad"]);
+    assert_eq!(code, 1);
+    assert!(text.contains("ENOSPC"), "{text}");
+    assert_eq!(jailctl(&["image", "tag", "web", "web:2"]).unwrap(), format!("web:2 is {digest}\n"));
+    let removed = format!("web is removed\n{digest} is removed\n");
+    assert_eq!(jailctl(&["image", "rm", "web"]).unwrap(), removed);
+    assert!(jailctl(&["image", "gc"]).unwrap().starts_with("nothing to remove"));
+    assert_eq!(refused(&["image", "inspect", "wbe"]).0, 3);
+}
+
+#[test]
+fn a_bar_shows_how_far_an_import_is() {
+    use jailsupd::control::wire::ImageImported;
+    let at =
+        |done, total| render::progress(&ImageImported { done: Some(done), total, image: None });
+    assert_eq!(at(1 << 20, Some(4 << 20)), format!("[#######{}]  25% of 4.0 MiB", " ".repeat(23)));
+    assert_eq!(at(9, Some(4)), format!("[{}] 100% of 4 B", "#".repeat(30)));
+    assert_eq!(at(5 << 20, None), "5.0 MiB read");
+}

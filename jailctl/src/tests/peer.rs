@@ -9,9 +9,11 @@ use std::thread;
 use clap::Parser as _;
 use jailsupd::control::wire::{
     Applied, Call, Change, Changed, Checked, Consequence, Decoder, Effect, Event, EventLine,
-    Evidence, Inspected, JailProcesses, JailState, JailSummary, KeyDoc, KeyDocs, Listed, LogLine,
-    Outcome, PlanStep, Planned, Problem, Process, ProcessTable, Reached, Reply, Request, Stream,
-    UnitDraft, UnitFiles, UnitRole, UnitSchema, UnitText, WireError, encode,
+    Evidence, Image, ImageImported, ImageInspected, ImageRemoved, ImageTagged, ImagesCollected,
+    ImagesListed, Inspected, JailProcesses, JailState, JailSummary, KeyDoc, KeyDocs, Listed,
+    LogLine, Outcome, PlanStep, Planned, Problem, Process, ProcessTable, Reached, Reply, Request,
+    Root, RootRemoved, RootsListed, Stream, UnitDraft, UnitFiles, UnitRole, UnitSchema, UnitText,
+    Volume, VolumeInspected, VolumeRemoved, VolumesListed, WireError, encode,
 };
 
 use super::{NOW, entry, info, jails, summary, web};
@@ -108,8 +110,88 @@ fn answer(request: &Request) -> Vec<Reply> {
         R::Schema {} => Reply::with(&UnitSchema { schema: "{\n  \"a\": 1\n}".to_owned() }),
         R::Processes { name: None } => Reply::with(&ProcessTable { jails: processes() }),
         R::Events { follow, .. } => return events(*follow),
+        R::ListImages {} => Reply::with(&ImagesListed { images: vec![image()] }),
+        R::ImportImage { path, .. } => return import(path),
+        R::InspectImage { image: name }
+        | R::TagImage { image: name, .. }
+        | R::RemoveImage { image: name }
+            if name != "web" =>
+        {
+            Reply::refusal(&WireError::NoSuchImage { image: name.clone() })
+        }
+        R::InspectImage { .. } => Reply::with(&ImageInspected { image: image() }),
+        R::TagImage { name, .. } => {
+            Reply::with(&ImageTagged { name: name.clone(), digest: image().digest })
+        }
+        R::RemoveImage { image: name } => {
+            Reply::with(&ImageRemoved { removed: vec![name.clone(), image().digest] })
+        }
+        R::CollectImages {} => Reply::with(&ImagesCollected { removed: Vec::new(), freed: 0 }),
+        R::ListRoots {} => Reply::with(&RootsListed { roots: roots() }),
+        R::RemoveRoot { jail } if jail == "db" => {
+            Reply::with(&RootRemoved { removed: jail.clone() })
+        }
+        R::RemoveRoot { jail } => Reply::refusal(&WireError::NoSuchRoot { jail: jail.clone() }),
+        R::ListVolumes {} => Reply::with(&VolumesListed { volumes: volumes() }),
+        R::InspectVolume { name } => {
+            about_volume(name, |volume| Reply::with(&VolumeInspected { volume }))
+        }
+        R::RemoveVolume { name } => {
+            about_volume(name, |volume| Reply::with(&VolumeRemoved { removed: volume.name }))
+        }
         other => return answer_of_jail(other),
     }]
+}
+
+pub(super) fn volumes() -> Vec<Volume> {
+    let volume = |name: &str, used, size_max, jails: &[&str]| Volume {
+        name: name.to_owned(),
+        created: NOW - 7_200_000,
+        used,
+        size_max,
+        jails: jails.iter().map(|jail| (*jail).to_owned()).collect(),
+        path: format!("/data/volumes/{name}/data"),
+    };
+    vec![volume("db", Some(5 << 20), Some(1 << 30), &["db"]), volume("old", None, None, &[])]
+}
+
+pub(super) fn image() -> Image {
+    Image {
+        digest: format!("sha256:{}", "0123456789abcdef".repeat(4)),
+        kind: "erofs".to_owned(),
+        size: 12 << 20,
+        created: NOW - 7_200_000,
+        origin: "/srv/web.tar".to_owned(),
+        names: vec!["web:latest".to_owned()],
+        jails: vec!["web".to_owned()],
+    }
+}
+
+fn import(path: &str) -> Vec<Reply> {
+    if path.ends_with("bad") {
+        let reason = "cannot write the image: ENOSPC: No space left on device".to_owned();
+        return vec![Reply::refusal(&WireError::NotPossible { name: path.to_owned(), reason })];
+    }
+    let progress = ImageImported { done: Some(1 << 20), total: Some(4 << 20), image: None };
+    let done = ImageImported { image: Some(image()), ..ImageImported::default() };
+    vec![Reply::with(&progress).continued(), Reply::with(&done)]
+}
+
+pub(super) fn roots() -> Vec<Root> {
+    vec![Root {
+        jail: "db".to_owned(),
+        image: "dir:/srv/db".to_owned(),
+        stale: true,
+        used: Some(5 << 20),
+        size_max: None,
+        path: "/data/jails/db/root".to_owned(),
+    }]
+}
+
+fn about_volume(name: &str, reply: impl Fn(Volume) -> Reply) -> Reply {
+    let found = volumes().into_iter().find(|volume| volume.name == name);
+    let unknown = || Reply::refusal(&WireError::NoSuchVolume { name: name.to_owned() });
+    found.map_or_else(unknown, reply)
 }
 
 /// Methods that name a jail.

@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 use super::peer::{asking, jailctl};
 
 /// Each command with arguments for the peer, and what its output is: a method's results, or a type, one a line.
-const OUTPUTS: [(&str, &[&str], &str); 29] = [
+const OUTPUTS: [(&str, &[&str], &str); 40] = [
     ("ls", &["ls"], "List"),
     ("inspect", &["inspect", "web"], "Inspect"),
     ("tree", &["tree"], "Processes"),
@@ -34,6 +34,17 @@ const OUTPUTS: [(&str, &[&str], &str); 29] = [
     ("disable", &["disable", "web"], "Disable"),
     ("mask", &["mask", "web"], "Mask"),
     ("unmask", &["unmask", "web"], "Unmask"),
+    ("image import", &["image", "import", "/srv/web", "--name", "web"], "ImportImage"),
+    ("image ls", &["image", "ls"], "ListImages"),
+    ("image inspect", &["image", "inspect", "web"], "InspectImage"),
+    ("image tag", &["image", "tag", "web", "web:2"], "TagImage"),
+    ("image rm", &["image", "rm", "web"], "RemoveImage"),
+    ("image gc", &["image", "gc"], "CollectImages"),
+    ("root ls", &["root", "ls"], "ListRoots"),
+    ("root rm", &["root", "rm", "db"], "RemoveRoot"),
+    ("volume ls", &["volume", "ls"], "ListVolumes"),
+    ("volume inspect", &["volume", "inspect", "db"], "InspectVolume"),
+    ("volume rm", &["volume", "rm", "db"], "RemoveVolume"),
     ("host info", &["host", "info"], "Info"),
     ("host poweroff", &["host", "poweroff"], "PowerOff"),
     ("host reboot", &["host", "reboot"], "Reboot"),

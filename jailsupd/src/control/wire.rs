@@ -12,6 +12,7 @@ mod host;
 mod jail;
 mod refusal;
 mod request;
+mod storage;
 #[cfg(test)]
 mod tests;
 mod unit;
@@ -25,6 +26,10 @@ pub use jail::{
 };
 pub use refusal::WireError;
 pub use request::Request;
+pub use storage::{
+    Image, ImageImported, ImageInspected, ImageRemoved, ImageTagged, ImagesCollected, ImagesListed,
+    Root, RootRemoved, RootsListed, Volume, VolumeInspected, VolumeRemoved, VolumesListed,
+};
 pub use unit::{
     Applied, Change, Changed, Checked, Consequence, Effect, KeyDoc, KeyDocs, Outcome, PlanStep,
     Planned, Problem, UnitDraft, UnitFiles, UnitRole, UnitSchema, UnitText,
@@ -37,10 +42,11 @@ use serde_json::{Map, Value};
 pub const SOCKET: &str = "/run/jailsupd.sock";
 
 /// Each interface's name and description in Varlink's own language.
-pub const INTERFACES: [(&str, &str); 3] = [
+pub const INTERFACES: [(&str, &str); 4] = [
     ("org.varlink.service", include_str!("wire/org.varlink.service.varlink")),
     ("org.warder.Jails", include_str!("wire/org.warder.Jails.varlink")),
     ("org.warder.Host", include_str!("wire/org.warder.Host.varlink")),
+    ("org.warder.Storage", include_str!("wire/org.warder.Storage.varlink")),
 ];
 
 /// What a client sends.

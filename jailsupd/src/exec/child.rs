@@ -8,7 +8,7 @@ use super::devices::Pinned;
 use super::rlimit;
 use super::walls::{self, Wall};
 use crate::plan::seccomp::Filter;
-use crate::plan::{JailStep, KernelMount, Tmpfs};
+use crate::plan::{JailStep, KernelMount, PathStep, Tmpfs, VolumeTmpfs};
 use crate::unit::Ulimit;
 use jail_init::Stage;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -51,6 +51,8 @@ pub(super) struct Jail<'a> {
     pub(super) root: BorrowedFd<'a>,
     /// An empty directory of the host to attach it on.
     pub(super) root_point: &'a CStr,
+    /// Mounted and attached nowhere, like the root.
+    pub(super) volumes: &'a [OwnedFd],
     pub(super) devices: &'a [Pinned],
     pub(super) account: &'a Account,
     pub(super) groups: &'a [Gid],
@@ -102,6 +104,12 @@ impl Jail<'_> {
             JailStep::Pivot => self.pivot().at(Stage::Pivot),
             JailStep::Attach(mount) => kernel.attach(*mount).at(Stage::AttachKernelMounts),
             JailStep::MountTmpfs(tmpfs) => mount_tmpfs(tmpfs).at(Stage::Tmpfs),
+            JailStep::MountVolume { target, number } => {
+                self.mount_volume(target, *number).at(Stage::Volume)
+            }
+            JailStep::MountVolumeTmpfs { target, tmpfs } => {
+                mount_volume_tmpfs(target, tmpfs).at(Stage::Volume)
+            }
             JailStep::BindDevices => self.bind_devices().at(Stage::Devices),
             JailStep::MakeDirectory(path) => {
                 rustix::fs::mkdir(*path, Mode::from_raw_mode(0o755)).at(Stage::Devices)
@@ -126,6 +134,12 @@ impl Jail<'_> {
         rustix::process::pivot_root(c".", c".")?;
         unmount(c".", UnmountFlags::DETACH)?;
         rustix::process::chdir(c"/")
+    }
+
+    fn mount_volume(&self, target: &[PathStep], number: usize) -> rustix::io::Result<()> {
+        let mount = self.volumes.get(number).ok_or(Errno::BADF)?;
+        let place = place(target, is_directory(mount)?)?;
+        attach(mount, &place, c"", MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH)
     }
 
     fn bind_devices(&self) -> rustix::io::Result<()> {
@@ -183,7 +197,8 @@ impl KernelMounts {
             if walls::is_read_only(mount) {
                 attributes |= MountAttrFlags::MOUNT_ATTR_RDONLY;
             }
-            *place = Some(new_mount(mount.file_system(), mount.options(), attributes)?);
+            let options = mount.options().iter().copied();
+            *place = Some(new_mount(mount.file_system(), options, attributes)?);
         }
         Ok(())
     }
@@ -202,20 +217,20 @@ impl KernelMounts {
     }
 }
 
-fn new_mount(
+pub(super) fn new_mount<'a>(
     file_system: &CStr,
-    options: &[(&CStr, &CStr)],
+    options: impl IntoIterator<Item = (&'a CStr, &'a CStr)>,
     attributes: MountAttrFlags,
 ) -> rustix::io::Result<OwnedFd> {
     let context = fsopen(file_system, FsOpenFlags::FSOPEN_CLOEXEC)?;
     for (key, value) in options {
-        fsconfig_set_string(context.as_fd(), *key, *value)?;
+        fsconfig_set_string(context.as_fd(), key, value)?;
     }
     fsconfig_create(context.as_fd())?;
     fsmount(context.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, attributes)
 }
 
-fn attach(
+pub(super) fn attach(
     mount: impl AsFd,
     directory: impl AsFd,
     path: &CStr,
@@ -224,7 +239,7 @@ fn attach(
     move_mount(mount, c"", directory, path, flags | MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)
 }
 
-fn make_private() -> io::Result<()> {
+pub(super) fn make_private() -> io::Result<()> {
     let root = rustix::fs::open(c"/", OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
     let private = Attributes { propagation: libc::MS_PRIVATE, ..Attributes::default() };
     sys::mount::set_attributes(root.as_fd(), true, private)
@@ -263,8 +278,45 @@ fn mount_tmpfs(tmpfs: &Tmpfs) -> rustix::io::Result<()> {
         attributes |= MountAttrFlags::MOUNT_ATTR_NOEXEC;
     }
     let options = [(c"mode", tmpfs.mode), (c"size", tmpfs.size)];
-    let made = new_mount(c"tmpfs", &options, attributes)?;
+    let made = new_mount(c"tmpfs", options, attributes)?;
     attach(&made, &target, c"", MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH)
+}
+
+fn mount_volume_tmpfs(target: &[PathStep], tmpfs: &VolumeTmpfs) -> rustix::io::Result<()> {
+    let place = place(target, true)?;
+    let mut attributes = MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV;
+    attributes.set(MountAttrFlags::MOUNT_ATTR_RDONLY, tmpfs.read_only);
+    attributes.set(MountAttrFlags::MOUNT_ATTR_NOEXEC, tmpfs.noexec);
+    let options = tmpfs.options.iter().map(|(key, value)| (key.as_c_str(), value.as_c_str()));
+    let made = new_mount(c"tmpfs", options, attributes)?;
+    attach(&made, &place, c"", MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH)
+}
+
+/// Opens the place of a volume. Links of the image are followed, but not out of the jail; what is missing
+/// is made.
+fn place(steps: &[PathStep], is_directory: bool) -> rustix::io::Result<OwnedFd> {
+    let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
+    let root = pin(c"/", OFlags::DIRECTORY)?;
+    let mut parent = pin(c"/", OFlags::DIRECTORY)?;
+    for (index, step) in steps.iter().enumerate() {
+        let is_file = !is_directory && index + 1 == steps.len();
+        let kind = if is_file { OFlags::empty() } else { OFlags::DIRECTORY };
+        let flags = kind | OFlags::PATH | OFlags::CLOEXEC;
+        let open = || rustix::fs::openat2(&root, &step.path, flags, Mode::empty(), resolve);
+        parent = match open() {
+            Err(Errno::NOENT) if is_file => {
+                let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC;
+                rustix::fs::openat(&parent, &step.name, flags, Mode::from_raw_mode(0o644))?;
+                open()?
+            }
+            Err(Errno::NOENT) => {
+                rustix::fs::mkdirat(&parent, &step.name, Mode::from_raw_mode(0o755))?;
+                open()?
+            }
+            result => result?,
+        };
+    }
+    Ok(parent)
 }
 
 fn is_directory(fd: &OwnedFd) -> rustix::io::Result<bool> {
@@ -303,7 +355,7 @@ fn restrict() -> io::Result<()> {
     sys::landlock::forbid_mounts_and_devices(root.as_fd())
 }
 
-fn drop_bounding_set(keep: u64) -> rustix::io::Result<()> {
+pub(super) fn drop_bounding_set(keep: u64) -> rustix::io::Result<()> {
     for number in 0..64 {
         let bit = 1u64 << number;
         if keep & bit != 0 {
@@ -320,7 +372,7 @@ fn drop_bounding_set(keep: u64) -> rustix::io::Result<()> {
     Ok(())
 }
 
-fn set_capabilities(bits: u64) -> rustix::io::Result<()> {
+pub(super) fn set_capabilities(bits: u64) -> rustix::io::Result<()> {
     let set = CapabilitySet::from_bits_retain(bits);
     let sets = rustix::thread::CapabilitySets { effective: set, permitted: set, inheritable: set };
     rustix::thread::set_capabilities(None, sets)?;

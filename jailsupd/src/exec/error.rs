@@ -13,6 +13,18 @@ pub enum Error {
         /// The path.
         path: PathBuf,
     },
+    /// The store has no such image.
+    #[error("there is no image {what}")]
+    NoStoredImage {
+        /// Its name or digest.
+        what: String,
+    },
+    /// The image's file is not the one that was imported.
+    #[error("the image {path} is not what was imported: its fs-verity digest is another, or gone")]
+    BrokenSeal {
+        /// The path.
+        path: PathBuf,
+    },
     /// The image is not of the kind that the unit says.
     #[error("the image {path} is not {what}")]
     NotAnImage {
@@ -40,6 +52,38 @@ pub enum Error {
         path: PathBuf,
         /// The cause.
         source: io::Error,
+    },
+    /// The root of a persistent jail.
+    #[error("cannot {what} its root")]
+    Root {
+        /// The step.
+        what: &'static str,
+        /// The cause.
+        source: io::Error,
+    },
+    /// What a worker was to do.
+    #[error("cannot {}", failure.text())]
+    Work {
+        /// The unit's key that it was for.
+        key: &'static str,
+        /// What went wrong.
+        failure: super::worker::Failure,
+    },
+    /// A volume.
+    #[error("cannot {what} the volume {name}")]
+    Volume {
+        /// The step.
+        what: &'static str,
+        /// Its name, or its path on the host.
+        name: String,
+        /// The cause.
+        source: io::Error,
+    },
+    /// What a volume is to show is not there.
+    #[error("there is no directory or file {path}")]
+    NoVolumeSource {
+        /// The path.
+        path: PathBuf,
     },
     /// User or group is not in the image.
     #[error("the image has no {what} {name:?}")]
@@ -173,8 +217,16 @@ impl Error {
     #[must_use]
     pub fn key(&self) -> &'static str {
         match self {
-            Self::NoImage { .. } | Self::NotAnImage { .. } | Self::Image { .. } => "image.source",
-            Self::Overlay { .. } => "root.mode",
+            Self::NoImage { .. }
+            | Self::NoStoredImage { .. }
+            | Self::BrokenSeal { .. }
+            | Self::NotAnImage { .. }
+            | Self::Image { .. } => "image.source",
+            Self::Overlay { .. } | Self::Root { .. } => "root.mode",
+            Self::Work { key, .. } => key,
+            Self::Volume { .. }
+            | Self::NoVolumeSource { .. }
+            | Self::Jail { stage: Stage::Volume, .. } => "volume",
             Self::NoAccount { what: "group", .. } => "process.group",
             Self::NoAccount { .. } | Self::Accounts { .. } => "process.user",
             Self::NoParent { .. } => "network.parent",
@@ -204,6 +256,10 @@ impl Error {
     pub fn help(&self) -> &'static str {
         match self {
             Self::NoImage { .. } => "put the image there, or correct the path",
+            Self::NoStoredImage { .. } => {
+                "`jailctl image ls` lists the images; `jailctl image import` brings one in"
+            }
+            Self::BrokenSeal { .. } => "import the image again",
             Self::NotAnImage { .. } => {
                 "build it with mkfs.erofs, or give a directory as `dir:/path`"
             }
@@ -237,7 +293,12 @@ impl Error {
             },
             Self::Limit { .. } => "the kernel refused the value; correct or remove the key",
             Self::Policy => "`jailctl check` names the rule",
-            Self::Overlay { .. } => "look at the data partition: `jailctl host info`",
+            Self::Jail { stage: Stage::Volume, .. }
+            | Self::NoVolumeSource { .. }
+            | Self::Volume { .. }
+            | Self::Work { .. }
+            | Self::Overlay { .. }
+            | Self::Root { .. } => self.storage_help(),
             Self::Image { .. }
             | Self::Link { .. }
             | Self::Cgroup { .. }
@@ -253,12 +314,43 @@ impl Error {
         }
     }
 
+    /// The same of volumes and roots.
+    fn storage_help(&self) -> &'static str {
+        match self {
+            Self::Jail { stage: Stage::Volume, source } => match source.raw_os_error() {
+                Some(libc::EROFS) => {
+                    "the image has no directory where the volume is to be, and its root is read-only: make one in the image, or choose another `path`"
+                }
+                _ => {
+                    "each `path` must be a directory, and one of the image's or one that can be made there"
+                }
+            },
+            Self::NoVolumeSource { .. } => {
+                "make it, or correct the path; no part of it may be a link"
+            }
+            Self::Volume { source, .. } => match source.raw_os_error() {
+                Some(libc::EINVAL) => {
+                    "its file system, or one that is mounted below it, has no id-mapped mounts"
+                }
+                Some(libc::ELOOP) => "no part of the path may be a symbolic link",
+                _ => "look at the data partition: `jailctl host info`",
+            },
+            Self::Work { failure, .. } if failure.errno == libc::EDQUOT => {
+                "raise `size_max`: what is copied from the image must fit, too"
+            }
+            _ => "look at the data partition: `jailctl host info`",
+        }
+    }
+
     /// Whether another try can only fail in the same way until the unit or image changes.
     #[must_use]
     pub fn is_permanent(&self) -> bool {
         match self {
             Self::NoImage { .. }
+            | Self::NoStoredImage { .. }
+            | Self::BrokenSeal { .. }
             | Self::NotAnImage { .. }
+            | Self::NoVolumeSource { .. }
             | Self::NoAccount { .. }
             | Self::Limit { .. }
             | Self::NoLimit { .. }
@@ -266,12 +358,25 @@ impl Error {
             | Self::Policy
             | Self::Plan(_) => true,
             Self::Jail { stage: Stage::Sysctl, .. } => true,
-            Self::Jail { stage: Stage::Exec | Stage::WorkingDir, source } => matches!(
-                source.raw_os_error(),
-                Some(libc::ENOENT | libc::EACCES | libc::ENOEXEC | libc::ENOTDIR | libc::ELOOP)
-            ),
+            Self::Work { failure, .. } => failure.errno == libc::EDQUOT,
+            Self::Jail { stage: Stage::Exec | Stage::WorkingDir | Stage::Volume, source } => {
+                matches!(
+                    source.raw_os_error(),
+                    Some(
+                        libc::ENOENT
+                            | libc::EACCES
+                            | libc::ENOEXEC
+                            | libc::ENOTDIR
+                            | libc::ELOOP
+                            | libc::EROFS
+                            | libc::EEXIST
+                    )
+                )
+            }
             Self::Image { .. }
             | Self::Overlay { .. }
+            | Self::Root { .. }
+            | Self::Volume { .. }
             | Self::Accounts { .. }
             | Self::NoParent { .. }
             | Self::Link { .. }

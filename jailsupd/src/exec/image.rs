@@ -1,13 +1,15 @@
 //! A jail's image: opened, mounted read-only by descriptor, its owners shifted into the jail's ids.
 
-use super::Error;
-use crate::unit::{ImageKind, ImageSource};
+use super::store::Store;
+use super::{Error, Layout};
+use crate::unit::{Digest, ImageKind, ImageSource};
 use rustix::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd};
 use rustix::fs::{FileType, Mode, OFlags};
 use rustix::mount::{
     FsMountFlags, FsOpenFlags, MountAttrFlags, OpenTreeFlags, fsconfig_create, fsconfig_set_flag,
     fsconfig_set_string, fsmount, fsopen, open_tree,
 };
+use std::ffi::CStr;
 use std::io;
 use std::path::Path;
 use sys::mount::Attributes;
@@ -20,52 +22,157 @@ pub(super) const ROOT_ATTRIBUTES: MountAttrFlags =
 ///
 /// # Errors
 /// When it is missing, or not of the kind that the unit says.
-pub fn open(source: &ImageSource) -> Result<OwnedFd, Error> {
-    let path = source.path.as_path();
-    match source.kind {
-        ImageKind::Erofs => open_erofs(path),
-        ImageKind::Directory => open_directory(path),
+pub fn open(source: &ImageSource, layout: &Layout) -> Result<OwnedFd, Error> {
+    match source {
+        ImageSource::Path { kind: ImageKind::Erofs, path } => open_file(path.as_path(), &EROFS),
+        ImageSource::Path { kind: ImageKind::Squashfs, path } => {
+            open_file(path.as_path(), &SQUASHFS)
+        }
+        ImageSource::Path { kind: ImageKind::Directory, path } => open_directory(path.as_path()),
+        ImageSource::Path { kind: ImageKind::Tar, .. } | ImageSource::Stored { .. } => {
+            let missing = || Error::NoStoredImage { what: source.to_string() };
+            open_stored(&digest(source, layout).ok_or_else(missing)?, layout)
+        }
     }
 }
 
-fn open_erofs(path: &Path) -> Result<OwnedFd, Error> {
+/// Which image of the store is meant, if there is one.
+#[must_use]
+pub fn digest(source: &ImageSource, layout: &Layout) -> Option<Digest> {
+    let store = Store::of(layout);
+    match source {
+        ImageSource::Stored { digest: Some(digest), .. } => Some(digest.clone()),
+        ImageSource::Stored { name: Some(name), digest: None } => store.named(name),
+        ImageSource::Stored { name: None, digest: None } => None,
+        ImageSource::Path { kind: ImageKind::Tar, path } => {
+            store.archive(&archive_key(path.as_path())?)
+        }
+        ImageSource::Path { .. } => None,
+    }
+}
+
+/// What a tar archive is known by, without reading it: another file there has another.
+#[must_use]
+pub fn archive_key(path: &Path) -> Option<String> {
+    use sha2::{Digest as _, Sha256};
+    use std::os::unix::fs::MetadataExt as _;
+    let file = std::fs::metadata(path).ok()?;
+    let (inode, size, time) = (file.ino(), file.len(), (file.mtime(), file.mtime_nsec()));
+    let text = format!("{} {inode} {size} {time:?}", path.display());
+    Some(super::store::hex(&Sha256::digest(text)))
+}
+
+fn open_stored(digest: &Digest, layout: &Layout) -> Result<OwnedFd, Error> {
+    let store = Store::of(layout);
+    let (file, kind) = store.open(digest)?;
+    let format = if kind == ImageKind::Squashfs { &SQUASHFS } else { &EROFS };
+    (format.mount)(&file).map_err(|source| Error::Image {
+        what: "mount",
+        path: store.path(digest),
+        source,
+    })
+}
+
+/// What an image is, in words: another text means that it is another image.
+#[must_use]
+pub fn identity(source: &ImageSource, layout: &Layout) -> String {
+    use std::os::unix::fs::MetadataExt as _;
+    if let Some(digest) = digest(source, layout) {
+        return match source {
+            ImageSource::Stored { name: Some(name), .. } => format!("image:{name} ({digest})"),
+            _ => format!("{source} ({digest})"),
+        };
+    }
+    let ImageSource::Path { kind: ImageKind::Erofs | ImageKind::Squashfs, path } = source else {
+        return source.to_string();
+    };
+    match std::fs::metadata(path.as_path()) {
+        Ok(file) => {
+            let (seconds, nanos) = (file.mtime(), file.mtime_nsec());
+            format!("{source} ({} bytes of {seconds}.{nanos:09})", file.len())
+        }
+        Err(_) => source.to_string(),
+    }
+}
+
+/// A file system in a file.
+pub(super) struct Format {
+    /// After "is not".
+    what: &'static str,
+    /// Where its magic number is, and the number.
+    pub(super) magic: (u64, u32),
+    mount: fn(&OwnedFd) -> io::Result<OwnedFd>,
+}
+
+/// `EROFS_SUPER_MAGIC_V1` at byte 1024 (fs/erofs/erofs_fs.h).
+pub(super) const EROFS: Format =
+    Format { what: "an erofs file system", magic: (1024, 0xe0f5_e1e2), mount: mount_erofs };
+/// `SQUASHFS_MAGIC` (fs/squashfs/squashfs_fs.h).
+pub(super) const SQUASHFS: Format =
+    Format { what: "a squashfs file system", magic: (0, 0x7371_7368), mount: mount_squashfs };
+
+fn open_file(path: &Path, format: &Format) -> Result<OwnedFd, Error> {
     // Looked at before it is really opened: the open alone would wait at a FIFO and start a device.
     let place = rustix::fs::open(path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())
         .map_err(|errno| open_error(path, errno))?;
-    let not_erofs = Error::NotAnImage { path: path.into(), what: "an erofs file system" };
+    let not_one = Error::NotAnImage { path: path.into(), what: format.what };
     let error = |what, errno: io::Error| Error::Image { what, path: path.into(), source: errno };
     let stat = rustix::fs::fstat(&place).map_err(|e| error("open", e.into()))?;
     if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
-        return Err(not_erofs);
+        return Err(not_one);
     }
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
     let file = rustix::fs::open(by_descriptor(&place), flags, Mode::empty())
         .map_err(|errno| error("open", errno.into()))?;
-    if !has_erofs_magic(&file) {
-        return Err(not_erofs);
+    if !has_magic(&file, format.magic) {
+        return Err(not_one);
     }
-    mount_erofs(&file).map_err(|errno| match errno.raw_os_error() {
-        Some(libc::EINVAL | libc::EOPNOTSUPP) => not_erofs,
+    (format.mount)(&file).map_err(|errno| match errno.raw_os_error() {
+        Some(libc::EINVAL | libc::EOPNOTSUPP) => not_one,
         _ => error("mount", errno),
     })
 }
 
-/// `EROFS_SUPER_MAGIC_V1` at byte 1024 (fs/erofs/erofs_fs.h). Looked at first, since the kernel's own
-/// refusal is the same EINVAL as for a damaged image.
-fn has_erofs_magic(file: &OwnedFd) -> bool {
+/// Looked at first, since the kernel's own refusal is the same EINVAL as for a damaged image.
+pub(super) fn has_magic(file: &OwnedFd, (at, number): (u64, u32)) -> bool {
     let mut magic = [0; 4];
-    matches!(rustix::io::pread(file, &mut magic, 1024), Ok(4))
-        && u32::from_le_bytes(magic) == 0xe0f5_e1e2
+    matches!(rustix::io::pread(file, &mut magic, at), Ok(4)) && u32::from_le_bytes(magic) == number
 }
 
 /// The same file again, whatever its path may lead to by now: what was checked is what is used.
-fn by_descriptor(file: &OwnedFd) -> String {
+pub(super) fn by_descriptor(file: &OwnedFd) -> String {
     format!("/proc/self/fd/{}", file.as_raw_fd())
 }
 
 fn mount_erofs(file: &OwnedFd) -> io::Result<OwnedFd> {
-    let context = fsopen(c"erofs", FsOpenFlags::FSOPEN_CLOEXEC)?;
-    fsconfig_set_string(context.as_fd(), c"source", by_descriptor(file))?;
+    mount_from(c"erofs", &by_descriptor(file))
+}
+
+/// squashfs wants a block device: a loop device, which goes with the last mount of it.
+fn mount_squashfs(file: &OwnedFd) -> io::Result<OwnedFd> {
+    let flags = OFlags::RDWR | OFlags::CLOEXEC;
+    let control = rustix::fs::open(c"/dev/loop-control", flags, Mode::empty())?;
+    for _ in 0..LOOP_TRIES {
+        let path = format!("/dev/loop{}", sys::loopback::free(control.as_fd())?);
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+        let device = rustix::fs::open(&path, flags, Mode::empty())?;
+        match sys::loopback::configure(device.as_fd(), file.as_fd()) {
+            // Somebody else was faster.
+            Err(error) if error.raw_os_error() == Some(libc::EBUSY) => {}
+            result => {
+                result?;
+                return mount_from(c"squashfs", &path);
+            }
+        }
+    }
+    Err(io::Error::from_raw_os_error(libc::EBUSY))
+}
+
+const LOOP_TRIES: u32 = 16;
+
+fn mount_from(file_system: &CStr, source: &str) -> io::Result<OwnedFd> {
+    let context = fsopen(file_system, FsOpenFlags::FSOPEN_CLOEXEC)?;
+    fsconfig_set_string(context.as_fd(), c"source", source)?;
     fsconfig_set_flag(context.as_fd(), c"ro")?;
     fsconfig_create(context.as_fd())?;
     let attributes = ROOT_ATTRIBUTES | MountAttrFlags::MOUNT_ATTR_RDONLY;
@@ -96,7 +203,7 @@ fn open_directory(path: &Path) -> Result<OwnedFd, Error> {
     Ok(tree)
 }
 
-fn open_error(path: &Path, errno: rustix::io::Errno) -> Error {
+pub(super) fn open_error(path: &Path, errno: rustix::io::Errno) -> Error {
     match errno {
         rustix::io::Errno::NOENT | rustix::io::Errno::NOTDIR => {
             Error::NoImage { path: path.into() }
@@ -117,7 +224,7 @@ pub fn shift_ids(
     let attributes = Attributes { id_map: Some(users), ..Attributes::default() };
     sys::mount::set_attributes(image.as_fd(), false, attributes).map_err(|errno| Error::Image {
         what: "shift the owners of",
-        path: source.path.as_path().into(),
+        path: source.to_string().into(),
         source: errno,
     })
 }
@@ -135,7 +242,7 @@ mod tests {
         mknodat(CWD, &fifo, FileType::Fifo, Mode::RUSR, 0).unwrap();
 
         for path in [fifo.as_path(), root.path(), Path::new("/dev/zero")] {
-            assert!(matches!(open_erofs(path), Err(Error::NotAnImage { .. })), "{path:?}");
+            assert!(matches!(open_file(path, &EROFS), Err(Error::NotAnImage { .. })), "{path:?}");
         }
     }
 
@@ -146,8 +253,8 @@ mod tests {
         std::fs::write(&file, [0; 2048]).unwrap();
         std::os::unix::fs::symlink(&file, &link).unwrap();
 
-        assert!(matches!(open_erofs(&link), Err(Error::NotAnImage { .. })));
+        assert!(matches!(open_file(&link, &EROFS), Err(Error::NotAnImage { .. })));
         std::fs::remove_file(&file).unwrap();
-        assert!(matches!(open_erofs(&link), Err(Error::NoImage { .. })));
+        assert!(matches!(open_file(&link, &EROFS), Err(Error::NoImage { .. })));
     }
 }

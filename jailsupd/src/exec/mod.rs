@@ -6,12 +6,14 @@
 pub mod account;
 pub mod cgroup;
 mod child;
+mod copy;
 mod device_filter;
 pub mod devices;
 pub mod error;
 pub mod helper;
 pub mod ids;
 pub mod image;
+pub mod import;
 pub mod kernel_log;
 pub mod last_good;
 pub mod limits;
@@ -23,13 +25,18 @@ pub mod pressure;
 pub mod privileges;
 pub mod processes;
 mod rlimit;
+pub mod root;
 pub mod spawn;
 pub mod state;
+pub mod store;
+pub mod subvolume;
 pub mod trash;
 pub mod unit_store;
 pub mod units;
+pub mod volume;
 pub mod walls;
 pub mod watch;
+pub mod worker;
 
 pub use error::Error;
 
@@ -51,6 +58,18 @@ impl Layout {
     #[must_use]
     pub fn jail(&self, name: &str) -> PathBuf {
         self.data.join("jails").join(name)
+    }
+
+    /// The directory of all volumes, which only root can enter.
+    #[must_use]
+    pub fn volumes(&self) -> PathBuf {
+        self.data.join("volumes")
+    }
+
+    /// The directory of one volume.
+    #[must_use]
+    pub fn volume(&self, name: &str) -> PathBuf {
+        self.volumes().join(name)
     }
 
     /// The directory of all logs.

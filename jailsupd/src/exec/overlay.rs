@@ -1,7 +1,7 @@
 //! The writable layer of an ephemeral jail: an overlay of a fresh directory above the image.
 
 use super::image::ROOT_ATTRIBUTES;
-use super::{Error, Layout, private_directory, trash};
+use super::{Error, Layout, private_directory, subvolume, trash};
 use crate::plan::IdRange;
 use crate::unit::{Backing, Bytes};
 use rustix::fd::{AsFd as _, OwnedFd};
@@ -18,7 +18,7 @@ use std::path::{Path, PathBuf};
 pub struct Request<'a> {
     /// Disk or memory.
     pub backing: Backing,
-    /// Limit of a layer in memory.
+    /// The most that it may hold.
     pub size_max: Option<Bytes>,
     /// The jail's name.
     pub jail: &'a str,
@@ -37,7 +37,7 @@ pub fn mount(image: &OwnedFd, request: &Request<'_>, layout: &Layout) -> Result<
     let lower = Attached::new(image, layout.run.join("lower"))
         .map_err(|source| error("attach the image below", &layout.run, source))?;
     let (layer, _tmpfs) = match request.backing {
-        Backing::Disk => (fresh_directory(layout, request.jail)?, None),
+        Backing::Disk => (fresh_directory(layout, request.jail, request.size_max)?, None),
         Backing::Memory => {
             let tmpfs = memory(layout, request.size_max)
                 .map_err(|source| error("make in memory", &layout.run, source))?;
@@ -60,11 +60,23 @@ fn error(what: &'static str, path: &Path, source: io::Error) -> Error {
     Error::Overlay { what, path: path.into(), source }
 }
 
-fn fresh_directory(layout: &Layout, jail: &str) -> Result<PathBuf, Error> {
+fn fresh_directory(layout: &Layout, jail: &str, size: Option<Bytes>) -> Result<PathBuf, Error> {
     discard(layout, jail)?;
     let path = layout.jail(jail).join("ephemeral");
-    private_directory(&path).map_err(|source| error("make", &path, source))?;
+    let made = match size {
+        // What can be limited is a subvolume.
+        Some(_) => limited_directory(&layout.jail(jail), size),
+        None => private_directory(&path),
+    };
+    made.map_err(|source| error("make", &path, source))?;
     Ok(path)
+}
+
+fn limited_directory(home: &Path, size: Option<Bytes>) -> io::Result<()> {
+    private_directory(home)?;
+    let made = subvolume::create(subvolume::open(CWD, home)?.as_fd(), c"ephemeral")?;
+    rustix::fs::fchmod(&made, Mode::from_raw_mode(0o700))?;
+    subvolume::limit(&made, size)
 }
 
 fn memory(layout: &Layout, size: Option<Bytes>) -> io::Result<Attached> {

@@ -47,6 +47,8 @@ pub struct Prepared<'a> {
     pub namespaces: &'a Namespaces,
     /// Its cgroup.
     pub cgroup: OwnedFd,
+    /// Its volumes, mounted and attached nowhere.
+    pub volumes: &'a [OwnedFd],
     /// Its device nodes.
     pub devices: &'a [Pinned],
     /// Its user.
@@ -123,6 +125,7 @@ pub fn spawn(
         steps: &plan.jail,
         root: prepared.root.as_fd(),
         root_point: &root_point,
+        volumes: prepared.volumes,
         devices: prepared.devices,
         account: prepared.account,
         groups: &groups,
@@ -140,6 +143,7 @@ pub fn spawn(
         prepared.root.as_fd(),
         helper,
     ];
+    keep.extend(prepared.volumes.iter().map(|volume| volume.as_fd()));
     keep.extend(prepared.devices.iter().map(|device| device.mount.as_fd()));
     let mut keep_intermediate = keep.clone();
     keep_intermediate.push(pipes.hand_over.1.as_fd());
@@ -370,7 +374,7 @@ pub(super) fn set_oom_score(score: &str) -> rustix::io::Result<()> {
     rustix::io::write(&file, score.as_bytes()).map(drop)
 }
 
-fn join(namespace: &OwnedFd, kind: i32) -> rustix::io::Result<()> {
+pub(super) fn join(namespace: &OwnedFd, kind: i32) -> rustix::io::Result<()> {
     use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
     let kind = match kind {
         libc::CLONE_NEWUSER => LinkNameSpaceType::User,
@@ -379,7 +383,7 @@ fn join(namespace: &OwnedFd, kind: i32) -> rustix::io::Result<()> {
     move_into_link_name_space(namespace.as_fd(), Some(kind))
 }
 
-fn become_root() -> rustix::io::Result<()> {
+pub(super) fn become_root() -> rustix::io::Result<()> {
     rustix::thread::set_thread_groups(&[])?;
     rustix::thread::set_thread_res_gid(Gid::ROOT, Gid::ROOT, Gid::ROOT)?;
     rustix::thread::set_thread_res_uid(Uid::ROOT, Uid::ROOT, Uid::ROOT)

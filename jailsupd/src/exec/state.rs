@@ -39,6 +39,9 @@ pub struct State {
     /// What it does while it does not run.
     #[serde(default)]
     pub rest: Option<Rest>,
+    /// Digest of the imported image that it runs from.
+    #[serde(default)]
+    pub image: Option<String>,
     /// It was asked to end.
     #[serde(default)]
     pub stopping: Option<Stopping>,

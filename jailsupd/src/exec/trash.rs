@@ -154,13 +154,15 @@ fn sweep(trash: BorrowedFd<'_>) -> rustix::io::Result<()> {
     }
 }
 
-/// Removes a file or an empty directory; what is gone already counts.
+/// Removes a file, an empty directory, or a subvolume whatever is in it; what is gone already counts.
 fn remove(parent: impl AsFd, name: &CStr) -> bool {
     let gone = |flags| {
         let result = rustix::fs::unlinkat(&parent, name, flags);
         matches!(result, Ok(()) | Err(Errno::NOENT))
     };
-    gone(AtFlags::empty()) || gone(AtFlags::REMOVEDIR)
+    gone(AtFlags::empty())
+        || gone(AtFlags::REMOVEDIR)
+        || sys::btrfs::destroy_subvolume(parent.as_fd(), name).is_ok()
 }
 
 /// Removes the files of a directory in the trash, moves its sub-directories beside it and removes it.

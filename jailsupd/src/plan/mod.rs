@@ -11,12 +11,14 @@ pub mod link;
 pub mod seccomp;
 mod show;
 mod steps;
+mod volumes;
 
 pub use cgroup::{DiskLimit, Limit};
 pub use id_map::IdMap;
 pub use ids::IdRange;
 pub use link::Link;
 pub use steps::{HostStep, JailStep, KernelMount, Tmpfs};
+pub use volumes::{PathStep, VolumeTmpfs};
 
 use crate::unit::{NetworkMode, RootMode, Ulimit, UlimitName, Unit};
 use std::collections::BTreeMap;
@@ -71,12 +73,7 @@ pub fn plan(unit: &Unit, context: Context<'_>) -> Result<Plan, seccomp::Error> {
     environment.entry("PATH".into()).or_insert_with(|| PATH.into());
     Ok(Plan {
         host: host_steps(unit, context),
-        jail: steps::jail_steps(
-            host_name(unit),
-            unit.root.mode == RootMode::ReadOnly,
-            ulimits(unit),
-            sysctls(unit),
-        ),
+        jail: steps::jail_steps(unit, host_name(unit), ulimits(unit), sysctls(unit)),
         filter: seccomp::compile(seccomp::Request::of(unit, context.kernel))?,
         capabilities: unit.security.add_capability.bits(),
         argv: unit.process.exec.iter().map(|arg| c_string(arg)).collect(),
@@ -97,16 +94,21 @@ fn host_steps(unit: &Unit, context: Context<'_>) -> Vec<HostStep> {
         NetworkMode::None => None,
     };
     steps.push(HostStep::SetUpNetwork(link));
-    steps.push(HostStep::OpenImage(unit.image.source.clone()));
-    steps.push(HostStep::ShiftIds);
-    if unit.root.mode == RootMode::Ephemeral {
-        let (backing, size_max) = (unit.root.backing, unit.root.size_max);
-        steps.push(HostStep::Overlay { backing, size_max });
+    let (source, size_max) = (unit.image.source.clone(), unit.root.size_max);
+    match unit.root.mode {
+        RootMode::ReadOnly => steps.extend([HostStep::OpenImage(source), HostStep::ShiftIds]),
+        RootMode::Ephemeral => {
+            let backing = unit.root.backing;
+            let overlay = HostStep::Overlay { backing, size_max };
+            steps.extend([HostStep::OpenImage(source), HostStep::ShiftIds, overlay]);
+        }
+        RootMode::Persistent => steps.push(HostStep::OpenRoot { source, size_max }),
     }
     steps.push(HostStep::FindUser {
         user: unit.process.user.clone(),
         group: unit.process.group.clone(),
     });
+    steps.extend(volumes::host_steps(&unit.volumes));
     steps.push(HostStep::PinDevices(unit.security.add_device.clone()));
     steps
 }
@@ -132,6 +134,18 @@ fn host_name(unit: &Unit) -> CString {
 fn sysctls(unit: &Unit) -> Vec<(CString, CString)> {
     let files = unit.security.sysctl.iter();
     files.map(|(name, value)| (c_string(&name.path()), c_string(value))).collect()
+}
+
+/// `/a/b` as `/a`, then `/a/b`.
+fn path_steps(path: &str) -> Vec<PathStep> {
+    let ends = path.char_indices().skip(1).filter(|(_, c)| *c == '/').map(|(at, _)| at);
+    let whole = ends.chain([path.len()]).map(|end| &path[..end]);
+    whole
+        .map(|path| {
+            let name = path.rsplit('/').next().unwrap_or_default();
+            PathStep { path: c_string(path), name: c_string(name) }
+        })
+        .collect()
 }
 
 /// Units have no zero bytes (checked when they are read); a cut string is better than a crash.

@@ -1,6 +1,6 @@
 //! A plan as text, one step a line: what the golden tests compare and `jailctl` can show.
 
-use super::{HostStep, JailStep, Plan};
+use super::{HostStep, JailStep, PathStep, Plan};
 use crate::unit::{Capabilities, UserSpec};
 use std::ffi::CStr;
 use std::fmt;
@@ -37,6 +37,10 @@ fn text(string: &CStr) -> String {
     string.to_string_lossy().into_owned()
 }
 
+fn place(target: &[PathStep]) -> String {
+    target.last().map_or_else(String::new, |step| text(&step.path))
+}
+
 fn user(spec: &UserSpec) -> String {
     match spec {
         UserSpec::Name(name) => name.clone(),
@@ -60,6 +64,12 @@ impl fmt::Display for HostStep {
             Self::SetUpNetwork(Some(link)) => write!(f, "set up loopback and {link}"),
             Self::SetUpNetwork(None) => f.write_str("set up loopback"),
             Self::OpenImage(source) => write!(f, "open the image {source}"),
+            Self::OpenRoot { source, size_max: None } => {
+                write!(f, "open its own root, at first a copy of {source}")
+            }
+            Self::OpenRoot { source, size_max: Some(size) } => {
+                write!(f, "open its own root of at most {size}, at first a copy of {source}")
+            }
             Self::ShiftIds => f.write_str("shift its owners into the jail's ids"),
             Self::Overlay { backing, size_max: None } => write!(f, "overlay on {backing}"),
             Self::Overlay { backing, size_max: Some(size) } => {
@@ -69,6 +79,7 @@ impl fmt::Display for HostStep {
             Self::FindUser { user: name, group: Some(group) } => {
                 write!(f, "find user {} and group {}", user(name), user(group))
             }
+            Self::OpenVolume(volume) => write!(f, "open the volume {volume}"),
             Self::PinDevices(devices) => {
                 f.write_str("pin the device nodes")?;
                 devices.iter().try_for_each(|device| write!(f, ", and {device}"))?;
@@ -92,6 +103,24 @@ impl fmt::Display for JailStep {
                 if mount.read_only() { ", read-only" } else { "" }
             ),
             Self::ForbidUserNamespaces => f.write_str("forbid user namespaces in its own"),
+            Self::MountVolume { target, number } => {
+                write!(f, "attach volume {number} at {}", place(target))
+            }
+            Self::MountVolumeTmpfs { target, tmpfs } => {
+                let options: Vec<String> = tmpfs
+                    .options
+                    .iter()
+                    .map(|(name, value)| format!("{}={}", text(name), text(value)))
+                    .collect();
+                write!(
+                    f,
+                    "mount a tmpfs volume at {}, {}{}{}",
+                    place(target),
+                    options.join(", "),
+                    if tmpfs.read_only { ", read-only" } else { "" },
+                    if tmpfs.noexec { ", no programs" } else { "" }
+                )
+            }
             Self::SetSysctl { path, value } => write!(f, "write {} to {}", text(value), text(path)),
             Self::MountTmpfs(tmpfs) => write!(
                 f,

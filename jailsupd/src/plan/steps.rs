@@ -3,7 +3,8 @@
 use super::cgroup::{DiskLimit, Limit};
 use super::id_map::IdMap;
 use super::link::Link;
-use crate::unit::{Backing, Bytes, Device, ImageSource, Ulimit, UserSpec};
+use super::volumes::{self, PathStep, VolumeTmpfs};
+use crate::unit::{Backing, Bytes, Device, ImageSource, RootMode, Ulimit, Unit, UserSpec, Volume};
 use std::ffi::{CStr, CString};
 
 /// Done by jailsupd, before the jail's processes exist.
@@ -34,6 +35,13 @@ pub enum HostStep {
         /// Its limit.
         size_max: Option<Bytes>,
     },
+    /// Open the jail's own root, made from the image if it is not there yet, with its owners shifted.
+    OpenRoot {
+        /// What it is made from.
+        source: ImageSource,
+        /// The most that it may hold.
+        size_max: Option<Bytes>,
+    },
     /// Look user and group up in the image.
     FindUser {
         /// The user.
@@ -41,6 +49,8 @@ pub enum HostStep {
         /// The group, when given.
         group: Option<UserSpec>,
     },
+    /// Open a volume, made if it is not there yet, with its owners shifted.
+    OpenVolume(Volume),
     /// Open and verify the host's device nodes that the jail gets: those of every jail, and these. Have the
     /// kernel refuse it all others.
     PinDevices(Vec<Device>),
@@ -69,6 +79,20 @@ pub enum JailStep {
     },
     /// Mount a tmpfs.
     MountTmpfs(Tmpfs),
+    /// Attach a volume that was opened on the host.
+    MountVolume {
+        /// Where, and the directories that lead there.
+        target: Vec<PathStep>,
+        /// Which one, in the order of [`HostStep::OpenVolume`].
+        number: usize,
+    },
+    /// Mount a volume in memory.
+    MountVolumeTmpfs {
+        /// Where, and the directories that lead there.
+        target: Vec<PathStep>,
+        /// What it is.
+        tmpfs: VolumeTmpfs,
+    },
     /// Bind the pinned device nodes into /dev.
     BindDevices,
     /// Make a directory.
@@ -214,12 +238,21 @@ const READ_ONLY: [&CStr; 6] = [
 ];
 
 pub(super) fn jail_steps(
+    unit: &Unit,
     host_name: CString,
-    read_only: bool,
     ulimits: Vec<Ulimit>,
     sysctls: Vec<(CString, CString)>,
 ) -> Vec<JailStep> {
     let mut steps = vec![JailStep::MakePrivate, JailStep::MakeKernelMounts, JailStep::Pivot];
+    if unit.root.mode == RootMode::ReadOnly {
+        let is_volume = |path: &CStr| {
+            unit.volumes.iter().any(|volume| volume.path.as_str().as_bytes() == path.to_bytes())
+        };
+        let scratch = SCRATCH.into_iter().filter(|tmpfs| !is_volume(tmpfs.path));
+        steps.extend(scratch.map(JailStep::MountTmpfs));
+    }
+    // Before the kernel's file systems: whatever links the image has, none leads into those.
+    steps.extend(volumes::jail_steps(&unit.volumes));
     let early = [KernelMount::Proc, KernelMount::Sys, KernelMount::Cgroup];
     steps.extend(early.map(JailStep::Attach));
     steps.push(JailStep::MountTmpfs(DEV));
@@ -228,9 +261,6 @@ pub(super) fn jail_steps(
     steps.extend([KernelMount::Pts, KernelMount::Mqueue].map(JailStep::Attach));
     steps.push(JailStep::MountTmpfs(SHM));
     steps.extend(DEV_LINKS.map(|(target, path)| JailStep::MakeLink { target, path }));
-    if read_only {
-        steps.extend(SCRATCH.map(JailStep::MountTmpfs));
-    }
     // While /proc/sys can still be written.
     steps.extend(sysctls.into_iter().map(|(path, value)| JailStep::SetSysctl { path, value }));
     steps.push(JailStep::ForbidUserNamespaces);

@@ -49,6 +49,7 @@ impl Supervisor {
     fn is_being_answered(&self, client: ClientId) -> bool {
         self.waiters.iter().any(|waiter| waiter.client == client)
             || self.streams.iter().any(|stream| stream.client == client)
+            || self.is_importing(client)
     }
 
     fn hang_up(&mut self, client: ClientId) {
@@ -60,6 +61,7 @@ impl Supervisor {
         self.event_followers.retain(|(follower, _)| *follower != client);
         self.waiters.retain(|waiter| waiter.client != client);
         self.streams.retain(|stream| stream.client != client);
+        self.stop_imports_of(client);
     }
 
     pub(super) fn reply(&mut self, client: ClientId, reply: &Reply) {
@@ -111,6 +113,11 @@ impl Supervisor {
             Request::Plan { units } => self.plan_units(&units),
             Request::Cat { name } => self.cat(&name),
             Request::HostInfo {} => Reply::with(&self.host_info()),
+            Request::ListImages {} => self.list_images(),
+            Request::InspectImage { image } => self.inspect_image(&image),
+            Request::ListVolumes {} => self.list_volumes(),
+            Request::ListRoots {} => self.list_roots(),
+            Request::InspectVolume { name } => self.inspect_volume(&name),
             other => return self.change(client, other),
         };
         self.reply(client, &reply);
@@ -148,6 +155,14 @@ impl Supervisor {
             Request::Disable { name } => self.disable(&name),
             Request::Mask { name } => self.mask(&name),
             Request::Unmask { name } => self.unmask(&name),
+            Request::ImportImage { path, name } => {
+                return self.import_image(client, &path, name.as_deref());
+            }
+            Request::TagImage { image, name } => self.tag_image(&image, &name),
+            Request::RemoveImage { image } => self.remove_image(&image),
+            Request::CollectImages {} => self.collect_images(),
+            Request::RemoveVolume { name } => self.remove_volume(&name),
+            Request::RemoveRoot { jail } => self.remove_root(&jail),
             Request::PowerOff {} => self.shut_down(Shutdown::PowerOff),
             Request::Reboot {} => self.shut_down(Shutdown::Reboot),
             // All others are answered above.

@@ -1,6 +1,7 @@
 //! Driving the machines: an event in, its actions done, and whatever follows from them at once.
 
 use super::poller::JailId;
+use super::start::Progress;
 use super::{Supervisor, clock};
 use crate::machine::{self, Action, End, Event, State, Want};
 use rustix::fd::AsFd as _;
@@ -34,6 +35,9 @@ impl Supervisor {
                 (_, Event::Start | Event::Restart) => jail.restarts = 0,
                 (_, Event::Executed) => jail.start_problem = None,
                 _ => {}
+            }
+            if event == Event::Stop {
+                self.stop_work(id);
             }
             self.store_stop(id);
             for action in actions {
@@ -81,8 +85,9 @@ impl Supervisor {
         while let Some(id) = self.to_prepare.pop_front() {
             let Some(jail) = self.jails.get(id) else { continue };
             if jail.machine.state == State::Preparing {
-                let (event, why) = self.prepare(id, jail.machine.want);
-                self.apply(id, event, &why);
+                if let Some((event, why)) = self.prepare(id, jail.machine.want) {
+                    self.apply(id, event, &why);
+                }
             }
             if clock::now() >= end {
                 return;
@@ -90,16 +95,24 @@ impl Supervisor {
         }
     }
 
-    fn prepare(&mut self, id: JailId, want: Want) -> (Event, String) {
+    /// What has come of it; nothing yet when a worker must make something first.
+    fn prepare(&mut self, id: JailId, want: Want) -> Option<(Event, String)> {
         if want == Want::Down {
-            return (Event::PrepareFailed(End::NotStarted), "nobody wants it any more".into());
+            return Some((
+                Event::PrepareFailed(End::NotStarted),
+                "nobody wants it any more".into(),
+            ));
         }
         match self.start_jail(id) {
-            Ok(()) => (Event::Spawned, "its processes exist".into()),
+            Ok(Progress::Spawned) => {
+                self.note_stale_root(id);
+                Some((Event::Spawned, "its processes exist".into()))
+            }
+            Ok(Progress::Waits) => None,
             Err(error) => {
                 self.start_failed(id, &error);
                 let end = if error.is_permanent() { End::NeverStarts } else { End::NotStarted };
-                (Event::PrepareFailed(end), error.chain())
+                Some((Event::PrepareFailed(end), error.chain()))
             }
         }
     }

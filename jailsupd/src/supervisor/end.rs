@@ -7,7 +7,7 @@ use super::poller::JailId;
 use super::pressure;
 use crate::control::wire::{Exit, ExitReason, Usage};
 use crate::exec::logs::{Line, Pipe, Stream};
-use crate::exec::{Error, overlay};
+use crate::exec::{Error, overlay, root};
 use crate::machine::{End, Event, Want};
 use crate::unit::Signal;
 use jail_init::{ExitReport, Stage, StartError};
@@ -160,6 +160,9 @@ impl Supervisor {
         let _ = cgroup.kill();
         if let Err(error) = cgroup.remove() {
             log::warn!("jail={name}: {}", error.chain());
+        }
+        if let Err(error) = root::discard_unfinished(&self.layout, &name) {
+            log::warn!("jail={name}: its unfinished root stays: {error}");
         }
         if let Err(error) = overlay::discard(&self.layout, &name) {
             log::warn!("jail={name}: {}", error.chain());

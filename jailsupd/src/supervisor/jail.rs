@@ -8,6 +8,7 @@ use crate::exec::cgroup::Cgroup;
 use crate::exec::logs::Log;
 use crate::exec::namespaces::Namespaces;
 use crate::exec::state::State as Stored;
+use crate::exec::worker::Worker;
 use crate::machine::{Machine, Policy, State};
 use crate::plan::{IdRange, Plan};
 use crate::unit::{Problem, Restart, Stop, Unit};
@@ -41,6 +42,8 @@ pub(super) struct Jail {
     /// Its unit is gone: when it is at rest, it goes too.
     pub(super) removed: bool,
     pub(super) life: Option<Life>,
+    /// What its start waits for, and the unit's key that it is for.
+    pub(super) work: Option<(&'static str, Worker)>,
     pub(super) kept: Option<Kept>,
     pub(super) last_exit: Option<Exit>,
     /// What its cgroup said when the kernel killed it for want of memory; as long as this jailsupd runs.
@@ -109,6 +112,7 @@ impl Jail {
             rested: None,
             removed: false,
             life: None,
+            work: None,
             kept: None,
             last_exit: None,
             evidence: None,

@@ -14,6 +14,7 @@ mod end;
 mod files;
 mod history;
 mod host_file;
+mod images;
 mod jail;
 mod jails;
 mod limits;
@@ -23,11 +24,14 @@ mod pressure;
 mod profiles;
 mod reconcile;
 mod report;
+mod roots;
 mod start;
 mod step;
 mod streams;
+mod volumes;
 mod waiters;
 mod why;
+mod work;
 
 use crate::control::server::{ClientId, Server};
 use crate::exec::cgroup::{self, Cgroup};
@@ -44,6 +48,7 @@ use crate::exec::{Layout, helper};
 use crate::machine::{Event, Moment};
 use crate::unit::host::Host;
 use crate::unit::{Policy, Problem};
+use images::Import;
 use jail::Jail;
 use jails::Jails;
 use keeper::{Client, Slot};
@@ -94,6 +99,9 @@ pub struct Supervisor {
     event_followers: Vec<(ClientId, Option<String>)>,
     waiters: Vec<Waiter>,
     streams: Vec<LogStream>,
+    imports: Vec<Import>,
+    /// Of the last import.
+    import_number: u32,
     history: Log,
     directories: Vec<PathBuf>,
     store: Store,
@@ -177,6 +185,8 @@ impl Supervisor {
             event_followers: Vec::new(),
             waiters: Vec::new(),
             streams: Vec::new(),
+            imports: Vec::new(),
+            import_number: 0,
             store: Store::new(Path::new(unit_store::DIRECTORY)),
             last_good: to("keep units", LastGood::open(&layout.last_good()))?,
             to_prepare: VecDeque::new(),
@@ -192,6 +202,7 @@ impl Supervisor {
             done: None,
             layout,
         };
+        supervisor.tidy_storage();
         supervisor.set_up_uplink();
         to("adopt running jails", supervisor.adopt())?;
         supervisor.empty_trash();
@@ -244,6 +255,8 @@ impl Supervisor {
             Source::Janitor => self.on_janitor(),
             Source::Limit(id, signal) => self.on_limit(id, signal),
             Source::KernelLog => self.on_kernel_log(),
+            Source::Work(id) => self.on_work(id),
+            Source::Import(number) => self.on_import(number),
         }
     }
 
@@ -320,7 +333,7 @@ impl Supervisor {
     /// the trash.
     fn reclaim_ids(&mut self) {
         let (ids, jails, layout) = (&mut self.ids, &self.jails, &self.layout);
-        match ids.reclaim(layout, |name| jails.find(name).is_some()) {
+        match ids.reclaim(layout, |name| name == work::READER || jails.find(name).is_some()) {
             Ok(true) => log::info!("ranges of user ids of jails that are gone are free again"),
             Ok(false) => {}
             Err(error) => log::warn!("ranges of user ids cannot be taken back: {error}"),
@@ -353,7 +366,9 @@ impl Supervisor {
         self.followers.retain(|(_, follower)| *follower != id);
         // Its layer went to the trash when it was cleared away.
         if let Err(error) = std::fs::remove_dir(self.layout.jail(&jail.name)) {
-            if error.kind() != io::ErrorKind::NotFound {
+            // A persistent root stays for the next jail of this name.
+            let kept = crate::exec::root::find(&self.layout, &jail.name).is_some();
+            if error.kind() != io::ErrorKind::NotFound && !kept {
                 log::warn!("jail={} leaves files behind: {error}", jail.name);
             }
         }

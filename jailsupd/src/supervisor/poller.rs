@@ -37,6 +37,10 @@ pub(super) enum Source {
     Janitor,
     /// The kernel has logged something.
     KernelLog,
+    /// A worker that a jail waits for has said something.
+    Work(JailId),
+    /// An import of an image has said something.
+    Import(u32),
 }
 
 /// The kinds of [`Source::Limit`] come after all others.
@@ -57,6 +61,8 @@ impl Source {
             Self::Janitor => (9, 0),
             Self::Limit(id, signal) => (LIMITS + signal as u64, id),
             Self::KernelLog => (40, 0),
+            Self::Work(id) => (20, id),
+            Self::Import(number) => (21, number),
         };
         kind << 32 | u64::from(id)
     }
@@ -74,6 +80,8 @@ impl Source {
             7 => Self::Cgroup(id),
             8 => Self::Units,
             9 => Self::Janitor,
+            20 => Self::Work(id),
+            21 => Self::Import(id),
             kind => {
                 let signal = Signal::ALL.into_iter().find(|s| kind == LIMITS + *s as u64)?;
                 Self::Limit(id, signal)
@@ -168,6 +176,8 @@ mod tests {
             Source::Janitor,
             Source::Limit(6, Signal::Memory),
             Source::Limit(7, Signal::IoPressure),
+            Source::Work(6),
+            Source::Import(7),
         ] {
             assert_eq!(Source::from_data(source.to_data()), Some(source));
         }

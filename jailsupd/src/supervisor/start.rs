@@ -10,7 +10,8 @@ use crate::exec::cgroup::Cgroup;
 use crate::exec::devices::Pinned;
 use crate::exec::spawn::{Prepared, Spawned};
 use crate::exec::state::State;
-use crate::exec::{Error, devices, image, limits, namespaces, overlay, spawn, walls};
+use crate::exec::worker::Worker;
+use crate::exec::{Error, devices, image, limits, namespaces, overlay, root, spawn, volume, walls};
 use crate::plan::{HostStep, IdMap, Link};
 use crate::unit::{ImageSource, Unit};
 use keeper::Slot;
@@ -18,13 +19,14 @@ use rustix::fd::{AsFd as _, OwnedFd};
 use std::io;
 
 /// What the host steps have made so far.
-struct Building<'a> {
-    loaded: &'a Loaded,
+pub(super) struct Building<'a> {
+    pub(super) loaded: &'a Loaded,
     cgroup: Cgroup,
-    kept: Option<Kept>,
+    pub(super) kept: Option<Kept>,
     source: Option<&'a ImageSource>,
-    root: Option<OwnedFd>,
-    account: Option<Account>,
+    pub(super) root: Option<OwnedFd>,
+    pub(super) account: Option<Account>,
+    volumes: Vec<OwnedFd>,
     devices: Vec<Pinned>,
 }
 
@@ -39,11 +41,20 @@ fn set_in(key: &str) -> &str {
     key.split_once(SYSCTLS).map_or("", |(_, sysctls)| sysctls)
 }
 
+/// How far a start has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Progress {
+    /// The jail's processes are on their way.
+    Spawned,
+    /// A worker must make something first; then it begins anew.
+    Waits,
+}
+
 impl Supervisor {
-    /// Prepares and spawns the jail; its processes are on their way when this returns.
-    pub(super) fn start_jail(&mut self, id: JailId) -> Result<(), Error> {
+    /// Prepares and spawns the jail.
+    pub(super) fn start_jail(&mut self, id: JailId) -> Result<Progress, Error> {
         self.allow_start(id)?;
-        let Some(jail) = self.jails.get_mut(id) else { return Ok(()) };
+        let Some(jail) = self.jails.get_mut(id) else { return Ok(Progress::Waits) };
         let Some(loaded) = jail.loaded.clone() else { return Err(Error::NoUnit) };
         walls::read()
             .map_err(|source| Error::Process { what: "read which walls to leave out", source })?;
@@ -60,26 +71,42 @@ impl Supervisor {
             source: None,
             root: None,
             account: None,
+            volumes: Vec::new(),
             devices: Vec::new(),
         };
         let prepared = self.renew_namespaces(&name, &mut building);
         let prepared = prepared.and_then(|()| self.build(&name, &mut building));
-        let result = prepared.and_then(|()| self.spawn(id, &mut building));
+        let result = prepared.and_then(|waits| match waits {
+            Some((key, worker)) => self.await_work(id, key, worker).map(|()| Progress::Waits),
+            None => self.spawn(id, &mut building).map(|()| Progress::Spawned),
+        });
         if let Some(jail) = self.jails.get_mut(id) {
             // However it went: what was made of its namespaces is used again.
             jail.kept = building.kept;
         }
-        result?;
-        self.watch_limits(id);
-        self.watch(id).map_err(|source| Error::Process { what: "watch its process", source })
+        let progress = result?;
+        if progress == Progress::Spawned {
+            self.watch_limits(id);
+            let failed = |source| Error::Process { what: "watch its process", source };
+            self.watch(id).map_err(failed)?;
+        }
+        Ok(progress)
     }
 
-    fn build(&mut self, name: &str, building: &mut Building<'_>) -> Result<(), Error> {
+    /// Performs the plan's steps, up to one that must wait for a worker.
+    fn build(
+        &mut self,
+        name: &str,
+        building: &mut Building<'_>,
+    ) -> Result<Option<(&'static str, Worker)>, Error> {
         let loaded = building.loaded;
         for step in &loaded.plan.host {
+            if let Some(work) = self.work_before(name, step, building)? {
+                return Ok(Some(work));
+            }
             self.perform(name, step, building)?;
         }
-        Ok(())
+        Ok(None)
     }
 
     fn spawn(&mut self, id: JailId, building: &mut Building<'_>) -> Result<(), Error> {
@@ -93,6 +120,7 @@ impl Supervisor {
             root: &root,
             namespaces: &kept.namespaces,
             cgroup: building.cgroup.open()?,
+            volumes: &building.volumes,
             devices: &building.devices,
             account: &account,
             ids: &loaded.plan.ids,
@@ -141,7 +169,15 @@ impl Supervisor {
             HostStep::SetUpNetwork(link) => self.make_link(name, building, link.as_ref()),
             HostStep::OpenImage(source) => {
                 building.source = Some(source);
-                building.root = Some(image::open(source)?);
+                building.root = Some(image::open(source, &self.layout)?);
+                Ok(())
+            }
+            HostStep::OpenRoot { source, size_max } => {
+                let request = root::Request { jail: name, source, size_max: *size_max };
+                if let Some(kept) = &building.kept {
+                    let users = kept.namespaces.user.as_fd();
+                    building.root = Some(root::open(&request, users, &self.layout)?);
+                }
                 Ok(())
             }
             HostStep::ShiftIds => match (&building.root, building.source, &building.kept) {
@@ -162,6 +198,16 @@ impl Supervisor {
             HostStep::FindUser { user, group } => {
                 if let Some(root) = &building.root {
                     building.account = Some(account::find(root, user, group.as_ref())?);
+                }
+                Ok(())
+            }
+            HostStep::OpenVolume(volume) => {
+                if let (Some(root), Some(account), Some(kept)) =
+                    (&building.root, &building.account, &building.kept)
+                {
+                    let (users, ids) = (kept.namespaces.user.as_fd(), building.loaded.ids);
+                    let request = volume::Request { volume, users, root, account, ids };
+                    building.volumes.push(volume::open(&request, &self.layout)?);
                 }
                 Ok(())
             }
@@ -255,6 +301,8 @@ impl Supervisor {
             restarts: jail.restarts,
             failures: jail.machine.failures,
             last_exit: jail.last_exit.clone(),
+            image: image::digest(&loaded.unit.image.source, &self.layout)
+                .map(|digest| digest.to_string()),
             ..State::default()
         };
         let state = stored.store().map_err(Error::Keeper)?;

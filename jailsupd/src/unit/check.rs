@@ -9,6 +9,7 @@ use super::address::{IpPrefix, is_link_local};
 use super::amount::{Bytes, show_duration};
 use super::device::Device;
 use super::document::Walk;
+use super::image::{Digest, ImageSource};
 use super::keys::{Draft, UNIT};
 use super::resources::{IoDevice, Resources};
 use super::section::{Backing, Network, NetworkMode, Restart, Root, RootMode};
@@ -17,6 +18,12 @@ use super::user::{Mapping, User};
 /// What every unit must say, and a template or a drop-in alone need not.
 pub(crate) fn complete(walk: &mut Walk<'_>, draft: &Draft) {
     UNIT.require(walk);
+    let has_image = draft.source.is_some() || draft.digest.is_some();
+    if !has_image && walk.lacks("image", "image.source") && walk.lacks("image", "image.digest") {
+        let help = "add `source = \"erofs:/usr/share/jails/web.erofs\"` in `[image]`";
+        let place = walk.at("image");
+        walk.add(Problem::new(place, "image.source", "is missing").help(help));
+    }
     let network = &draft.network;
     let needs_address = network.mode != NetworkMode::None && network.address.is_empty();
     if needs_address && walk.sound("network.mode") && walk.sound("network.address") {
@@ -27,6 +34,7 @@ pub(crate) fn complete(walk: &mut Walk<'_>, draft: &Draft) {
 /// What is said must go together. What a later file has made void is taken out of the draft.
 pub(crate) fn unit(walk: &mut Walk<'_>, draft: &mut Draft) {
     description(walk, draft.description.as_deref());
+    image(walk, draft);
     root(walk, &mut draft.root);
     network(walk, &mut draft.network);
     user(walk, &draft.user);
@@ -38,6 +46,35 @@ pub(crate) fn unit(walk: &mut Walk<'_>, draft: &mut Draft) {
 fn description(walk: &mut Walk<'_>, text: Option<&str>) {
     if text.is_some_and(|t| t.contains(char::is_control)) {
         walk.refuse("description", "is more than one line", "write one line of plain text");
+    }
+}
+
+fn image(walk: &mut Walk<'_>, draft: &mut Draft) {
+    let of_path = matches!(draft.source, Some(ImageSource::Path { .. }));
+    let sound = walk.sound("image.source") && walk.sound("image.digest");
+    if of_path && sound && is_void(walk, "image.digest", "image.source") {
+        walk.refuse(
+            "image.digest",
+            "is only of images that were imported",
+            "take it out, or import the image and write `source = \"image:NAME\"`",
+        );
+    }
+    if of_path {
+        draft.digest = None;
+    }
+}
+
+/// What source and digest make together.
+pub(crate) fn image_source(
+    source: Option<ImageSource>,
+    digest: Option<Digest>,
+) -> Option<ImageSource> {
+    match (source, digest) {
+        (Some(ImageSource::Stored { name, .. }), digest) => {
+            Some(ImageSource::Stored { name, digest })
+        }
+        (None, Some(digest)) => Some(ImageSource::Stored { name: None, digest: Some(digest) }),
+        (source, _) => source,
     }
 }
 
@@ -64,16 +101,19 @@ fn root(walk: &mut Walk<'_>, root: &mut Root) {
             }
         }
         *root = Root { mode: RootMode::ReadOnly, ..Root::default() };
-    } else if root.backing == Backing::Disk {
-        if is_void(walk, "root.size_max", "root.backing") {
+        return;
+    }
+    if root.mode == RootMode::Persistent && root.backing == Backing::Memory {
+        if is_void(walk, "root.backing", "root.mode") {
             walk.refuse(
-                "root.size_max",
-                "is supported only for a root in memory so far",
-                "take it out, or write `backing = \"memory\"`",
+                "root.backing",
+                "a persistent root is on the disk",
+                "take it out, or write `mode = \"ephemeral\"`",
             );
         }
-        root.size_max = None;
-    } else if root.size_max.is_some_and(|size| size < Bytes::new(64 << 10)) {
+        root.backing = Backing::Disk;
+    }
+    if root.size_max.is_some_and(|size| size < Bytes::new(64 << 10)) {
         walk.refuse("root.size_max", "is less than any program needs", "at least \"64K\"");
     }
 }

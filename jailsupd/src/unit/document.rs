@@ -8,7 +8,7 @@ use toml::de::{DeString, DeTable, DeValue};
 
 use super::problem::{Place, Problem, Source};
 use super::specifier::Names;
-use super::value::{Fault, Kind, Value, plain};
+use super::value::{Fault, Field, Kind, Value, plain};
 
 /// One key: everything that the parser, the reference page and the canonical form need to know.
 pub(crate) struct Key<D: 'static> {
@@ -74,6 +74,14 @@ impl<D> Key<D> {
     /// `section.name`.
     pub(crate) fn path(&self) -> String {
         path(self.section, self.name)
+    }
+
+    /// The keys of its tables, when it is a list of tables.
+    pub(crate) fn fields(&self) -> Option<&'static [Field]> {
+        match self.kind {
+            Kind::Tables(fields) => Some(fields),
+            _ => None,
+        }
     }
 
     /// Where it goes, for messages.

@@ -5,7 +5,7 @@ use std::fmt::{self, Write as _};
 use super::document::{Effect, Key, Presence, Section};
 use super::keys::{Draft, UNIT};
 use super::nearest::nearest;
-use super::value::shown;
+use super::value::{Field, FieldPresence, shown};
 
 /// The answer to a question.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,6 +21,8 @@ pub enum Explanation {
 pub struct KeyEntry {
     /// Its table; empty for the keys above all tables.
     pub section: &'static str,
+    /// Whether there may be several such tables.
+    pub is_in_list: bool,
     /// As it is written.
     pub name: &'static str,
     /// What it takes: "a string (size)".
@@ -51,6 +53,8 @@ pub enum Otherwise {
 pub struct SectionEntry {
     /// Its name; empty for what is above all tables.
     pub name: &'static str,
+    /// Whether there may be several such tables.
+    pub is_list: bool,
     /// For users.
     pub doc: &'static str,
     /// Its keys.
@@ -76,13 +80,19 @@ pub fn explain(asked: &str) -> Result<Explanation, Unknown> {
     if word.is_empty() {
         let top = Section { name: "", doc: "Above all tables." };
         let all = std::iter::once(&top).chain(UNIT.sections).map(section);
+        let all = all.chain(UNIT.keys.iter().filter_map(list));
         return Ok(Explanation::Sections(all.collect()));
     }
     if let Some(found) = UNIT.sections.iter().find(|section| section.name == word) {
         return Ok(Explanation::Sections(vec![section(found)]));
     }
-    let is_asked = |key: &&Key<Draft>| key.path() == word || key.name == word;
-    let keys: Vec<KeyEntry> = UNIT.keys.iter().filter(is_asked).map(entry).collect();
+    if let Some(found) = UNIT.keys.iter().find(|key| key.name == word).and_then(list) {
+        return Ok(Explanation::Sections(vec![found]));
+    }
+    let fields = UNIT.keys.iter().filter_map(list).flat_map(|section| section.keys);
+    let is_asked = |entry: &KeyEntry| entry.path() == word || entry.name == word;
+    let keys = UNIT.keys.iter().filter(|key| key.fields().is_none()).map(entry);
+    let keys: Vec<KeyEntry> = keys.chain(fields).filter(is_asked).collect();
     if !keys.is_empty() {
         return Ok(Explanation::Keys(keys));
     }
@@ -95,13 +105,35 @@ pub fn explain(asked: &str) -> Result<Explanation, Unknown> {
 }
 
 fn section(section: &Section) -> SectionEntry {
-    let keys = UNIT.keys.iter().filter(|key| key.section == section.name).map(entry);
-    SectionEntry { name: section.name, doc: section.doc, keys: keys.collect() }
+    let is_in = |key: &&Key<Draft>| key.section == section.name && key.fields().is_none();
+    let keys = UNIT.keys.iter().filter(is_in).map(entry);
+    SectionEntry { name: section.name, is_list: false, doc: section.doc, keys: keys.collect() }
+}
+
+/// A key that is a list of tables, as the table that it is for its reader.
+fn list(key: &Key<Draft>) -> Option<SectionEntry> {
+    let entry = |field: &Field| KeyEntry {
+        section: key.name,
+        is_in_list: true,
+        name: field.name,
+        takes: field.kind.noun(),
+        otherwise: match field.presence {
+            FieldPresence::Required => Otherwise::Required,
+            FieldPresence::Default(value) => Otherwise::Default(value),
+            FieldPresence::Unset(meaning) => Otherwise::Unset(meaning),
+        },
+        effect: key.effect,
+        doc: field.doc,
+        example: field.example,
+    };
+    let keys = key.fields()?.iter().map(entry).collect();
+    Some(SectionEntry { name: key.name, is_list: true, doc: key.doc, keys })
 }
 
 fn entry(key: &Key<Draft>) -> KeyEntry {
     KeyEntry {
         section: key.section,
+        is_in_list: false,
         name: key.name,
         takes: key.kind.noun(),
         otherwise: match key.presence {
@@ -171,7 +203,7 @@ impl fmt::Display for KeyEntry {
         let home = if self.section.is_empty() {
             String::new()
         } else {
-            format!("[{}]\n           ", self.section)
+            format!("{}\n           ", header(self.section, self.is_in_list))
         };
         writeln!(f, "  {:<9}{home}{} = {}", "example", self.name, self.example)
     }
@@ -180,7 +212,7 @@ impl fmt::Display for KeyEntry {
 impl fmt::Display for SectionEntry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if !self.name.is_empty() {
-            writeln!(f, "[{}]", self.name)?;
+            writeln!(f, "{}", header(self.name, self.is_list))?;
         }
         writeln!(f, "{}", wrap("", "", self.doc))?;
         let width = self.keys.iter().map(|key| key.name.len()).max().unwrap_or(0) + 2;
@@ -190,6 +222,11 @@ impl fmt::Display for SectionEntry {
         }
         Ok(())
     }
+}
+
+/// As it is written above the table's keys.
+fn header(name: &str, is_list: bool) -> String {
+    if is_list { format!("[[{name}]]") } else { format!("[{name}]") }
 }
 
 /// `text` in lines of at most 80 columns, the first behind `first`, the others behind `indent`.

@@ -10,6 +10,7 @@ use super::amount::{Bytes, CpuQuota};
 use super::capability::Capabilities;
 use super::device::Device;
 use super::document::{Effect, Grammar, Key, NotYet, Presence, Section};
+use super::image::{Digest, ImageSource};
 use super::name::{HostName, LinkName, UserSpec};
 use super::path::JailPath;
 use super::resources::{
@@ -18,14 +19,14 @@ use super::resources::{
 };
 use super::seccomp::Seccomp;
 use super::section::{
-    Backing, ImageSource, Network, NetworkMode, Process, Restart, RestartPolicy, Root, RootMode,
-    Security, Stop,
+    Backing, Network, NetworkMode, Process, Restart, RestartPolicy, Root, RootMode, Security, Stop,
 };
 use super::signal::Signal;
 use super::sysctl::Sysctls;
 use super::ulimit::Ulimit;
 use super::user::{IdCount, Mapping, User};
 use super::value::{Fault, FromToml, Kind, Value, plain};
+use super::volume::Volumes;
 
 /// A unit while it is read: required parts may still be missing.
 pub(crate) struct Draft {
@@ -34,6 +35,7 @@ pub(crate) struct Draft {
     pub(crate) critical: bool,
     pub(crate) enabled: bool,
     pub(crate) source: Option<ImageSource>,
+    pub(crate) digest: Option<Digest>,
     pub(crate) root: Root,
     pub(crate) process: Process,
     pub(crate) user: User,
@@ -42,6 +44,7 @@ pub(crate) struct Draft {
     pub(crate) resources: Resources,
     pub(crate) restart: Restart,
     pub(crate) stop: Stop,
+    pub(crate) volumes: Volumes,
 }
 
 impl std::default::Default for Draft {
@@ -52,6 +55,7 @@ impl std::default::Default for Draft {
             critical: false,
             enabled: true,
             source: None,
+            digest: None,
             root: Root::default(),
             process: Process::default(),
             user: User::default(),
@@ -60,6 +64,7 @@ impl std::default::Default for Draft {
             resources: Resources::default(),
             restart: Restart::default(),
             stop: Stop::default(),
+            volumes: Volumes::default(),
         }
     }
 }
@@ -157,12 +162,10 @@ static SECTIONS: &[Section] = &[
 ];
 
 static NOT_YET: &[NotYet] = &[
-    NotYet { section: "image", name: "digest" },
     NotYet { section: "process", name: "notify" },
     NotYet { section: "process", name: "init" },
     NotYet { section: "process", name: "umask" },
     NotYet { section: "health", name: "" },
-    NotYet { section: "volume", name: "" },
 ];
 
 static KEYS: &[Key<Draft>] = &[
@@ -174,14 +177,16 @@ static KEYS: &[Key<Draft>] = &[
         "Marks a jail that the host is useless without. `jailctl inspect` shows it; the host itself does not act on it yet."),
     key!("" "enabled": bool = enabled; Live; Default("true"); "false";
         "Whether the jail is started when its unit appears, and at boot. One that is not enabled can be started by hand."),
-    key!("image" "source": Option<ImageSource> = source; Anew; Required; "\"erofs:/usr/share/jails/web.erofs\"";
-        "The image: `erofs:` and the absolute path of a file with an erofs file system, or `dir:` and that of a directory tree. Owners in it are counted from 0, as in any image."),
+    key!("image" "source": Option<ImageSource> = source; Anew; Unset("the image of `digest`; one of the two must be there"); "\"erofs:/usr/share/jails/web.erofs\"";
+        "The image: `erofs:` and the absolute path of a file with an erofs file system, `squashfs:` and that of one with a squashfs file system, `tar:` and that of a tar archive, plain or packed by gzip, xz or zstd, or `dir:` and that of a directory tree. `image:NAME` or `image:NAME:TAG` is one that `jailctl image import` has brought in. An archive is imported before the first start, and again when it has changed. Owners in it are counted from 0, as in any image."),
+    key!("image" "digest": Option<Digest> = digest; Anew; Unset("whatever the name means at a start"); "\"sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08\"";
+        "The one imported image that it may be, as `jailctl image ls` shows it: alone, or beside `source = \"image:NAME\"`, whatever that name means by now."),
     key!("root" "mode": RootMode = root.mode; Anew; Default("\"ephemeral\""); "\"read-only\"";
-        "Whether the jail can write below its `/`: not at all (`read-only`), or until it stops (`ephemeral`)."),
+        "Whether the jail can write below its `/`: not at all (`read-only`), until it stops (`ephemeral`), or for good (`persistent`). A persistent root is a copy of the image, made before the first start. It stays, also when the image changes or the unit goes, until `jailctl root rm`; the next start then makes another."),
     key!("root" "backing": Backing = root.backing; Anew; Default("\"disk\""); "\"memory\"";
         "Where an ephemeral root keeps what is written: on the host's data partition (`disk`) or in memory that counts as the jail's (`memory`)."),
-    key!("root" "size_max": Option<Bytes> = root.size_max; Anew; Unset("half of the host's memory"); "\"64M\"";
-        "The most that an ephemeral root in memory may hold. Only with `backing = \"memory\"`."),
+    key!("root" "size_max": Option<Bytes> = root.size_max; Anew; Unset("what the disk has, or half of the host's memory"); "\"64M\"";
+        "The most that may be written to an ephemeral root; the most that a persistent one may hold, its copy of the image included. Beyond it a write fails with EDQUOT (`Disk quota exceeded`), or ENOSPC in memory; other jails do not notice."),
     key!(@ "process" "exec", Vec<String>, process.exec, super::command::read; Anew; Required; "[\"/usr/sbin/nginx\", \"-g\", \"daemon off;\"]";
         "The program and its arguments. The program is an absolute path in the image; no shell and no search path is involved. It must stay in the foreground."),
     key!("process" "user": UserSpec = process.user; Anew; Default("\"root\""); "\"www-data\"";
@@ -276,4 +281,6 @@ static KEYS: &[Key<Draft>] = &[
         "The signal that asks the program to end, by the names of signal(7)."),
     key!("stop" "timeout": Duration = stop.timeout; Live; Default("\"10s\""); "\"30s\"";
         "How long it may take to end. Then everything in the jail is killed."),
+    key!(+ "" "volume": Volumes = volumes; Anew; Default("[]"); "[{ path = \"/var/lib/web\", name = \"web-data\" }]";
+        "Directories of the jail that are not its image's, each a table `[[volume]]`. Exactly one of `name`, `source` and `tmpfs` says what a volume holds. A drop-in adds to the volumes of the file below it; one at the same `path` takes the other's place."),
 ];

@@ -21,6 +21,7 @@ pub mod device;
 mod document;
 pub mod explain;
 pub mod host;
+pub mod image;
 mod keys;
 pub mod name;
 mod nearest;
@@ -45,6 +46,7 @@ pub mod ulimit;
 mod unknown;
 pub mod user;
 pub mod value;
+pub mod volume;
 
 pub use address::{IpPrefix, MacAddress};
 pub use amount::{Bytes, CpuQuota};
@@ -55,6 +57,7 @@ pub use device::{Access, Device};
 pub use document::Effect;
 pub use explain::explain;
 pub use host::Host;
+pub use image::{Digest, ImageKind, ImageName, ImageSource};
 pub use name::{HostName, JailName, LinkName, UserSpec};
 pub use parse::{MAX_FILE, parse, text};
 pub use path::{HostPath, JailPath};
@@ -64,14 +67,15 @@ pub use problem::{Place, Problem};
 pub use resources::{HugePage, IoDevice, Resources};
 pub use seccomp::Seccomp;
 pub use section::{
-    Backing, Image, ImageKind, ImageSource, Network, NetworkMode, Process, Restart, RestartPolicy,
-    Root, RootMode, Security, Stop,
+    Backing, Image, Network, NetworkMode, Process, Restart, RestartPolicy, Root, RootMode,
+    Security, Stop,
 };
 pub use signal::Signal;
 pub use sysctl::{SysctlName, Sysctls};
 pub use tree::{RawFile, RawKind, Resolved, Tree};
 pub use ulimit::{Ulimit, UlimitName};
 pub use user::User;
+pub use volume::{Volume, VolumeName, VolumeSource, Volumes};
 
 use std::collections::BTreeMap;
 
@@ -106,6 +110,8 @@ pub struct Unit {
     pub restart: Restart,
     /// How it is asked to end.
     pub stop: Stop,
+    /// Its directories that are not the image's.
+    pub volumes: Volumes,
     /// Where each key stands, for problems that are found later.
     pub origin: Origin,
     /// What the file says that `security.seccomp` names, once it was read.

@@ -59,7 +59,8 @@ pub(crate) fn assemble(
     let name = JailName::new(names.jail)
         .map_err(|fault| Problem::from_fault(Place::whole(home), "", fault));
     let settings = UNIT.settings(&draft);
-    match (name, walk.finish(), draft.version, draft.source) {
+    let source = check::image_source(draft.source, draft.digest);
+    match (name, walk.finish(), draft.version, source) {
         (Ok(name), Ok(places), Some(version), Some(source)) => Ok(Unit {
             name,
             version: version.0,
@@ -75,6 +76,7 @@ pub(crate) fn assemble(
             resources: draft.resources,
             restart: draft.restart,
             stop: draft.stop,
+            volumes: draft.volumes,
             origin: Origin { file: home.to_owned(), places },
             profile: None,
             settings,

@@ -47,6 +47,14 @@ impl JailPath {
     }
 }
 
+impl FromText for HostPath {
+    const KIND: Kind = Kind::text("absolute path on the host", "^/");
+
+    fn from_text(text: &str) -> Result<Self, Fault> {
+        Self::new(text)
+    }
+}
+
 impl FromText for JailPath {
     const KIND: Kind = Kind::text("absolute path in the jail", "^/");
 

@@ -6,7 +6,7 @@ use super::document::{Effect, Grammar, Key, Presence};
 use super::host::HOST;
 use super::keys::UNIT;
 use super::policy::POLICY;
-use super::value::{Kind, choices};
+use super::value::{Field, FieldPresence, Kind, choices};
 
 const UNITS: &str = "\
 A unit file is one jail. Its stem is the jail's name: `/etc/jails.d/web.toml` is the jail `web`. A name is made
@@ -48,7 +48,7 @@ gateway = [\"192.0.2.1\"]
 
 Files `NAME.toml.d/*.toml` are put on top of `NAME.toml`, those of all directories together, in the order of their
 names. Each says only the keys that it changes: a key replaces the key below it, and `environment` adds to the
-variables below it. A drop-in of the same name in a later directory replaces the earlier one; a link to `/dev/null`
+variables below it, `[[volume]]` to its volumes. A drop-in of the same name in a later directory replaces the earlier one; a link to `/dev/null`
 takes it out. What a drop-in makes void is forgotten: one with `mode = \"none\"` in `[network]` need not mind the
 addresses of the unit.
 
@@ -131,12 +131,15 @@ fn page<D>(
     grammar
         .keys
         .iter()
-        .filter(|k| k.section.is_empty())
+        .filter(|k| k.section.is_empty() && k.fields().is_none())
         .for_each(|k| out.push_str(&entry(k, effect)));
     for section in grammar.sections {
         let _ = write!(out, "## `[{}]`\n\n{}\n\n", section.name, section.doc);
         let keys = grammar.keys.iter().filter(|k| k.section == section.name);
         keys.for_each(|k| out.push_str(&entry(k, effect)));
+    }
+    for key in grammar.keys {
+        out.push_str(&key.fields().map_or_else(String::new, |fields| list(key, fields, effect)));
     }
     out.truncate(out.trim_end().len());
     out.push('\n');
@@ -154,6 +157,24 @@ fn entry<D>(key: &Key<D>, effect: fn(Effect) -> &'static str) -> String {
     let line = format!("Takes {kind}. {otherwise} {effect}");
     let line = line.trim_end();
     format!("### `{name}`\n\n{doc}\n\n{line}\n\n```toml\n{name} = {}\n```\n\n", key.example)
+}
+
+/// A list of tables: what it is, and the keys of each table.
+fn list<D>(key: &Key<D>, fields: &[Field], effect: fn(Effect) -> &'static str) -> String {
+    let mut out = format!("## `[[{}]]`\n\n{} {}\n\n", key.name, key.doc, effect(key.effect));
+    for field in fields {
+        let otherwise = match field.presence {
+            FieldPresence::Required => "Required.".to_owned(),
+            FieldPresence::Default(value) => format!("Default: `{value}`."),
+            FieldPresence::Unset(meaning) => format!("Without it: {meaning}."),
+        };
+        let (name, doc, kind, example) = (field.name, field.doc, takes(field.kind), field.example);
+        let _ = write!(
+            out,
+            "### `{name}`\n\n{doc}\n\nTakes {kind}. {otherwise}\n\n```toml\n{name} = {example}\n```\n\n"
+        );
+    }
+    out
 }
 
 fn takes(kind: &Kind) -> String {

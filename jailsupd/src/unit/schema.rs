@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 
 use super::document::{Key, Presence};
 use super::keys::{Draft, UNIT};
-use super::value::Kind;
+use super::value::{Field, FieldPresence, Kind};
 
 /// The schema of a file that makes a whole unit, or a template that is complete.
 pub fn whole() -> String {
@@ -89,7 +89,29 @@ fn kind(kind: &Kind) -> Value {
             "propertyNames": { "pattern": "^[^=]+$" },
             "additionalProperties": { "type": "string" },
         }),
+        Kind::Tables(fields) => json!({ "type": "array", "items": element(fields) }),
     }
+}
+
+/// One table of a list of tables.
+fn element(fields: &[Field]) -> Value {
+    let property = |field: &Field| {
+        let mut schema = kind(field.kind);
+        schema["description"] = json!(field.doc);
+        schema["examples"] = json!([json_of(field.example)]);
+        if let FieldPresence::Default(value) = field.presence {
+            schema["default"] = json_of(value);
+        }
+        (field.name.to_owned(), schema)
+    };
+    let is_required = |field: &&Field| field.presence == FieldPresence::Required;
+    let required: Vec<&str> = fields.iter().filter(is_required).map(|field| field.name).collect();
+    json!({
+        "type": "object",
+        "additionalProperties": false,
+        "properties": fields.iter().map(property).collect::<Map<String, Value>>(),
+        "required": required,
+    })
 }
 
 /// A TOML value of the table as JSON.

@@ -10,12 +10,13 @@ use super::address::{IpPrefix, MacAddress};
 use super::amount::Bytes;
 use super::capability::Capabilities;
 use super::device::Device;
+use super::image::ImageSource;
 use super::name::{HostName, LinkName, UserSpec};
-use super::path::{HostPath, JailPath};
+use super::path::JailPath;
 use super::seccomp::Seccomp;
 use super::signal::Signal;
 use super::sysctl::Sysctls;
-use super::value::{Fault, FromText, Kind, choices, plain, quoted, shown};
+use super::value::{Fault, FromText, Kind, choices, shown};
 
 /// Makes an enum whose variants are the words a key takes.
 macro_rules! words {
@@ -44,12 +45,8 @@ macro_rules! words {
 }
 
 /// Words that the design has and this version lacks: said as such, not as a slip of the pen.
-const NOT_YET: [(&str, &str); 4] = [
-    ("root mode", "persistent"),
-    ("network mode", "ipvlan"),
-    ("network mode", "bridge"),
-    ("network mode", "host"),
-];
+const NOT_YET: [(&str, &str); 3] =
+    [("network mode", "ipvlan"), ("network mode", "bridge"), ("network mode", "host")];
 
 fn unknown_word(text: &str, what: &str, known: &[&str]) -> Fault {
     let shown = shown(text);
@@ -68,84 +65,6 @@ pub struct Image {
     pub source: ImageSource,
 }
 
-/// One image: `erofs:/path` or `dir:/path`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ImageSource {
-    /// What the path holds.
-    pub kind: ImageKind,
-    /// The file or directory, on the host.
-    pub path: HostPath,
-}
-
-/// What an image's path holds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ImageKind {
-    /// A file with an erofs file system.
-    Erofs,
-    /// A directory tree, its ids counted from 0.
-    Directory,
-}
-
-impl ImageKind {
-    /// The scheme in front of the path.
-    pub const fn scheme(self) -> &'static str {
-        match self {
-            Self::Erofs => "erofs",
-            Self::Directory => "dir",
-        }
-    }
-}
-
-impl fmt::Display for ImageSource {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}", self.kind.scheme(), self.path)
-    }
-}
-
-impl FromText for ImageSource {
-    const KIND: Kind = Kind::text("image", "^(erofs|dir):/");
-
-    fn from_text(text: &str) -> Result<Self, Fault> {
-        let help = "write \"erofs:/path/to/image.erofs\" or \"dir:/path/to/tree\"";
-        let (scheme, path) = match text.split_once(':') {
-            Some((scheme, path)) => (scheme, path),
-            None if text.starts_with('/') => {
-                let kind = if text.ends_with(".erofs") { "erofs" } else { "dir" };
-                return Err(Fault::new(format!(
-                    "the image {} does not say what it is",
-                    shown(text)
-                ))
-                .help(format!("write {}", quoted(&format!("{kind}:{}", plain(text))))));
-            }
-            None => {
-                return Err(Fault::new(format!("{} is not an image", shown(text))).help(help));
-            }
-        };
-        let kind = match scheme {
-            "erofs" => ImageKind::Erofs,
-            "dir" => ImageKind::Directory,
-            "squashfs" | "tar" | "oci" | "docker" | "deb" | "iso" => {
-                return Err(Fault::new(format!(
-                    "images of the kind `{scheme}:` are not supported yet"
-                ))
-                .help(help));
-            }
-            _ => {
-                return Err(
-                    Fault::new(format!("`{}:` is not a kind of image", plain(scheme))).help(help)
-                );
-            }
-        };
-        let path = HostPath::new(path)?;
-        if path.as_str() == "/" {
-            return Err(Fault::new("the image is the host's own root").help(
-                "a jail never gets the host's files; give the directory of a tree made for it",
-            ));
-        }
-        Ok(Self { kind, path })
-    }
-}
-
 words! {
     /// What happens to writes below the jail's `/`.
     RootMode, "root mode" {
@@ -153,6 +72,8 @@ words! {
         ReadOnly = "read-only",
         /// They last until the jail stops.
         Ephemeral = "ephemeral",
+        /// They last.
+        Persistent = "persistent",
     }
 }
 
@@ -173,7 +94,7 @@ pub struct Root {
     pub mode: RootMode,
     /// Where they go; of no meaning when read-only.
     pub backing: Backing,
-    /// Most bytes that an ephemeral root in memory may hold; only with [`Backing::Memory`].
+    /// Most bytes that may be written to it, or that a persistent one may hold.
     pub size_max: Option<Bytes>,
 }
 

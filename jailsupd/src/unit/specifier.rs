@@ -41,24 +41,19 @@ impl Names<'_> {
         Ok(Some(Spanned::new(value.span(), new)))
     }
 
-    /// The elements of a list or table; no key takes a list of lists, so only strings are looked at.
+    /// The elements of a list or table; none when all stay as they are.
     fn all<'v>(&self, values: Vec<&Value<'v>>) -> Result<Option<Vec<Value<'v>>>, Vec<Fault>> {
-        let is_affected =
-            |value: &Value<'_>| value.get_ref().as_str().is_some_and(|t| t.contains('%'));
-        if !values.iter().any(|value| is_affected(value)) {
-            return Ok(None);
-        }
-        let (mut good, mut faults) = (Vec::new(), Vec::new());
+        let (mut good, mut faults, mut is_affected) = (Vec::new(), Vec::new(), false);
         for value in values {
-            match value.get_ref().as_str().map(|text| self.text(text)) {
-                Some(Ok(text)) => {
-                    good.push(Spanned::new(value.span(), DeValue::String(text.into())));
+            match self.expand(value) {
+                Ok(new) => {
+                    is_affected |= new.is_some();
+                    good.push(new.unwrap_or_else(|| value.clone()));
                 }
-                Some(Err(fault)) => faults.push(fault.within(value.span())),
-                None => good.push(value.clone()),
+                Err(bad) => faults.extend(bad),
             }
         }
-        if faults.is_empty() { Ok(Some(good)) } else { Err(faults) }
+        if faults.is_empty() { Ok(is_affected.then_some(good)) } else { Err(faults) }
     }
 
     fn text(&self, text: &str) -> Result<String, Fault> {

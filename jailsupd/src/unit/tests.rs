@@ -86,7 +86,8 @@ fn each_example_of_the_table_is_taken_and_canonical() {
 fn a_unit_with_every_key_is_read_into_its_types() {
     let unit = parse("web", "web.toml", include_str!("../../tests/units-parsed/all-keys.toml"));
     let unit = unit.map_err(|p| lines(&p)).unwrap();
-    for key in UNIT.keys {
+    // A digest goes with no path.
+    for key in UNIT.keys.iter().filter(|key| key.path() != "image.digest") {
         assert!(unit.origin.has(&key.path()), "{} is not in the file", key.path());
     }
     assert_eq!(unit.canonical(), include_str!("../../tests/units-parsed/all-keys.canonical"));
@@ -102,6 +103,9 @@ fn a_unit_with_every_key_is_read_into_its_types() {
         ["192.0.2.1", "fe80::1"].map(|a| a.parse::<IpAddr>().unwrap())
     );
     assert_eq!(unit.origin.at("process.exec").to_string(), "web.toml:17:8");
+    // In the order in which they are mounted.
+    let paths: Vec<&str> = unit.volumes.iter().map(|volume| volume.path.as_str()).collect();
+    assert_eq!(paths, ["/srv/shared", "/var/www", "/var/www/cache"]);
 }
 
 #[test]
@@ -224,8 +228,8 @@ fn each_key_that_differs_is_one_change() {
     let all = parse("web", "web.toml", include_str!("../../tests/units-parsed/all-keys.toml"));
     let all = all.unwrap();
     let changes = diff(&web(""), &all);
-    // Version has one value, and the root's mode must be the default there.
-    let same = ["version", "root.mode", "network.mode"];
+    // Version has one value, the root's mode must be the default there, and a digest goes with no path.
+    let same = ["version", "image.digest", "root.mode", "network.mode"];
     let keys: Vec<String> = UNIT.keys.iter().map(Key::path).collect();
     let missing: Vec<&String> =
         keys.iter().filter(|key| !changes.iter().any(|c| c.key == **key)).collect();
@@ -256,14 +260,23 @@ fn a_key_or_a_section_is_explained() {
     let Explanation::Keys(modes) = explain("mode").unwrap() else { panic!() };
     assert_eq!(modes.iter().map(KeyEntry::path).collect::<Vec<_>>(), ["root.mode", "network.mode"]);
     let Explanation::Sections(all) = explain("").unwrap() else { panic!() };
-    assert_eq!(all.iter().map(|s| s.keys.len()).sum::<usize>(), UNIT.keys.len());
+    // A list of tables is one key, and each of its own keys is explained.
+    let lists: Vec<usize> = UNIT.keys.iter().filter_map(|k| Some(k.fields()?.len())).collect();
+    let keys = UNIT.keys.len() - lists.len() + lists.iter().sum::<usize>();
+    assert_eq!(all.iter().map(|s| s.keys.len()).sum::<usize>(), keys);
+    let volume = explain("volume").unwrap().to_string();
+    assert!(volume.starts_with("[[volume]]\nDirectories of the jail"), "{volume}");
+    assert_eq!(explain("[[volume]]").unwrap().to_string(), volume);
+    let noexec = explain("volume.noexec").unwrap().to_string();
+    assert!(noexec.contains("  example  [[volume]]\n           noexec = true\n"), "{noexec}");
 }
 
 #[test]
 fn every_explanation_fits_a_terminal() {
     for text in UNIT.keys.iter().map(Key::path).chain([String::new()]) {
         for line in explain(&text).unwrap().to_string().lines() {
-            assert!(line.chars().count() <= 80, "{line}");
+            // A digest stays in one piece, so that it can be copied.
+            assert!(line.chars().count() <= 80 || line.contains("sha256:"), "{line}");
         }
     }
 }
@@ -496,4 +509,22 @@ proptest! {
             }
         }
     }
+}
+
+#[test]
+fn an_imported_image_is_named_by_name_digest_or_both() {
+    let digest = format!("sha256:{}", "0a".repeat(32));
+    let read = |image: &str| {
+        let text = format!(
+            "version = 1\n[image]\n{image}\n[process]\nexec = [\"/x\"]\n[network]\nmode = \"none\"\n"
+        );
+        parse("web", "web.toml", &text).map(|unit| unit.image.source.to_string())
+    };
+    assert_eq!(read("source = \"image:web\"").unwrap(), "image:web:latest");
+    assert_eq!(read(&format!("digest = \"{digest}\"")).unwrap(), digest);
+    let both = format!("source = \"image:web:2\"\ndigest = \"{digest}\"");
+    assert_eq!(read(&both).unwrap(), format!("image:web:2 of {digest}"));
+    let of_path = read(&format!("source = \"dir:/srv/web\"\ndigest = \"{digest}\"")).unwrap_err();
+    assert!(of_path[0].message.contains("only of images that were imported"), "{of_path:?}");
+    assert_eq!(read("").unwrap_err().len(), 1);
 }

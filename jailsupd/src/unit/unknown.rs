@@ -60,9 +60,16 @@ impl<D> Grammar<D> {
     }
 
     fn allowed(&self, section: &str, table: bool) -> String {
-        let tables: Vec<String> = self.sections.iter().map(|s| format!("`[{}]`", s.name)).collect();
+        let lists = self.keys.iter().filter(|k| k.fields().is_some());
+        let lists = lists.map(|k| format!("`[[{}]]`", k.name));
+        let tables: Vec<String> =
+            self.sections.iter().map(|s| format!("`[{}]`", s.name)).chain(lists).collect();
         let tables = format!("the tables are {}", tables.join(", "));
-        let names: Vec<String> = self.names(section).map(|n| format!("`{n}`")).collect();
+        let is_list = |name: &&str| {
+            self.keys.iter().any(|k| k.path() == path(section, name) && k.fields().is_some())
+        };
+        let names = self.names(section).filter(|name| !is_list(name));
+        let names: Vec<String> = names.map(|n| format!("`{n}`")).collect();
         let names = names.join(", ");
         match section {
             "" if table => tables,

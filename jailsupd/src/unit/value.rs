@@ -100,6 +100,34 @@ pub enum Kind {
     List(&'static Kind),
     /// A table of strings.
     Map,
+    /// A list of tables with these keys.
+    Tables(&'static [Field]),
+}
+
+/// One key of the tables of [`Kind::Tables`].
+#[derive(Debug, PartialEq, Eq)]
+pub struct Field {
+    /// As it is written.
+    pub name: &'static str,
+    /// What it takes.
+    pub kind: &'static Kind,
+    /// What holds without it.
+    pub presence: FieldPresence,
+    /// A TOML value.
+    pub example: &'static str,
+    /// For users, in Markdown; the first sentence says what it is.
+    pub doc: &'static str,
+}
+
+/// Whether a key of such a table must be there, and what holds when it is not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FieldPresence {
+    /// It must.
+    Required,
+    /// Without it, this TOML value holds.
+    Default(&'static str),
+    /// Without it, nothing is set; the text says what that means.
+    Unset(&'static str),
 }
 
 impl Kind {
@@ -120,6 +148,7 @@ impl Kind {
             Self::NameOrId => "a name or a number".to_owned(),
             Self::List(of) => format!("a list, each element {}", of.noun()),
             Self::Map => "a table of strings".to_owned(),
+            Self::Tables(_) => "a list of tables".to_owned(),
         }
     }
 }

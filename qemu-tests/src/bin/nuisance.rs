@@ -5,6 +5,7 @@
 
 use std::{
     fs, io,
+    os::fd::AsFd as _,
     path::Path,
     process::{self, Command},
 };
@@ -34,14 +35,24 @@ fn main() -> io::Result<()> {
             look()?;
             stay()?;
         }
+        ["subvolume", directory] => subvolume(directory)?,
         // The parent of an orphan: gone before its child is.
         ["parent"] => drop(Command::new("/proc/self/exe").arg("orphan").spawn()?),
         ["orphan"] => {}
         _ => {
             return Err(io::Error::other(
-                "usage: nuisance exit CODE | fault | stay | say LINE... | look",
+                "usage: nuisance exit CODE | fault | stay | say LINE... | look | subvolume DIRECTORY",
             ));
         }
+    }
+    Ok(())
+}
+
+/// Tries to make a btrfs subvolume there, and says how it went.
+fn subvolume(directory: &str) -> io::Result<()> {
+    match sys::btrfs::create_subvolume(fs::File::open(directory)?.as_fd(), c"nested") {
+        Ok(()) => println!("subvolume: made"),
+        Err(error) => println!("subvolume: {error}"),
     }
     Ok(())
 }

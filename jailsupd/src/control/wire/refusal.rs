@@ -58,6 +58,27 @@ pub enum WireError {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         nearest: Option<String>,
     },
+    /// There is no image of that name or digest.
+    #[serde(rename = "org.warder.Storage.NoSuchImage")]
+    #[error("there is no image `{image}`")]
+    NoSuchImage {
+        /// As the client wrote it.
+        image: String,
+    },
+    /// The jail has no root of its own.
+    #[serde(rename = "org.warder.Storage.NoSuchRoot")]
+    #[error("the jail `{jail}` has no root of its own")]
+    NoSuchRoot {
+        /// As the client wrote it.
+        jail: String,
+    },
+    /// There is no volume of that name.
+    #[serde(rename = "org.warder.Storage.NoSuchVolume")]
+    #[error("there is no volume `{name}`")]
+    NoSuchVolume {
+        /// As the client wrote it.
+        name: String,
+    },
     /// This is not a host that Warder booted.
     #[serde(rename = "org.warder.Host.NotSupported")]
     #[error("not possible on this host: {reason}")]

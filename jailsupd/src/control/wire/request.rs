@@ -221,6 +221,65 @@ pub enum Request {
     /// Stop all jails, then boot the host anew.
     #[serde(rename = "org.warder.Host.Reboot")]
     Reboot {},
+    /// All volumes.
+    #[serde(rename = "org.warder.Storage.ListVolumes")]
+    ListVolumes {},
+    /// One volume.
+    #[serde(rename = "org.warder.Storage.InspectVolume")]
+    InspectVolume {
+        /// The volume.
+        name: String,
+    },
+    /// All images.
+    #[serde(rename = "org.warder.Storage.ListImages")]
+    ListImages {},
+    /// One image.
+    #[serde(rename = "org.warder.Storage.InspectImage")]
+    InspectImage {
+        /// Its name or digest.
+        image: String,
+    },
+    /// Import a file or directory of the host; a call with `more`.
+    #[serde(rename = "org.warder.Storage.ImportImage")]
+    ImportImage {
+        /// Absolute.
+        path: String,
+        /// The name that it gets.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        name: Option<String>,
+    },
+    /// Give an image a further name.
+    #[serde(rename = "org.warder.Storage.TagImage")]
+    TagImage {
+        /// Its name or digest.
+        image: String,
+        /// The further name.
+        name: String,
+    },
+    /// Remove a name of an image, and with its last name the image.
+    #[serde(rename = "org.warder.Storage.RemoveImage")]
+    RemoveImage {
+        /// Its name or digest.
+        image: String,
+    },
+    /// Remove all images that have no name and are no jail's.
+    #[serde(rename = "org.warder.Storage.CollectImages")]
+    CollectImages {},
+    /// The roots of all persistent jails.
+    #[serde(rename = "org.warder.Storage.ListRoots")]
+    ListRoots {},
+    /// Remove the root of a persistent jail.
+    #[serde(rename = "org.warder.Storage.RemoveRoot")]
+    RemoveRoot {
+        /// The jail.
+        jail: String,
+    },
+    /// Remove a volume with all that is in it.
+    #[serde(rename = "org.warder.Storage.RemoveVolume")]
+    RemoveVolume {
+        /// The volume.
+        name: String,
+    },
 }
 
 const fn yes() -> bool {
@@ -273,7 +332,7 @@ impl Request {
 
     /// Whether there is more than one reply to it.
     pub const fn needs_more(&self) -> bool {
-        matches!(self, Self::Logs { .. } | Self::Events { .. })
+        matches!(self, Self::Logs { .. } | Self::Events { .. } | Self::ImportImage { .. })
     }
 
     /// Whether it only looks. What is not named here changes something, and is for root.
@@ -295,6 +354,11 @@ impl Request {
                 | Self::Why { .. }
                 | Self::Processes { .. }
                 | Self::HostInfo {}
+                | Self::ListImages {}
+                | Self::InspectImage { .. }
+                | Self::ListVolumes {}
+                | Self::ListRoots {}
+                | Self::InspectVolume { .. }
         )
     }
 }

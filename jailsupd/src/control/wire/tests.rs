@@ -9,13 +9,16 @@ use serde_json::{Value, json};
 
 use super::{
     Call, Changed, Checked, Consequence, Decoder, Effect, EventLine, ExitReason, FrameError,
-    INTERFACES, Inspected, InterfaceDescription, JailState, KeyDocs, Listed, LogLine, MAX_MESSAGE,
-    Outcome, Planned, ProcessTable, Reached, Reply, Request, Seccomp, ServiceInfo, StageState,
-    Stream, UnitFiles, UnitRole, UnitSchema, WireError, encode,
+    INTERFACES, ImageImported, ImageInspected, ImageRemoved, ImageTagged, ImagesCollected,
+    ImagesListed, Inspected, InterfaceDescription, JailState, KeyDocs, Listed, LogLine,
+    MAX_MESSAGE, Outcome, Planned, ProcessTable, Reached, Reply, Request, RootRemoved, RootsListed,
+    Seccomp, ServiceInfo, StageState, Stream, UnitFiles, UnitRole, UnitSchema, VolumeInspected,
+    VolumeRemoved, VolumesListed, WireError, encode,
 };
 use samples::{
-    applied, change, draft, event, evidence, exit, host_info, jail, jail_processes, key_doc,
-    log_entry, plan_step, privileges, problem, process, stage, summary, unit_text, usage,
+    applied, change, draft, event, evidence, exit, host_info, image, jail, jail_processes, key_doc,
+    log_entry, plan_step, privileges, problem, process, root, stage, summary, unit_text, usage,
+    volume,
 };
 
 /// The fields of one parenthesis: name to whether it may be missing. Enumerations have words only.
@@ -114,6 +117,9 @@ fn each_struct_has_the_fields_of_its_text() {
     assert_fields("type Event", &event(true), &event(false));
     assert_fields("type Process", &process(), &process());
     assert_fields("type JailProcesses", &jail_processes(), &jail_processes());
+    assert_fields("type Volume", &volume(true), &volume(false));
+    assert_fields("type Root", &root(true), &root(false));
+    assert_fields("type Image", &image(), &image());
 }
 
 /// The results of one method of `org.warder.Jails`, with and without what may be missing.
@@ -158,6 +164,34 @@ fn each_result_has_the_fields_of_its_text() {
     assert_results("Why", &evidence(true), &evidence(false));
     let table = ProcessTable { jails: Vec::new() };
     assert_results("Processes", &table, &table);
+}
+
+#[test]
+fn each_result_of_storage_has_the_fields_of_its_text() {
+    let check =
+        |method: &str, value: &dyn Fn(&str)| value(&format!("org.warder.Storage.{method} out"));
+    let listed = VolumesListed { volumes: Vec::new() };
+    check("ListVolumes", &|what| assert_fields(what, &listed, &listed));
+    let inspected = VolumeInspected { volume: volume(false) };
+    check("InspectVolume", &|what| assert_fields(what, &inspected, &inspected));
+    let listed = ImagesListed { images: Vec::new() };
+    check("ListImages", &|what| assert_fields(what, &listed, &listed));
+    let inspected = ImageInspected { image: image() };
+    check("InspectImage", &|what| assert_fields(what, &inspected, &inspected));
+    let imported = ImageImported { done: Some(1), total: Some(2), image: Some(image()) };
+    check("ImportImage", &|what| assert_fields(what, &imported, &ImageImported::default()));
+    let tagged = ImageTagged { name: String::new(), digest: String::new() };
+    check("TagImage", &|what| assert_fields(what, &tagged, &tagged));
+    let removed = ImageRemoved { removed: Vec::new() };
+    check("RemoveImage", &|what| assert_fields(what, &removed, &removed));
+    let collected = ImagesCollected { removed: Vec::new(), freed: 0 };
+    check("CollectImages", &|what| assert_fields(what, &collected, &collected));
+    let roots = RootsListed { roots: Vec::new() };
+    check("ListRoots", &|what| assert_fields(what, &roots, &roots));
+    let removed = RootRemoved { removed: String::new() };
+    check("RemoveRoot", &|what| assert_fields(what, &removed, &removed));
+    let removed = VolumeRemoved { removed: String::new() };
+    check("RemoveVolume", &|what| assert_fields(what, &removed, &removed));
 }
 
 #[test]
@@ -206,6 +240,17 @@ fn requests() -> Vec<Request> {
         Request::HostInfo {},
         Request::PowerOff {},
         Request::Reboot {},
+        Request::ListVolumes {},
+        Request::InspectVolume { name: name() },
+        Request::RemoveVolume { name: name() },
+        Request::ListRoots {},
+        Request::ListImages {},
+        Request::InspectImage { image: name() },
+        Request::ImportImage { path: name(), name: Some(name()) },
+        Request::TagImage { image: name(), name: name() },
+        Request::RemoveImage { image: name() },
+        Request::CollectImages {},
+        Request::RemoveRoot { jail: name() },
     ]
 }
 
@@ -217,8 +262,27 @@ fn a_group_that_may_look_may_change_nothing() {
     assert_eq!(
         short,
         [
-            "Start", "Stop", "Restart", "Kill", "Freeze", "Thaw", "Apply", "Put", "Delete",
-            "Enable", "Disable", "Mask", "Unmask", "PowerOff", "Reboot"
+            "Start",
+            "Stop",
+            "Restart",
+            "Kill",
+            "Freeze",
+            "Thaw",
+            "Apply",
+            "Put",
+            "Delete",
+            "Enable",
+            "Disable",
+            "Mask",
+            "Unmask",
+            "PowerOff",
+            "Reboot",
+            "RemoveVolume",
+            "ImportImage",
+            "TagImage",
+            "RemoveImage",
+            "CollectImages",
+            "RemoveRoot"
         ]
     );
 }
@@ -252,6 +316,9 @@ fn each_refusal_of_ours_is_in_the_texts_and_comes_back_from_its_reply() {
         WireError::Conflict { path: text(), hash: String::new() },
         WireError::NoSuchKey { key: text(), nearest: Some(text()) },
         WireError::PermissionDenied,
+        WireError::NoSuchVolume { name: text() },
+        WireError::NoSuchRoot { jail: text() },
+        WireError::NoSuchImage { image: text() },
         WireError::NotSupported { reason: text() },
         WireError::InterfaceNotFound { interface: text() },
         WireError::MethodNotFound { method: text() },

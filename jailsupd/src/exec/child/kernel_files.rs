@@ -92,7 +92,7 @@ pub(super) fn mask(
             | MountAttrFlags::MOUNT_ATTR_NOSUID
             | MountAttrFlags::MOUNT_ATTR_NODEV
             | MountAttrFlags::MOUNT_ATTR_NOEXEC;
-        let empty = new_mount(c"tmpfs", &[(c"mode", c"0555"), (c"size", c"4k")], attributes)?;
+        let empty = new_mount(c"tmpfs", [(c"mode", c"0555"), (c"size", c"4k")], attributes)?;
         let seen = place.cover(&found, &empty)?;
         check(seen.as_fd(), TMPFS)
     } else {

@@ -34,6 +34,15 @@ const NAMESPACE_FLAGS: [i32; 7] = [
 /// ioctl(2) requests that put input into a terminal which the jail may share with people.
 const TERMINAL_INPUT: [u32; 2] = [0x5412 /* TIOCSTI */, 0x541c /* TIOCLINUX */];
 
+/// ioctl(2) requests that make btrfs subvolumes: one that a jail makes on a volume of its own would hold
+/// what it likes beside the volume's limit.
+const SUBVOLUMES: [u32; 4] = [
+    0x5000_940e, // BTRFS_IOC_SUBVOL_CREATE
+    0x5000_9401, // BTRFS_IOC_SNAP_CREATE
+    0x5000_9418, // BTRFS_IOC_SUBVOL_CREATE_V2
+    0x5000_9417, // BTRFS_IOC_SNAP_CREATE_V2
+];
+
 /// The first number of the x32 calls (`__X32_SYSCALL_BIT`): they have this architecture's number and other call
 /// numbers, which no rule knows.
 const X32: u32 = 0x4000_0000;
@@ -58,7 +67,11 @@ pub(super) fn add(answers: &mut Answers, capabilities: Capabilities) {
         let set = Condition { index: 0, compare: Compare::Masked(bit), value: bit };
         walls.case(libc::SYS_clone, vec![Test::Is(set)], REFUSED);
     }
-    walls.case(libc::SYS_ioctl, vec![Test::One(1, TERMINAL_INPUT.to_vec())], REFUSED);
+    walls.case(
+        libc::SYS_ioctl,
+        vec![Test::One(1, [&TERMINAL_INPUT[..], &SUBVOLUMES].concat())],
+        REFUSED,
+    );
     // A filter cannot see its flags: it does not exist, and C libraries fall back to `clone`.
     walls.set(&[libc::SYS_clone3], NOT_THERE);
     walls.beyond = Some((X32, NOT_THERE));

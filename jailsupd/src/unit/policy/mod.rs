@@ -64,6 +64,8 @@ pub(crate) struct Bounds {
     network_mode: Vec<NetworkMode>,
     /// Links of the host.
     network_parent: Vec<Pattern>,
+    /// Directories that volumes may show.
+    volume_source: Vec<PathPrefix>,
     /// The highest limit of memory; none leaves it to the unit.
     memory_max: Option<Bytes>,
     /// The same of processor time.
@@ -107,6 +109,9 @@ const SYSCTLS: [&str; 9] = [
     "fs.mqueue.*",
 ];
 
+/// Made for jails alone: what is there, a jail may own.
+const SHARED: [&str; 1] = ["/data/shared"];
+
 /// Where Warder and its administrator put images, and nothing else.
 const IMAGES: [&str; 3] = ["/usr/share/jails", "/srv", "/data/images"];
 
@@ -127,6 +132,7 @@ impl Default for Bounds {
             sysctl: SYSCTLS.iter().filter_map(|text| SysctlPattern::from_text(text).ok()).collect(),
             network_mode: vec![NetworkMode::Macvlan, NetworkMode::None],
             network_parent: Pattern::from_text("*").into_iter().collect(),
+            volume_source: prefixes(&SHARED),
             memory_max: None,
             cpu_max: None,
             pids_max: None,
@@ -145,6 +151,7 @@ pub(crate) static POLICY: Grammar<Bounds> = Grammar {
         Section { name: "user", doc: "Ids of the host that a unit may ask for." },
         Section { name: "security", doc: "Privileges that a unit may ask for." },
         Section { name: "network", doc: "Links that a unit may ask for." },
+        Section { name: "volume", doc: "What of the host volumes may show." },
         Section {
             name: "resources",
             doc: "Ceilings. A unit that sets no limit asks for more than any ceiling: it is refused until it sets one.",
@@ -175,6 +182,8 @@ static KEYS: &[Key<Bounds>] = &[
         "Kinds of links that units may ask for."),
     key!("network" "parent": Vec<Pattern> = network_parent; Live; Otherwise("[\"*\"]"); "[\"uplink\"]";
         "Patterns for the links of the host that jails may sit on, as units write them (`uplink`, too); `*` stands for any characters, `?` for one."),
+    key!("volume" "source": Vec<PathPrefix> = volume_source; Live; Otherwise("[\"/data/shared\"]"); "[\"/data/shared\", \"/srv/www\"]";
+        "Directories of the host that the `source` of a `[[volume]]` may be in. A jail's root owns what is there as the host's root does, so name nothing that the host or another jail lives by."),
     key!("resources" "memory_max": Option<Bytes> = memory_max; Live; Unset("no ceiling"); "\"2G\"";
         "The highest `memory_max` of a unit."),
     key!("resources" "cpu_max": Option<CpuQuota> = cpu_max; Live; Unset("no ceiling"); "\"200%\"";

@@ -5,13 +5,24 @@ use std::fmt::Display;
 use super::{POLICY, Policy};
 use crate::unit::capability::Capabilities;
 use crate::unit::section::NetworkMode;
-use crate::unit::{Problem, Unit};
+use crate::unit::{ImageSource, Problem, Unit, VolumeSource};
 
 /// One bound of the policy, held against one unit.
 type Rule = fn(&mut Review<'_>);
 
-const RULES: &[Rule] =
-    &[image, user, capabilities, devices, seccomp, sysctl, network, memory, processor, processes];
+const RULES: &[Rule] = &[
+    image,
+    user,
+    capabilities,
+    devices,
+    seccomp,
+    sysctl,
+    network,
+    volumes,
+    memory,
+    processor,
+    processes,
+];
 
 pub(super) fn check(policy: &Policy, unit: &Unit) -> Vec<Problem> {
     let mut review = Review { policy, unit, problems: Vec::new() };
@@ -29,6 +40,11 @@ struct Review<'a> {
 impl Review<'_> {
     /// The unit's `key` asks for `what`, and the policy's key of the same name does not allow that.
     fn refuse(&mut self, key: &str, what: impl Display) {
+        self.refuse_in(key, key, what);
+    }
+
+    /// The same of a key that is one of several in the unit's `place`.
+    fn refuse_in(&mut self, place: &str, key: &str, what: impl Display) {
         let found = POLICY.keys.iter().find(|known| known.path() == key);
         let allowed = found.and_then(|key| (key.show)(&self.policy.bounds)).unwrap_or_default();
         let message = format!("{what}, which is more than this host's policy allows");
@@ -39,7 +55,7 @@ impl Review<'_> {
         let help = format!(
             "{rule}; ask for less, or have the administrator change it in /etc/warder/policy.toml"
         );
-        self.problems.push(self.unit.problem(key, message, help));
+        self.problems.push(self.unit.problem(place, message, help));
     }
 
     /// A limit and its ceiling: `asked` is none for no limit.
@@ -55,7 +71,9 @@ impl Review<'_> {
 
 fn image(review: &mut Review<'_>) {
     let source = &review.unit.image.source;
-    if !review.policy.bounds.image_source.iter().any(|prefix| prefix.holds(&source.path)) {
+    // What was imported, the host's root has imported.
+    let ImageSource::Path { path, .. } = source else { return };
+    if !review.policy.bounds.image_source.iter().any(|prefix| prefix.holds(path)) {
         review.refuse("image.source", format!("the image is {source}"));
     }
 }
@@ -117,6 +135,16 @@ fn network(review: &mut Review<'_>) {
         && !bounds.network_parent.iter().any(|pattern| pattern.matches(parent))
     {
         review.refuse("network.parent", format!("asks for {parent:?}"));
+    }
+}
+
+fn volumes(review: &mut Review<'_>) {
+    for volume in review.unit.volumes.iter() {
+        let VolumeSource::Bind(path) = &volume.source else { continue };
+        if !review.policy.bounds.volume_source.iter().any(|prefix| prefix.holds(path)) {
+            let what = format!("the volume at {} shows {path}", volume.path);
+            review.refuse_in("volume", "volume.source", what);
+        }
     }
 }
 

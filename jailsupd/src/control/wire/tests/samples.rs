@@ -1,10 +1,45 @@
 //! A value of each struct: `full` has every field, otherwise those are missing that may be.
 
 use crate::control::wire::{
-    Applied, Change, Consequence, Effect, Event, Evidence, Exit, ExitReason, HostInfo, Jail,
+    Applied, Change, Consequence, Effect, Event, Evidence, Exit, ExitReason, HostInfo, Image, Jail,
     JailProcesses, JailState, JailSummary, KeyDoc, LogEntry, PlanStep, Privileges, Problem,
-    Process, Seccomp, Stage, StageState, Stream, UnitDraft, UnitRole, UnitText, Usage,
+    Process, Root, Seccomp, Stage, StageState, Stream, UnitDraft, UnitRole, UnitText, Usage,
+    Volume,
 };
+
+pub(super) fn volume(full: bool) -> Volume {
+    Volume {
+        name: "db".to_owned(),
+        created: 1,
+        used: full.then_some(1),
+        size_max: full.then_some(2),
+        jails: Vec::new(),
+        path: "/data/volumes/db/data".to_owned(),
+    }
+}
+
+pub(super) fn image() -> Image {
+    Image {
+        digest: "sha256:00".to_owned(),
+        kind: "erofs".to_owned(),
+        size: 1,
+        created: 2,
+        origin: "/srv/web".to_owned(),
+        names: Vec::new(),
+        jails: Vec::new(),
+    }
+}
+
+pub(super) fn root(full: bool) -> Root {
+    Root {
+        jail: "db".to_owned(),
+        image: "dir:/srv/db".to_owned(),
+        stale: false,
+        used: full.then_some(1),
+        size_max: full.then_some(2),
+        path: "/data/jails/db/root".to_owned(),
+    }
+}
 
 pub(super) fn usage() -> Usage {
     Usage { user_us: 1, system_us: 2, max_rss: 3 }

@@ -1,0 +1,217 @@
+//! A throwaway jail for reading what strangers have made: a process that is nobody on the host, in
+//! namespaces of its own, whose root is an empty directory, without capabilities, and with a dozen system
+//! calls that do nothing but read, write and allocate.
+
+use crate::exec::child::{attach, drop_bounding_set, make_private, new_mount, set_capabilities};
+use crate::exec::namespaces::{self, Namespaces};
+use crate::exec::spawn::{become_root, join};
+use crate::exec::worker::{Doing as _, Failure};
+use crate::plan::{IdMap, IdRange};
+use crate::unit::User;
+use rustix::fd::{AsFd as _, AsRawFd, BorrowedFd, OwnedFd};
+use rustix::fs::CWD;
+use rustix::mount::{MountAttrFlags, MoveMountFlags, UnmountFlags, unmount};
+use rustix::pipe::PipeFlags;
+use rustix::process::{Pid, Resource, Rlimit, Signal, WaitId, WaitIdOptions, setrlimit};
+use std::ffi::CStr;
+use std::io;
+use sys::clone::Request;
+use sys::lockdown::Instruction;
+
+/// Address space, bytes: what the largest allowed tree and the packers' windows need.
+const MEMORY_MAX: u64 = 2 << 30;
+/// Processor time, seconds.
+const TIME_MAX: u64 = 3600;
+
+const CALLS: [i64; 26] = [
+    libc::SYS_read,
+    libc::SYS_readv,
+    libc::SYS_write,
+    libc::SYS_writev,
+    libc::SYS_pread64,
+    libc::SYS_pwrite64,
+    libc::SYS_lseek,
+    libc::SYS_close,
+    libc::SYS_fstat,
+    libc::SYS_brk,
+    libc::SYS_mmap,
+    libc::SYS_munmap,
+    libc::SYS_mremap,
+    libc::SYS_mprotect,
+    libc::SYS_madvise,
+    libc::SYS_futex,
+    libc::SYS_clock_gettime,
+    libc::SYS_getrandom,
+    libc::SYS_getpid,
+    libc::SYS_gettid,
+    libc::SYS_tgkill,
+    libc::SYS_rt_sigprocmask,
+    libc::SYS_rt_sigreturn,
+    libc::SYS_sigaltstack,
+    libc::SYS_exit,
+    libc::SYS_exit_group,
+];
+
+/// What the sandbox may have.
+pub(super) struct Limits<'a> {
+    /// Its ids on the host.
+    pub(super) ids: IdRange,
+    /// An empty directory of the host to attach its root on.
+    pub(super) root_point: &'a CStr,
+    /// The largest file that it may write, bytes.
+    pub(super) file_max: u64,
+    /// All that it has of this process.
+    pub(super) keep: &'a [BorrowedFd<'a>],
+}
+
+/// Does `work` in the sandbox and waits for its end.
+///
+/// # Errors
+/// What `work` says, or that its process was killed.
+pub(super) fn run(
+    limits: &Limits<'_>,
+    work: &mut dyn FnMut() -> Result<String, Failure>,
+) -> Result<String, Failure> {
+    let making = || "make a jail for it".to_owned();
+    let ids = IdMap::new(&[limits.ids], &User::default());
+    let namespaces =
+        namespaces::create(&ids).map_err(|error| Failure { what: error.chain(), errno: 0 })?;
+    let filter = filter();
+    let (result, ours) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC).doing(making)?;
+    let request = Request { flags: 0, exit_signal: libc::SIGCHLD, cgroup: None };
+    let outer = sys::clone::spawn(&request, &mut || {
+        let mut inner = || match enter(limits, &filter, &ours) {
+            Ok(()) => tell(&ours, &work()),
+            Err(failure) => tell(&ours, &Err(failure)),
+        };
+        let made = outside(limits, &namespaces, &ours, &mut inner);
+        made.unwrap_or_else(|failure| tell(&ours, &Err(failure)))
+    });
+    let outer = outer.doing(making)?;
+    drop(ours);
+    let mut said = String::new();
+    let read = io::Read::read_to_string(&mut std::fs::File::from(result), &mut said);
+    wait(outer.pid);
+    read.doing(|| "hear of its jail".to_owned())?;
+    match said.split_once(' ') {
+        Some(("D", text)) => Ok(text.to_owned()),
+        Some(("F", failure)) => {
+            let (errno, what) = failure.split_once(' ').unwrap_or(("0", failure));
+            Err(Failure { what: what.to_owned(), errno: errno.parse().unwrap_or(0) })
+        }
+        _ => {
+            let what = "read it: it broke a limit of the jail that reads it".to_owned();
+            Err(Failure { what, errno: 0 })
+        }
+    }
+}
+
+fn tell(pipe: &OwnedFd, result: &Result<String, Failure>) -> u8 {
+    let line = match result {
+        Ok(text) => format!("D {text}"),
+        Err(failure) => format!("F {} {}", failure.errno, failure.what),
+    };
+    let _ = rustix::io::write(pipe, line.as_bytes());
+    u8::from(result.is_err())
+}
+
+/// The process between: it joins the namespaces that must be joined before the others can be made.
+fn outside(
+    limits: &Limits<'_>,
+    namespaces: &Namespaces,
+    ours: &OwnedFd,
+    inner: &mut dyn FnMut() -> u8,
+) -> Result<u8, Failure> {
+    let making = || "make a jail for it".to_owned();
+    die_with_parent().doing(making)?;
+    let mut keep = limits.keep.to_vec();
+    keep.extend([ours.as_fd(), namespaces.user.as_fd(), namespaces.net.as_fd()]);
+    keep.sort_by_key(AsRawFd::as_raw_fd);
+    sys::fd::close_all_except(&keep).doing(making)?;
+    join(&namespaces.user, libc::CLONE_NEWUSER).doing(making)?;
+    join(&namespaces.net, libc::CLONE_NEWNET).doing(making)?;
+    become_root().doing(making)?;
+    // A change of users takes it away.
+    die_with_parent().doing(making)?;
+    let flags = libc::CLONE_NEWPID
+        | libc::CLONE_NEWNS
+        | libc::CLONE_NEWIPC
+        | libc::CLONE_NEWUTS
+        | libc::CLONE_NEWCGROUP;
+    let flags = u64::from(flags.unsigned_abs());
+    let request = Request { flags, exit_signal: libc::SIGCHLD, cgroup: None };
+    let child = sys::clone::spawn(&request, inner).doing(making)?;
+    wait(child.pid);
+    Ok(0)
+}
+
+fn die_with_parent() -> rustix::io::Result<()> {
+    rustix::process::set_parent_process_death_signal(Some(Signal::KILL))
+}
+
+fn wait(pid: i32) {
+    let Some(pid) = Pid::from_raw(pid) else { return };
+    let wait = || rustix::process::waitid(WaitId::Pid(pid), WaitIdOptions::EXITED);
+    // What it has to say comes through the pipe.
+    let _ = rustix::io::retry_on_intr(wait);
+}
+
+/// Gives everything up.
+fn enter(limits: &Limits<'_>, filter: &[Instruction], ours: &OwnedFd) -> Result<(), Failure> {
+    let entering = || "enter its jail".to_owned();
+    die_with_parent().doing(entering)?;
+    make_private().doing(entering)?;
+    let attributes = MountAttrFlags::MOUNT_ATTR_RDONLY
+        | MountAttrFlags::MOUNT_ATTR_NOSUID
+        | MountAttrFlags::MOUNT_ATTR_NODEV
+        | MountAttrFlags::MOUNT_ATTR_NOEXEC;
+    let root =
+        new_mount(c"tmpfs", [(c"mode", c"0555"), (c"size", c"4k")], attributes).doing(entering)?;
+    attach(&root, CWD, limits.root_point, MoveMountFlags::empty()).doing(entering)?;
+    rustix::process::fchdir(&root).doing(entering)?;
+    rustix::process::pivot_root(c".", c".").doing(entering)?;
+    unmount(c".", UnmountFlags::DETACH).doing(entering)?;
+    rustix::process::chdir(c"/").doing(entering)?;
+    let mut keep = limits.keep.to_vec();
+    keep.push(ours.as_fd());
+    keep.sort_by_key(AsRawFd::as_raw_fd);
+    sys::fd::close_all_except(&keep).doing(entering)?;
+    for (resource, most) in [
+        (Resource::Core, 0),
+        (Resource::Nproc, 0),
+        (Resource::Nofile, 0),
+        (Resource::Cpu, TIME_MAX),
+        (Resource::As, MEMORY_MAX),
+        (Resource::Fsize, limits.file_max),
+    ] {
+        let limit = Rlimit { current: Some(most), maximum: Some(most) };
+        setrlimit(resource, limit).doing(entering)?;
+    }
+    drop_bounding_set(0).doing(entering)?;
+    set_capabilities(0).doing(entering)?;
+    rustix::thread::set_no_new_privs(true).doing(entering)?;
+    sys::lockdown::set_seccomp_filter(filter, false).doing(entering)
+}
+
+/// A list of calls, in the kernel's own language (linux/filter.h): whatever else is called, and by whatever
+/// other architecture's numbers, is the end of the process.
+fn filter() -> Vec<Instruction> {
+    const LOAD: u16 = 0x20;
+    const JUMP_IF_EQUAL: u16 = 0x15;
+    const RETURN: u16 = 0x06;
+    const AUDIT_ARCH_X86_64: u32 = 0xc000_003e;
+    const KILL_PROCESS: u32 = 0x8000_0000;
+    const ALLOW: u32 = 0x7fff_0000;
+    let plain = |code, k| Instruction { code, jt: 0, jf: 0, k };
+    // Offsets of `struct seccomp_data`.
+    let (number, architecture) = (plain(LOAD, 0), plain(LOAD, 4));
+    let is_ours = Instruction { code: JUMP_IF_EQUAL, jt: 1, jf: 0, k: AUDIT_ARCH_X86_64 };
+    let mut program = vec![architecture, is_ours, plain(RETURN, KILL_PROCESS), number];
+    for (index, call) in CALLS.iter().enumerate() {
+        let jt = u8::try_from(CALLS.len() - index).unwrap_or(0);
+        let k = u32::try_from(*call).unwrap_or(u32::MAX);
+        program.push(Instruction { code: JUMP_IF_EQUAL, jt, jf: 0, k });
+    }
+    program.extend([plain(RETURN, KILL_PROCESS), plain(RETURN, ALLOW)]);
+    program
+}

@@ -1,0 +1,294 @@
+//! Work that takes its time, in a process of its own: copying, hashing, unpacking. jailsupd's loop only
+//! watches its report.
+//!
+//! The process is a copy of jailsupd that has let go of everything but what the work needs. It dies with
+//! jailsupd: what it leaves half done has a name that the next start clears away.
+
+use rustix::fd::{AsFd as _, AsRawFd, BorrowedFd, OwnedFd};
+use rustix::pipe::PipeFlags;
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions};
+use std::io;
+use std::time::{Duration, Instant};
+use sys::clone::Request;
+
+/// Lower than jailsupd's priority, whose cgroup it shares (nice(2)).
+const NICE: i32 = 10;
+/// The longest report that is believed.
+const REPORT_MAX: usize = 64 << 10;
+/// A worker tells of its progress no more often.
+const PACE: Duration = Duration::from_millis(200);
+
+/// A process at work.
+#[derive(Debug)]
+pub struct Worker {
+    /// Readable when there is something to read with [`Worker::read`].
+    pub report: OwnedFd,
+    pidfd: OwnedFd,
+    pid: i32,
+    text: Vec<u8>,
+}
+
+/// What a worker has said.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Said {
+    /// Nothing new.
+    Nothing,
+    /// So many bytes of so many are done; of how many is not always known.
+    Progress(u64, Option<u64>),
+    /// It is done. The text is what the work is for.
+    Done(String),
+    /// It failed, or died.
+    Failed(Failure),
+}
+
+/// Why a work failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// The step and its object, after "cannot"; or the whole reason, when there is no errno.
+    pub what: String,
+    /// errno(3); 0 for none.
+    pub errno: i32,
+}
+
+impl Failure {
+    /// A step that the kernel refused.
+    pub fn new(what: impl Into<String>, error: impl Into<io::Error>) -> Self {
+        let error: io::Error = error.into();
+        match error.raw_os_error() {
+            Some(errno) => Self { what: what.into(), errno },
+            None => Self { what: format!("{}: {error}", what.into()), errno: 0 },
+        }
+    }
+
+    /// For people, to be read after "cannot".
+    #[must_use]
+    pub fn text(&self) -> String {
+        match self.errno {
+            0 => self.what.clone(),
+            errno => format!("{}: {}", self.what, nix::errno::Errno::from_raw(errno)),
+        }
+    }
+}
+
+/// Names the step of a failure.
+pub(super) trait Doing<T> {
+    /// The step and its object, after "cannot".
+    fn doing(self, what: impl FnOnce() -> String) -> Result<T, Failure>;
+}
+
+impl<T, E: Into<io::Error>> Doing<T> for Result<T, E> {
+    fn doing(self, what: impl FnOnce() -> String) -> Result<T, Failure> {
+        self.map_err(|error| Failure::new(what(), error))
+    }
+}
+
+/// Where a worker tells how far it is.
+#[derive(Debug)]
+pub struct Progress {
+    pipe: Option<OwnedFd>,
+    done: u64,
+    total: Option<u64>,
+    told: Option<Instant>,
+}
+
+impl Progress {
+    /// For work that nobody watches.
+    #[must_use]
+    pub fn silent() -> Self {
+        Self { pipe: None, done: 0, total: None, told: None }
+    }
+
+    /// How much there is to do.
+    pub fn set_total(&mut self, bytes: u64) {
+        self.total = Some(bytes);
+    }
+
+    /// That much more is done.
+    pub fn add(&mut self, bytes: u64) {
+        self.done = self.done.saturating_add(bytes);
+        if self.told.is_some_and(|told| told.elapsed() < PACE) {
+            return;
+        }
+        self.told = Some(Instant::now());
+        let total = self.total.map_or_else(|| "-".to_owned(), |total| total.to_string());
+        self.tell(&format!("P {} {total}\n", self.done));
+    }
+
+    /// A further descriptor of where it is told, for a process that goes on with it.
+    pub(super) fn pipe(&self) -> Option<OwnedFd> {
+        self.pipe.as_ref().and_then(|pipe| pipe.try_clone().ok())
+    }
+
+    fn tell(&mut self, line: &str) {
+        if let Some(pipe) = &self.pipe {
+            // A supervisor that is gone takes this process with it.
+            let _ = rustix::io::retry_on_intr(|| rustix::io::write(pipe, line.as_bytes()));
+        }
+    }
+}
+
+/// Starts a worker. Of this process's descriptors it has those of `keep`, and standard error.
+///
+/// # Errors
+/// When no process can be made.
+pub fn spawn(
+    keep: &[BorrowedFd<'_>],
+    work: &mut dyn FnMut(&mut Progress) -> Result<String, Failure>,
+) -> io::Result<Worker> {
+    let (report, ours) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC)?;
+    rustix::io::ioctl_fionbio(&report, true)?;
+    let flags = u64::from(libc::CLONE_PIDFD.unsigned_abs());
+    let request = Request { flags, exit_signal: libc::SIGCHLD, cgroup: None };
+    let parent = rustix::process::getpid();
+    let child = sys::clone::spawn(&request, &mut || {
+        // Without this it would go on for nobody; jailsupd may be gone already.
+        if rustix::process::set_parent_process_death_signal(Some(Signal::KILL)).is_err()
+            || rustix::process::getppid() != Some(parent)
+        {
+            return 1;
+        }
+        let _ = super::spawn::set_oom_score("0");
+        let stderr = rustix::stdio::stderr();
+        let mut kept = keep.to_vec();
+        kept.extend([stderr, ours.as_fd()]);
+        kept.sort_by_key(AsRawFd::as_raw_fd);
+        let _ = sys::fd::close_all_except(&kept);
+        let _ = sys::signal::reset();
+        let _ = rustix::process::nice(NICE);
+        let Ok(pipe) = ours.try_clone() else { return 1 };
+        let mut progress = Progress { pipe: Some(pipe), done: 0, total: None, told: None };
+        let result = work(&mut progress);
+        let last = match &result {
+            Ok(text) => format!("D {}\n", text.replace('\n', " ")),
+            Err(failure) => format!("F {} {}\n", failure.errno, failure.what.replace('\n', " ")),
+        };
+        progress.tell(&last);
+        u8::from(result.is_err())
+    })?;
+    let pidfd = child.pidfd.ok_or(io::ErrorKind::Unsupported)?;
+    Ok(Worker { report, pidfd, pid: child.pid, text: Vec::new() })
+}
+
+impl Worker {
+    /// Ends it at once; [`Worker::read`] then tells that it failed.
+    pub fn kill(&self) {
+        // It may have ended by itself.
+        let _ = rustix::process::pidfd_send_signal(&self.pidfd, Signal::KILL);
+    }
+
+    /// Reads what it has reported. After `Done` or `Failed` it is gone and reaped.
+    pub fn read(&mut self) -> Said {
+        let mut buffer = [0; 4096];
+        let is_over = loop {
+            match rustix::io::read(&self.report, &mut buffer) {
+                Ok(0) => break true,
+                Ok(length) if self.text.len() < REPORT_MAX => {
+                    self.text.extend_from_slice(&buffer[..length]);
+                }
+                Ok(_) => {}
+                Err(rustix::io::Errno::INTR) => {}
+                Err(_) => break false,
+            }
+        };
+        let said = self.latest();
+        match (is_over, said) {
+            (true, said @ (Said::Done(_) | Said::Failed(_))) => {
+                self.reap();
+                said
+            }
+            (true, Said::Nothing | Said::Progress(..)) => {
+                self.reap();
+                let what = "finish: its process was killed".to_owned();
+                Said::Failed(Failure { what, errno: 0 })
+            }
+            // The last line counts when the process has ended.
+            (false, Said::Done(_) | Said::Failed(_)) => Said::Nothing,
+            (false, said) => said,
+        }
+    }
+
+    /// The meaning of the last whole line, which stays; the lines before it go.
+    fn latest(&mut self) -> Said {
+        let text = String::from_utf8_lossy(&self.text).into_owned();
+        let whole = text.rfind('\n').map_or("", |end| &text[..end]);
+        let Some(line) = whole.lines().last() else { return Said::Nothing };
+        let said = meaning(line);
+        if matches!(said, Said::Progress(..)) {
+            self.text = text.as_bytes()[whole.len() + 1..].to_vec();
+        }
+        said
+    }
+
+    fn reap(&self) {
+        let Some(pid) = Pid::from_raw(self.pid) else { return };
+        let wait = || rustix::process::waitid(WaitId::Pid(pid), WaitIdOptions::EXITED);
+        if let Err(errno) = rustix::io::retry_on_intr(wait) {
+            ::log::warn!("cannot reap a worker: {errno}");
+        }
+    }
+}
+
+fn meaning(line: &str) -> Said {
+    let unclear = || Failure { what: "understand its worker".to_owned(), errno: 0 };
+    match line.split_once(' ') {
+        Some(("P", numbers)) => {
+            let mut numbers = numbers.split(' ').map(|number| number.parse().ok());
+            let done = numbers.next().flatten().unwrap_or(0);
+            Said::Progress(done, numbers.next().flatten())
+        }
+        Some(("D", text)) => Said::Done(text.to_owned()),
+        Some(("F", failure)) => {
+            let (errno, what) = failure.split_once(' ').unwrap_or(("0", failure));
+            Said::Failed(Failure { what: what.to_owned(), errno: errno.parse().unwrap_or(0) })
+        }
+        _ => Said::Failed(unclear()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rustix::event::{PollFd, PollFlags, poll};
+
+    fn end(mut worker: Worker) -> (Vec<Said>, Said) {
+        let mut before = Vec::new();
+        loop {
+            poll(&mut [PollFd::new(&worker.report, PollFlags::IN)], None).unwrap();
+            match worker.read() {
+                Said::Nothing => {}
+                said @ Said::Progress(..) => before.push(said),
+                said => return (before, said),
+            }
+        }
+    }
+
+    // These make processes: a test program has threads, so what the worker does must not allocate much. It
+    // works on Linux's allocators as long as no other thread holds their lock at the clone.
+
+    #[test]
+    fn a_worker_tells_its_result() {
+        let worker = spawn(&[], &mut |progress| {
+            progress.set_total(10);
+            progress.add(4);
+            Ok("done well".to_owned())
+        });
+        let (before, said) = end(worker.unwrap());
+        assert_eq!(said, Said::Done("done well".to_owned()));
+        assert!(before.is_empty() || before == [Said::Progress(4, Some(10))], "{before:?}");
+    }
+
+    #[test]
+    fn a_worker_that_fails_says_why_and_one_that_is_killed_has_failed() {
+        let failed = spawn(&[], &mut |_| Err(Failure::new("read x", rustix::io::Errno::NOSPC)));
+        let (_, said) = end(failed.unwrap());
+        let Said::Failed(failure) = said else { panic!("{said:?}") };
+        assert_eq!(failure.text(), "read x: ENOSPC: No space left on device");
+
+        let hangs = spawn(&[], &mut |_| loop {
+            rustix::thread::sched_yield();
+        });
+        let hangs = hangs.unwrap();
+        hangs.kill();
+        assert!(matches!(end(hangs).1, Said::Failed(_)));
+    }
+}

@@ -1,0 +1,326 @@
+//! The store of images over the control socket.
+
+use super::Supervisor;
+use super::jail::Jail;
+use super::poller::Source;
+use crate::control::server::ClientId;
+use crate::control::wire::{
+    Image, ImageImported, ImageInspected, ImageRemoved, ImageTagged, ImagesCollected, ImagesListed,
+    Reply, WireError,
+};
+use crate::exec::store::{Object, Store};
+use crate::exec::worker::{Said, Worker};
+use crate::exec::{image, import, subvolume};
+use crate::unit::value::FromText as _;
+use crate::unit::{Digest, ImageName, ImageSource, Unit};
+use std::collections::BTreeMap;
+use std::io;
+use std::path::Path;
+
+/// At once; each of them reads and writes as fast as the disk can.
+const IMPORTS_MAX: usize = 4;
+
+/// An import on its way.
+#[derive(Debug)]
+pub(super) struct Import {
+    number: u32,
+    client: ClientId,
+    worker: Worker,
+    path: String,
+}
+
+/// What an image is called by.
+enum Reference {
+    Name(ImageName),
+    Digest,
+}
+
+/// The jails that use an image.
+type Users = BTreeMap<Digest, Vec<String>>;
+
+fn not_possible(name: &str, reason: impl Into<String>) -> Reply {
+    Reply::refusal(&WireError::NotPossible { name: name.to_owned(), reason: reason.into() })
+}
+
+fn no_such(image: &str) -> Reply {
+    Reply::refusal(&WireError::NoSuchImage { image: image.to_owned() })
+}
+
+fn failed(name: &str, what: &str, error: &io::Error) -> Reply {
+    not_possible(name, format!("{what}: {error}"))
+}
+
+impl Supervisor {
+    fn image_store(&self) -> Store {
+        Store::of(&self.layout)
+    }
+
+    /// At start: the disk counts for whom, and nothing is left of imports that an earlier jailsupd had begun.
+    pub(super) fn tidy_storage(&self) {
+        subvolume::enable_quotas(&self.layout.data);
+        if let Err(error) = self.image_store().clean() {
+            log::warn!("what unfinished imports have left stays: {error}");
+        }
+    }
+
+    /// Begins an import; its client is told how far it is, and at last what came of it.
+    pub(super) fn import_image(&mut self, client: ClientId, path: &str, name: Option<&str>) {
+        if let Err(reply) = self.begin_import(client, path, name) {
+            self.reply(client, &reply);
+        }
+    }
+
+    fn begin_import(
+        &mut self,
+        client: ClientId,
+        path: &str,
+        name: Option<&str>,
+    ) -> Result<(), Reply> {
+        let invalid = |parameter: &str| {
+            Reply::refusal(&WireError::InvalidParameter { parameter: parameter.to_owned() })
+        };
+        let name = name.map(ImageName::from_text).transpose().map_err(|_| invalid("image"))?;
+        if !path.starts_with('/') {
+            return Err(invalid("path"));
+        }
+        if self.imports.len() >= IMPORTS_MAX {
+            return Err(not_possible(
+                path,
+                "others are being imported: try again when one is done",
+            ));
+        }
+        let ids = self.reader_ids().map_err(|error| not_possible(path, error.chain()))?;
+        let request =
+            import::Request { path: Path::new(path), name: name.as_ref(), archive: None, ids };
+        let worker = import::start(&request, &self.layout)
+            .map_err(|error| not_possible(path, error.chain()))?;
+        self.import_number = self.import_number.wrapping_add(1);
+        let number = self.import_number;
+        self.poller
+            .watch(&worker.report, Source::Import(number))
+            .map_err(|error| failed(path, "its import cannot be watched", &error))?;
+        self.imports.push(Import { number, client, worker, path: path.to_owned() });
+        Ok(())
+    }
+
+    /// An import has said something.
+    pub(super) fn on_import(&mut self, number: u32) {
+        let Some(at) = self.imports.iter().position(|import| import.number == number) else {
+            return;
+        };
+        let said = self.imports[at].worker.read();
+        let client = self.imports[at].client;
+        match said {
+            Said::Nothing => {}
+            Said::Progress(done, total) => {
+                let progress = ImageImported { done: Some(done), total, image: None };
+                // One that does not read is told later, or never.
+                if !self.server.is_behind(client) {
+                    self.reply(client, &Reply::with(&progress).continued());
+                    self.want_output(client);
+                }
+            }
+            Said::Done(digest) => {
+                let import = self.imports.remove(at);
+                self.poller.forget(&import.worker.report);
+                log::info!("image={digest} imported from {}", import.path);
+                let image = Digest::from_text(&digest).ok();
+                let image = image.and_then(|digest| self.shown_image(&digest));
+                self.answer_import(
+                    client,
+                    &Reply::with(&ImageImported { image, ..Default::default() }),
+                );
+            }
+            Said::Failed(failure) => {
+                let import = self.imports.remove(at);
+                self.poller.forget(&import.worker.report);
+                let reason = format!("cannot {}", failure.text());
+                self.answer_import(client, &not_possible(&import.path, reason));
+            }
+        }
+    }
+
+    fn answer_import(&mut self, client: ClientId, reply: &Reply) {
+        if self.server.socket(client).is_some() {
+            self.reply(client, reply);
+            self.answer_calls(client);
+        }
+    }
+
+    /// Whom nobody waits for any more.
+    pub(super) fn stop_imports_of(&self, client: ClientId) {
+        let of_client = self.imports.iter().filter(|import| import.client == client);
+        of_client.for_each(|import| import.worker.kill());
+    }
+
+    pub(super) fn is_importing(&self, client: ClientId) -> bool {
+        self.imports.iter().any(|import| import.client == client)
+    }
+
+    pub(super) fn list_images(&self) -> Reply {
+        let users = self.image_users();
+        let store = self.image_store();
+        let listed = store.list().and_then(|objects| Ok((objects, store.all_names()?)));
+        match listed {
+            Ok((objects, names)) => {
+                let images =
+                    objects.into_iter().map(|object| shown(object, &names, &users)).collect();
+                Reply::with(&ImagesListed { images })
+            }
+            Err(error) => failed("images", "the store cannot be read", &error),
+        }
+    }
+
+    pub(super) fn inspect_image(&self, image: &str) -> Reply {
+        let digest = self.find_image(image).map(|(_, digest)| digest);
+        match digest.and_then(|digest| self.shown_image(&digest)) {
+            Some(image) => Reply::with(&ImageInspected { image }),
+            None => no_such(image),
+        }
+    }
+
+    fn shown_image(&self, digest: &Digest) -> Option<Image> {
+        let store = self.image_store();
+        let names = store.all_names().unwrap_or_default();
+        Some(shown(store.find(digest)?, &names, &self.image_users()))
+    }
+
+    fn find_image(&self, image: &str) -> Option<(Reference, Digest)> {
+        let store = self.image_store();
+        if let Ok(digest) = Digest::from_text(image) {
+            store.find(&digest)?;
+            return Some((Reference::Digest, digest));
+        }
+        let name = ImageName::from_text(image).ok()?;
+        let digest = store.named(&name)?;
+        Some((Reference::Name(name), digest))
+    }
+
+    pub(super) fn tag_image(&mut self, image: &str, name: &str) -> Reply {
+        let Some((_, digest)) = self.find_image(image) else { return no_such(image) };
+        let Ok(name) = ImageName::from_text(name) else {
+            return Reply::refusal(&WireError::InvalidParameter { parameter: "name".to_owned() });
+        };
+        match self.image_store().set_name(&name, &digest) {
+            Ok(()) => {
+                Reply::with(&ImageTagged { name: name.to_string(), digest: digest.to_string() })
+            }
+            Err(error) => failed(image, "it cannot be named", &error),
+        }
+    }
+
+    pub(super) fn remove_image(&mut self, image: &str) -> Reply {
+        let Some((reference, digest)) = self.find_image(image) else { return no_such(image) };
+        let store = self.image_store();
+        let names = store.all_names().unwrap_or_default();
+        let mut own: Vec<ImageName> =
+            names.into_iter().filter(|(_, of)| *of == digest).map(|(name, _)| name).collect();
+        let users = self.image_users().remove(&digest).unwrap_or_default();
+        // With another name left it stays, and so do those who use it by that or by its digest.
+        let name = match &reference {
+            Reference::Name(name) if own.len() > 1 => Some(name.clone()),
+            _ => None,
+        };
+        let users = match &name {
+            Some(name) => self.users_of_name(name),
+            None => users,
+        };
+        if !users.is_empty() {
+            let reason = format!("it is the image of {}", users.join(", "));
+            return not_possible(image, reason);
+        }
+        let mut removed = Vec::new();
+        own.retain(|one| name.as_ref().is_none_or(|name| name == one));
+        for name in own {
+            if let Err(error) = store.remove_name(&name) {
+                return failed(image, "its name cannot be removed", &error);
+            }
+            removed.push(name.to_string());
+        }
+        if name.is_none() {
+            if let Err(error) = store.remove(&digest) {
+                return failed(image, "it cannot be removed", &error);
+            }
+            log::info!("image={digest} removed");
+            removed.push(digest.to_string());
+        }
+        Reply::with(&ImageRemoved { removed })
+    }
+
+    /// Removes what has no name and is nobody's image.
+    pub(super) fn collect_images(&mut self) -> Reply {
+        let (store, users) = (self.image_store(), self.image_users());
+        let listed = store.list().and_then(|objects| Ok((objects, store.all_names()?)));
+        let (objects, names) = match listed {
+            Ok(listed) => listed,
+            Err(error) => return failed("images", "the store cannot be read", &error),
+        };
+        let is_needed = |digest: &Digest| {
+            users.contains_key(digest) || names.iter().any(|(_, of)| of == digest)
+        };
+        let (mut removed, mut freed) = (Vec::new(), 0);
+        for object in objects.into_iter().filter(|object| !is_needed(&object.digest)) {
+            if let Err(error) = store.remove(&object.digest) {
+                return failed(&object.digest.to_string(), "it cannot be removed", &error);
+            }
+            log::info!("image={} removed", object.digest);
+            removed.push(object.digest.to_string());
+            freed += object.size;
+        }
+        Reply::with(&ImagesCollected { removed, freed })
+    }
+
+    /// By the units in force and those of the files, and by what runs.
+    fn image_users(&self) -> Users {
+        let mut users = Users::new();
+        let mut add = |digest: Option<Digest>, jail: &str| {
+            let Some(digest) = digest else { return };
+            let of_image = users.entry(digest).or_default();
+            if !of_image.iter().any(|other| other == jail) {
+                of_image.push(jail.to_owned());
+            }
+        };
+        for jail in self.jails.iter() {
+            let running = jail.life.as_ref().and_then(|life| life.stored.image.as_deref());
+            add(running.and_then(|digest| Digest::from_text(digest).ok()), &jail.name);
+        }
+        self.each_unit(|unit| {
+            add(image::digest(&unit.image.source, &self.layout), unit.name.as_str());
+        });
+        users
+    }
+
+    /// The jails whose units say just this name.
+    fn users_of_name(&self, name: &ImageName) -> Vec<String> {
+        let mut users = Vec::new();
+        self.each_unit(|unit| {
+            let source = ImageSource::Stored { name: Some(name.clone()), digest: None };
+            let jail = unit.name.to_string();
+            if unit.image.source == source && !users.contains(&jail) {
+                users.push(jail);
+            }
+        });
+        users
+    }
+
+    /// Those in force, and those of the files.
+    fn each_unit(&self, mut take: impl FnMut(&Unit)) {
+        let in_force = |jail: &Jail| jail.loaded.as_ref().map(|loaded| loaded.unit.clone());
+        self.jails.iter().filter_map(in_force).for_each(|unit| take(&unit));
+        let files = self.read_units(&[]);
+        files.units.iter().filter_map(|found| found.result.as_ref().ok()).for_each(take);
+    }
+}
+
+fn shown(object: Object, names: &[(ImageName, Digest)], users: &Users) -> Image {
+    let own = names.iter().filter(|(_, digest)| *digest == object.digest);
+    Image {
+        names: own.map(|(name, _)| name.to_string()).collect(),
+        jails: users.get(&object.digest).cloned().unwrap_or_default(),
+        digest: object.digest.to_string(),
+        kind: object.kind.scheme().to_owned(),
+        size: object.size,
+        created: object.created,
+        origin: object.origin,
+    }
+}

@@ -1,0 +1,127 @@
+//! What a start must wait for: a root or a volume that a worker makes. The jail is preparing meanwhile, and
+//! its start begins anew when the work is done.
+
+use super::Supervisor;
+use super::poller::{JailId, Source};
+use super::start::Building;
+use crate::exec::worker::{Said, Worker};
+use crate::exec::{Error, image, import, root, volume};
+use crate::machine::{End, Event, Want};
+use crate::plan::{HostStep, IdRange};
+use crate::unit::{ImageKind, ImageSource};
+use keeper::Slot;
+use rustix::fd::AsFd as _;
+
+/// Whose ids those are that archives are read with; no jail can have this name.
+pub(super) const READER: &str = ".reader";
+
+impl Supervisor {
+    /// What must be done before this step of the plan can be.
+    pub(super) fn work_before(
+        &mut self,
+        name: &str,
+        step: &HostStep,
+        building: &Building<'_>,
+    ) -> Result<Option<(&'static str, Worker)>, Error> {
+        let archive = match step {
+            HostStep::OpenImage(source) => Some(source),
+            HostStep::OpenRoot { source, .. } if root::find(&self.layout, name).is_none() => {
+                Some(source)
+            }
+            _ => None,
+        };
+        if let Some(source) = archive {
+            if let Some(worker) = self.import_archive(source)? {
+                return Ok(Some(("image.source", worker)));
+            }
+        }
+        let (key, worker) = match step {
+            HostStep::OpenRoot { source, size_max } => {
+                let request = root::Request { jail: name, source, size_max: *size_max };
+                ("root.mode", root::make(&request, &self.layout)?)
+            }
+            HostStep::OpenVolume(volume) => {
+                let (Some(root), Some(account), Some(kept)) =
+                    (&building.root, &building.account, &building.kept)
+                else {
+                    return Ok(None);
+                };
+                let (users, ids) = (kept.namespaces.user.as_fd(), building.loaded.ids);
+                let request = volume::Request { volume, users, root, account, ids };
+                ("volume", volume::fill(&request, &self.layout)?)
+            }
+            _ => return Ok(None),
+        };
+        Ok(worker.map(|worker| (key, worker)))
+    }
+
+    /// Starts to import the archive that a unit names, unless that was done.
+    fn import_archive(&mut self, source: &ImageSource) -> Result<Option<Worker>, Error> {
+        let ImageSource::Path { kind: ImageKind::Tar, path } = source else { return Ok(None) };
+        let path = path.as_path();
+        if image::digest(source, &self.layout).is_some() {
+            return Ok(None);
+        }
+        let ids = self.reader_ids()?;
+        let key = image::archive_key(path);
+        let request = import::Request { path, name: None, archive: key.as_deref(), ids };
+        import::start(&request, &self.layout).map(Some)
+    }
+
+    /// The ids that archives are read with.
+    pub(super) fn reader_ids(&mut self) -> Result<IdRange, Error> {
+        let none = || Error::Ids(std::io::ErrorKind::NotFound.into());
+        self.ids.ranges(READER, 1)?.first().copied().ok_or_else(none)
+    }
+
+    /// Lets the jail wait for the worker.
+    pub(super) fn await_work(
+        &mut self,
+        id: JailId,
+        key: &'static str,
+        worker: Worker,
+    ) -> Result<(), Error> {
+        let failed = |source| Error::Process { what: "watch its worker", source };
+        self.poller.watch(&worker.report, Source::Work(id)).map_err(failed)?;
+        let Some(jail) = self.jails.get_mut(id) else { return Ok(()) };
+        jail.work = Some((key, worker));
+        // The next jailsupd is to begin anew, not to take it for one that has come to rest.
+        let name = jail.name.clone();
+        self.keeper.remove(&name, &[Slot::State]).map_err(Error::Keeper)
+    }
+
+    /// A worker has said something.
+    pub(super) fn on_work(&mut self, id: JailId) {
+        let Some(jail) = self.jails.get_mut(id) else { return };
+        let Some((key, worker)) = jail.work.as_mut() else { return };
+        let (key, said) = (*key, worker.read());
+        if matches!(said, Said::Nothing | Said::Progress(..)) {
+            return;
+        }
+        let wanted = jail.machine.want == Want::Up;
+        if let Some((_, worker)) = jail.work.take() {
+            self.poller.forget(&worker.report);
+        }
+        match said {
+            Said::Done(_) if wanted => self.to_prepare.push_back(id),
+            Said::Failed(failure) if wanted => self.work_failed(id, &Error::Work { key, failure }),
+            _ => {
+                let why = "it is not wanted any more";
+                self.apply(id, Event::PrepareFailed(End::NotStarted), why);
+            }
+        }
+    }
+
+    fn work_failed(&mut self, id: JailId, error: &Error) {
+        self.start_failed(id, error);
+        let end = if error.is_permanent() { End::NeverStarts } else { End::NotStarted };
+        self.apply(id, Event::PrepareFailed(end), &error.chain());
+    }
+
+    /// A jail that is not wanted any more needs no work.
+    pub(super) fn stop_work(&self, id: JailId) {
+        if let Some((_, worker)) = self.jails.get(id).and_then(|jail| jail.work.as_ref()) {
+            worker.kill();
+        }
+    }
+}
