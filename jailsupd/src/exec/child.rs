@@ -18,7 +18,7 @@ use rustix::mount::{
     FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, UnmountFlags, fsconfig_create,
     fsconfig_set_string, fsmount, fsopen, move_mount, unmount,
 };
-use rustix::process::{Resource, Rlimit, setrlimit};
+use rustix::process::{Rlimit, setrlimit};
 use rustix::thread::CapabilitySet;
 use std::ffi::{CStr, CString};
 use std::io;
@@ -153,8 +153,14 @@ impl Jail<'_> {
                 }
             }
             let name = &device.name;
-            let file = rustix::fs::openat(&dev, name, flags, Mode::from_raw_mode(0o666))?;
-            attach(&device.mount, &file, c"", MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH)?;
+            let place = if device.is_directory {
+                rustix::fs::mkdirat(&dev, name, Mode::from_raw_mode(0o755))?;
+                let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+                rustix::fs::openat(&dev, name, flags, Mode::empty())?
+            } else {
+                rustix::fs::openat(&dev, name, flags, Mode::from_raw_mode(0o666))?
+            };
+            attach(&device.mount, &place, c"", MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH)?;
         }
         Ok(())
     }
@@ -328,9 +334,8 @@ fn set_host_name(name: &CString) -> rustix::io::Result<()> {
     rustix::system::sethostname(name.as_bytes())
 }
 
-/// No core dump, and what the plan says.
+/// Exactly what the plan says.
 fn set_limits(limits: &[Ulimit]) -> rustix::io::Result<()> {
-    setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) })?;
     limits.iter().try_for_each(|limit| {
         setrlimit(rlimit::of(limit.name), Rlimit { current: limit.soft, maximum: limit.hard })
     })

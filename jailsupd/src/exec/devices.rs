@@ -30,7 +30,8 @@ const NODES: [(&str, &CStr, u32, u32); 6] = [
     ("tty", c"tty", 5, 0),
 ];
 
-/// A device node, cloned as a mount of its own that is attached nowhere.
+/// What is bound into a jail's /dev: a device node, or the store of core dumps. A mount of its own that is
+/// attached nowhere.
 #[derive(Debug)]
 pub struct Pinned {
     /// Directories of its name, the outer ones first: `net`.
@@ -39,6 +40,8 @@ pub struct Pinned {
     pub name: CString,
     /// The mount.
     pub mount: OwnedFd,
+    /// Whether it is the mount of a directory, and not of a node.
+    pub is_directory: bool,
 }
 
 /// Whom the nodes are for.
@@ -63,7 +66,12 @@ pub fn pin(request: &Request<'_>, cgroup: &Cgroup, layout: &Layout) -> Result<Ve
     for (path, name, major, minor) in NODES {
         let mount = pin_one(path, major, minor);
         let mount = mount.map_err(|source| Error::Device { name: path.to_owned(), source })?;
-        pinned.push(Pinned { parents: Vec::new(), name: name.to_owned(), mount });
+        pinned.push(Pinned {
+            parents: Vec::new(),
+            name: name.to_owned(),
+            mount,
+            is_directory: false,
+        });
         let access = Access { read: true, write: true, make: false };
         rules.push(Rule { kind: Kind::Character, major, minor: Some(minor), access });
     }
@@ -80,7 +88,8 @@ pub fn pin(request: &Request<'_>, cgroup: &Cgroup, layout: &Layout) -> Result<Ve
             Path::new(name).ancestors().skip(1).filter(|path| !path.as_os_str().is_empty());
         let mut parents: Vec<CString> = parents.filter_map(c_path).collect();
         parents.reverse();
-        pinned.push(Pinned { parents, name: c_path(Path::new(name)).unwrap_or_default(), mount });
+        let name = c_path(Path::new(name)).unwrap_or_default();
+        pinned.push(Pinned { parents, name, mount, is_directory: false });
         rules.push(rule);
     }
     walls::raise(Wall::DeviceFilter, || filter(cgroup, &rules)).map_err(Error::DeviceFilter)?;

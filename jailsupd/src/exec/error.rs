@@ -176,6 +176,17 @@ pub enum Error {
         /// The cause.
         source: io::Error,
     },
+    /// The store of its core dumps.
+    #[error("cannot make a store for its core dumps")]
+    Cores(#[source] io::Error),
+    /// Core dumps of this host go elsewhere.
+    #[error("this host's kernel.core_pattern is {found:?}")]
+    CorePattern {
+        /// What it is.
+        found: String,
+        /// What it must be.
+        wanted: &'static str,
+    },
     /// The program that refuses all other devices.
     #[error("cannot filter its devices")]
     DeviceFilter(#[source] io::Error),
@@ -232,6 +243,7 @@ impl Error {
             Self::NoParent { .. } => "network.parent",
             Self::Link { .. } => "network.mode",
             Self::Granted { .. } => "security.add_device",
+            Self::Cores(_) | Self::CorePattern { .. } => "process.core_dump",
             Self::Limit { key, .. } | Self::NoLimit { key, .. } | Self::Disk { key, .. } => key,
             Self::Jail { stage: Stage::Exec, .. } => "process.exec",
             Self::Jail { stage: Stage::WorkingDir, .. } => "process.working_dir",
@@ -279,6 +291,12 @@ impl Error {
             },
             Self::Jail { stage: Stage::WorkingDir, .. } => {
                 "the directory must exist in the image and be open to the jail's user"
+            }
+            Self::Cores(_) => {
+                "core dumps need a data partition on a disk; remove the key on a host without"
+            }
+            Self::CorePattern { .. } => {
+                "set it to /dev/cores/core.%e.%p.%t, as on a Warder host, or remove the key"
             }
             Self::Granted { .. } => "name a device node of this host below /dev, not a link to one",
             Self::NoLimit { .. } => {
@@ -383,6 +401,8 @@ impl Error {
             | Self::Cgroup { .. }
             | Self::Disk { .. }
             | Self::Granted { .. }
+            | Self::Cores(_)
+            | Self::CorePattern { .. }
             | Self::Namespaces(_)
             | Self::Device { .. }
             | Self::DeviceFilter(_)

@@ -7,6 +7,7 @@ pub mod account;
 pub mod cgroup;
 mod child;
 mod copy;
+pub mod cores;
 mod device_filter;
 pub mod devices;
 pub mod error;

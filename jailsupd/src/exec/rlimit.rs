@@ -9,6 +9,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 pub(super) fn of(name: UlimitName) -> Resource {
     match name {
         UlimitName::As => Resource::As,
+        UlimitName::Core => Resource::Core,
         UlimitName::Cpu => Resource::Cpu,
         UlimitName::Data => Resource::Data,
         UlimitName::Fsize => Resource::Fsize,

@@ -110,13 +110,18 @@ fn host_steps(unit: &Unit, context: Context<'_>) -> Vec<HostStep> {
     });
     steps.extend(volumes::host_steps(&unit.volumes));
     steps.push(HostStep::PinDevices(unit.security.add_device.clone()));
+    steps.extend(unit.process.core_dump.map(HostStep::OpenCores));
     steps
 }
 
 /// What a service finds on a Debian host, whatever jailsupd's own limits are, and what the unit says.
 fn ulimits(unit: &Unit) -> Vec<Ulimit> {
     let limit = |name, soft, hard| Ulimit { name, soft: Some(soft), hard: Some(hard) };
+    // Of one byte, not of none: with that, the kernel starts no program that a host's pattern may name,
+    // either (core(5)).
+    let core = unit.process.core_dump.map_or(1, crate::unit::Bytes::get);
     let defaults = [
+        limit(UlimitName::Core, core, core),
         limit(UlimitName::Nofile, 1024, 524_288),
         limit(UlimitName::Memlock, 8 << 20, 8 << 20),
         limit(UlimitName::Msgqueue, 819_200, 819_200),

@@ -80,6 +80,7 @@ impl fmt::Display for HostStep {
                 write!(f, "find user {} and group {}", user(name), user(group))
             }
             Self::OpenVolume(volume) => write!(f, "open the volume {volume}"),
+            Self::OpenCores(size) => write!(f, "open a store of core dumps of at most {size}"),
             Self::PinDevices(devices) => {
                 f.write_str("pin the device nodes")?;
                 devices.iter().try_for_each(|device| write!(f, ", and {device}"))?;
@@ -137,7 +138,7 @@ impl fmt::Display for JailStep {
             Self::SetHostName(name) => write!(f, "set the host name {}", text(name)),
             Self::SetLimits(limits) => {
                 let limits: Vec<String> = limits.iter().map(ToString::to_string).collect();
-                write!(f, "set the resource limits core=0 {}", limits.join(" "))
+                write!(f, "set the resource limits {}", limits.join(" "))
             }
             Self::JoinKeyring => f.write_str("join a new session keyring"),
         }

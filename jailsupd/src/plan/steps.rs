@@ -54,6 +54,8 @@ pub enum HostStep {
     /// Open and verify the host's device nodes that the jail gets: those of every jail, and these. Have the
     /// kernel refuse it all others.
     PinDevices(Vec<Device>),
+    /// Make the store of core dumps of at most that size.
+    OpenCores(Bytes),
 }
 
 /// Done by the jail's first process, inside its namespaces.

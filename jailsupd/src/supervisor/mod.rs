@@ -44,7 +44,7 @@ use crate::exec::trash::{self, Janitor};
 use crate::exec::unit_store::{self, Store};
 use crate::exec::units;
 use crate::exec::watch::Watch;
-use crate::exec::{Layout, helper};
+use crate::exec::{Layout, cores, helper};
 use crate::machine::{Event, Moment};
 use crate::unit::host::Host;
 use crate::unit::{Policy, Problem};
@@ -364,6 +364,9 @@ impl Supervisor {
             self.lost_keeper(&error);
         }
         self.followers.retain(|(_, follower)| *follower != id);
+        if let Err(error) = cores::discard(&jail.name, &self.layout) {
+            log::warn!("jail={} leaves core dumps behind: {error}", jail.name);
+        }
         // Its layer went to the trash when it was cleared away.
         if let Err(error) = std::fs::remove_dir(self.layout.jail(&jail.name)) {
             // A persistent root stays for the next jail of this name.
@@ -372,6 +375,7 @@ impl Supervisor {
                 log::warn!("jail={} leaves files behind: {error}", jail.name);
             }
         }
+        self.empty_trash();
         self.record(&jail.name, None, "it is gone with its unit");
     }
 

@@ -11,7 +11,9 @@ use crate::exec::devices::Pinned;
 use crate::exec::spawn::{Prepared, Spawned};
 use crate::exec::state::State;
 use crate::exec::worker::Worker;
-use crate::exec::{Error, devices, image, limits, namespaces, overlay, root, spawn, volume, walls};
+use crate::exec::{
+    Error, cores, devices, image, limits, namespaces, overlay, root, spawn, volume, walls,
+};
 use crate::plan::{HostStep, IdMap, Link};
 use crate::unit::{ImageSource, Unit};
 use keeper::Slot;
@@ -208,6 +210,14 @@ impl Supervisor {
                     let (users, ids) = (kept.namespaces.user.as_fd(), building.loaded.ids);
                     let request = volume::Request { volume, users, root, account, ids };
                     building.volumes.push(volume::open(&request, &self.layout)?);
+                }
+                Ok(())
+            }
+            HostStep::OpenCores(size) => {
+                if let Some(kept) = &building.kept {
+                    let users = kept.namespaces.user.as_fd();
+                    let mount = cores::open(name, *size, users, &self.layout)?;
+                    building.devices.push(cores::pinned(mount));
                 }
                 Ok(())
             }

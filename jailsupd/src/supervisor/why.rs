@@ -3,8 +3,9 @@
 use super::jail::Jail;
 use super::{Supervisor, clock, report};
 use crate::control::wire::{Evidence, ExitReason, JailState, Reply, WireError};
+use crate::exec::cores;
 use crate::machine::State;
-use crate::unit::Problem;
+use crate::unit::{Bytes, Problem};
 
 /// Lines of the log that are shown.
 const LINES: usize = 10;
@@ -23,7 +24,7 @@ impl Supervisor {
         let log = jail.log.tail(LINES).unwrap_or_default();
         Reply::with(&Evidence {
             jail: report::summary(jail),
-            text: explain(jail, next_try_ms),
+            text: explain(jail, next_try_ms).into_iter().chain(self.cores(name)).collect(),
             last_exit: jail.last_exit.clone(),
             start_problem: jail.start_problem.as_ref().map(Problem::one_line),
             next_try_ms,
@@ -31,6 +32,18 @@ impl Supervisor {
             events: self.recent_events(name),
             log: log.iter().map(report::entry).collect(),
         })
+    }
+}
+
+impl Supervisor {
+    /// The core dumps that the jail has left.
+    fn cores(&self, name: &str) -> Option<String> {
+        let dumps = cores::list(name, &self.layout);
+        let dumps: Vec<String> = dumps
+            .iter()
+            .map(|(path, size)| format!("{} ({})", path.display(), Bytes::new(*size)))
+            .collect();
+        (!dumps.is_empty()).then(|| format!("It has left core dumps: {}.", dumps.join(", ")))
     }
 }
 

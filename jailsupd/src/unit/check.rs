@@ -37,6 +37,9 @@ pub(crate) fn unit(walk: &mut Walk<'_>, draft: &mut Draft) {
     image(walk, draft);
     root(walk, &mut draft.root);
     network(walk, &mut draft.network);
+    if draft.process.core_dump.is_some_and(|size| size < Bytes::new(64 << 10)) {
+        walk.refuse("process.core_dump", "is less than any core", "at least \"64K\"");
+    }
     user(walk, &draft.user);
     devices(walk, &draft.security.add_device);
     resources(walk, &draft.resources);

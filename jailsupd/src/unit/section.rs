@@ -117,6 +117,8 @@ pub struct Process {
     pub environment: BTreeMap<String, String>,
     /// Its working directory.
     pub working_dir: JailPath,
+    /// The most that one core dump may be; none is no core dump.
+    pub core_dump: Option<Bytes>,
 }
 
 impl Default for Process {
@@ -127,6 +129,7 @@ impl Default for Process {
             group: None,
             environment: BTreeMap::new(),
             working_dir: JailPath::root(),
+            core_dump: None,
         }
     }
 }

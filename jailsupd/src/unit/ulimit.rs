@@ -50,6 +50,8 @@ enum Unit {
 names! {
     /// Address space.
     As = "as" Bytes,
+    /// Core dump. Not for unit files: see `[process] core_dump`.
+    Core = "core" Bytes,
     /// Processor time, seconds.
     Cpu = "cpu" Number,
     /// Data segment.
@@ -104,12 +106,17 @@ impl FromText for Ulimit {
                 "write it as \"nofile=1024\" or, with the hard limit, \"nofile=1024:4096\"",
             ));
         };
-        let Some(name) = UlimitName::from_word(word) else {
+        let Some(name) = UlimitName::from_word(word).filter(|name| *name != UlimitName::Core)
+        else {
             let fault =
                 Fault::new(format!("`{}` is not what a process is limited in", plain(word)));
             return Err(match word {
-                "core" => fault.help("no core is dumped: take it out"),
-                _ => fault.help(format!("write {}", choices(UlimitName::WORDS))),
+                "core" => fault.help("write `core_dump` in `[process]` for core dumps"),
+                _ => {
+                    let words: Vec<&str> =
+                        Self::words().filter(|word| *word != UlimitName::Core.word()).collect();
+                    fault.help(format!("write {}", choices(&words)))
+                }
             });
         };
         let (soft, hard) = values.split_once(':').unwrap_or((values, values));
@@ -131,6 +138,12 @@ impl FromText for Ulimit {
                 .help(format!("at least \"nofile={FEWEST_FILES}\"")));
         }
         Ok(Self { name, soft, hard })
+    }
+}
+
+impl Ulimit {
+    fn words() -> impl Iterator<Item = &'static str> {
+        UlimitName::WORDS.iter().copied()
     }
 }
 

@@ -13,6 +13,7 @@ use std::{
 };
 
 use rustix::fs::{CWD, FileType, Mode, makedev, mknodat};
+use rustix::process::{Signal, getpid, kill_process};
 
 /// Taken at once.
 const MIB: usize = 1 << 20;
@@ -22,6 +23,10 @@ fn main() -> io::Result<()> {
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     match words[..] {
         ["memory"] => take_memory(),
+        // Dies of a fault, with some memory to be dumped.
+        ["fault", mib] => fault(mib.parse().map_err(io::Error::other)?),
+        // Writes a file until it cannot.
+        ["fill", path] => fill(path),
         // Stays when its child is killed.
         ["nurse"] => nurse(),
         ["processes"] => take_processes(),
@@ -36,7 +41,7 @@ fn main() -> io::Result<()> {
         }
         ["stay"] => stay(),
         _ => Err(io::Error::other(
-            "usage: strain memory | nurse | processes | processor THREADS | disk | try WORD... | stay",
+            "usage: strain memory | fault MIB | fill PATH | nurse | processes | processor THREADS | disk | try WORD... | stay",
         )),
     }
 }
@@ -70,6 +75,26 @@ fn take_memory() -> io::Result<()> {
     loop {
         taken.push(hint::black_box(vec![0x5a_u8; MIB]));
     }
+}
+
+fn fault(mib: usize) -> io::Result<()> {
+    let taken = hint::black_box(vec![0x5a_u8; mib * MIB]);
+    loop {
+        // The first is taken by the handler of Rust's runtime, which then stands aside.
+        kill_process(getpid(), Signal::SEGV)?;
+        hint::black_box(&taken);
+    }
+}
+
+fn fill(path: &str) -> io::Result<()> {
+    let mut file = OpenOptions::new().create(true).append(true).open(path)?;
+    let error = loop {
+        if let Err(error) = file.write_all(&vec![0x5a_u8; MIB]).and_then(|()| file.sync_data()) {
+            break error;
+        }
+    };
+    println!("filled: {}", error.raw_os_error().unwrap_or_default());
+    stay()
 }
 
 fn nurse() -> io::Result<()> {

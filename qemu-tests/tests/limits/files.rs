@@ -70,7 +70,7 @@ fn each_key_is_what_the_kernel_has() {
         ("Max stack size", "4194304", "unlimited"),
         ("Max processes", "50", "50"),
         ("Max realtime priority", "3", "3"),
-        ("Max core file size", "0", "0"),
+        ("Max core file size", "1", "1"),
         ("Max msgqueue size", "819200", "819200"),
     ] {
         let line = limits.lines().find_map(|line| line.strip_prefix(name)).unwrap();

@@ -2,6 +2,7 @@
 //! answer. The tests take turns on one boot of the debug image.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+mod cores;
 mod devices;
 mod events;
 mod files;
