@@ -155,4 +155,5 @@ def main() -> None:
             sys.exit(__doc__)
 
 
-main()
+if __name__ == "__main__":
+    main()
