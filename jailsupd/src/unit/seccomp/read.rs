@@ -147,12 +147,13 @@ pub(crate) fn number(name: &str) -> Option<i64> {
 /// Whether another kind of machine has a system call of this name.
 fn is_elsewhere(name: &str) -> bool {
     // Of ARM and of libseccomp, which the tables lack.
-    const OTHERS: [&str; 8] = [
+    const OTHERS: [&str; 9] = [
         "arm_sync_file_range",
         "breakpoint",
         "cacheflush",
         "get_tls",
         "set_tls",
+        "syscall",
         "usr26",
         "usr32",
         "io_pgetevents_time64",
