@@ -17,7 +17,7 @@ const SELECTOR: &str = "/run/warder/weaken";
 const LEAKED: i32 = 500;
 
 /// Every wall, by the name that the selector knows it by.
-const WALLS: [(&str, Wall); 22] = [
+const WALLS: [(&str, Wall); 23] = [
     ("seccomp", Wall::Seccomp),
     ("landlock", Wall::Landlock),
     ("no-new-privs", Wall::NoNewPrivs),
