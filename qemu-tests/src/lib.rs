@@ -25,6 +25,7 @@ mod jailctl;
 mod jails;
 mod machine;
 pub mod peers;
+pub mod probe;
 mod processes;
 pub mod proto;
 pub mod qmp;
