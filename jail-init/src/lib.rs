@@ -1,5 +1,9 @@
 //! What the in-jail init and jailsupd tell each other: fixed-size records over two pipes, so that
-//! neither end allocates, and nobody has to parse.
+//! neither end allocates, and nobody has to parse. And what it and a client of `exec` or `run` tell each
+//! other, without jailsupd ([`session`]).
+
+pub mod archive;
+pub mod session;
 
 /// Where the init finds the write end of the start-error pipe.
 pub const START_ERROR_FD: i32 = 3;
@@ -90,6 +94,10 @@ stages! {
     Init = 25, "execute the in-jail init";
     /// Executing the service.
     Exec = 26, "execute its program";
+    /// Entering a running jail.
+    JoinJail = 60, "join the jail's namespaces";
+    /// Making a terminal in the jail.
+    Terminal = 61, "open a terminal in the jail";
 }
 
 /// A failed start: where, and the errno.

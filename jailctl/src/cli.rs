@@ -25,7 +25,10 @@ Exit codes:
   3  there is no such jail, image, volume or root
   4  jailsupd cannot be reached
   5  a jail did not come to the state that was asked for, or not in time
-  6  a unit has problems";
+  6  a unit has problems
+
+exec and run have the exit code of their program: 128 and the signal's number when a signal has ended it, 127 when there is
+no such program, 126 when it cannot be executed, and 125 for whatever else is in the way.";
 
 /// Show and control the jails of this Warder host.
 #[derive(Debug, Parser)]
@@ -72,6 +75,13 @@ pub(crate) enum Command {
     Thaw(Order),
     /// Wait until jails are in a state
     Wait(Wait),
+
+    /// Execute one more program in a running jail; its exit code is jailctl's
+    Exec(Exec),
+    /// Run one program in a jail of its own, which is gone afterwards; its exit code is jailctl's
+    Run(Run),
+    /// Copy files and directories between the host and a running jail
+    Cp(Copy),
 
     /// Find all problems of unit files: of these, else of all on this host
     Check(Files),
@@ -269,6 +279,113 @@ pub(crate) struct Events {
     pub(crate) follow: bool,
 }
 
+/// How a program's streams are joined to ours.
+#[derive(Debug, Args)]
+pub(crate) struct Attach {
+    /// Give the program a terminal of the jail's own; with -i ours is raw meanwhile
+    #[arg(short = 't', long = "tty")]
+    pub(crate) terminal: bool,
+
+    /// Pass standard input on; without it the program's is empty
+    #[arg(short, long)]
+    pub(crate) interactive: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Exec {
+    #[command(flatten)]
+    pub(crate) attach: Attach,
+
+    /// Whom it runs as: USER or USER:GROUP, names or numbers of the jail [default: as the jail's program]
+    #[arg(short, long, value_name = "USER")]
+    pub(crate) user: Option<String>,
+
+    /// A further environment variable; may be given several times
+    #[arg(short = 'e', long = "env", value_name = "NAME=VALUE")]
+    pub(crate) environment: Vec<String>,
+
+    /// Where it starts [default: where the jail's program did]
+    #[arg(short, long = "workdir", value_name = "DIR")]
+    pub(crate) working_dir: Option<String>,
+
+    /// The jail's name
+    pub(crate) name: String,
+
+    /// The program and its arguments; a name without a slash is looked for in the jail's PATH
+    #[arg(
+        required = true,
+        trailing_var_arg = true,
+        allow_hyphen_values = true,
+        value_name = "COMMAND"
+    )]
+    pub(crate) command: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Run {
+    #[command(flatten)]
+    pub(crate) attach: Attach,
+
+    /// Put a directory of the host, or the named volume SOURCE, there in the jail; may be given several times
+    #[arg(short, long = "volume", value_name = "SOURCE:DIR[:ro]")]
+    pub(crate) volumes: Vec<String>,
+
+    /// As the unit's key network.mode: see `jailctl explain network.mode`
+    #[arg(long, value_name = "MODE", default_value = "none")]
+    pub(crate) network: String,
+
+    /// An environment variable; may be given several times
+    #[arg(short = 'e', long = "env", value_name = "NAME=VALUE")]
+    pub(crate) environment: Vec<String>,
+
+    /// Whom it runs as: USER or USER:GROUP, names or numbers of the image [default: root]
+    #[arg(short, long, value_name = "USER")]
+    pub(crate) user: Option<String>,
+
+    /// Where it starts [default: /]
+    #[arg(short, long = "workdir", value_name = "DIR")]
+    pub(crate) working_dir: Option<String>,
+
+    /// The most memory that it may use, such as 256M [default: no limit]
+    #[arg(long, value_name = "SIZE")]
+    pub(crate) memory: Option<String>,
+
+    /// The jail's name [default: one that no jail has]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) name: Option<String>,
+
+    /// The jail is always gone afterwards: this is for fingers that are used to it
+    #[arg(long)]
+    pub(crate) rm: bool,
+
+    /// An image, as the unit's key image.source takes it, or the jail that has it
+    pub(crate) image: String,
+
+    /// The program, by its absolute path in the image, and its arguments
+    #[arg(
+        required = true,
+        trailing_var_arg = true,
+        allow_hyphen_values = true,
+        value_name = "COMMAND"
+    )]
+    pub(crate) command: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Copy {
+    /// What to copy: NAME:PATH in a jail, or a path of the host
+    #[arg(value_name = "SOURCE")]
+    pub(crate) from: String,
+
+    /// Where to: in it when it is a directory, else in its place
+    #[arg(value_name = "DESTINATION")]
+    pub(crate) to: String,
+
+    /// Who reads or writes in the jail: USER or USER:GROUP [default: the user of the jail's program]
+    #[arg(short, long, value_name = "USER")]
+    pub(crate) user: Option<String>,
+}
+
 #[derive(Debug, Args)]
 pub(crate) struct Files {
     /// Unit files, anywhere; each file's name must be NAME.toml of its jail
@@ -308,6 +425,13 @@ pub(crate) enum Host {
     Poweroff,
     /// Stop all jails, then boot the host anew
     Reboot,
+}
+
+impl Command {
+    /// Whether its exit code is that of a program in a jail.
+    pub(crate) fn runs_a_program(&self) -> bool {
+        matches!(self, Self::Exec(_) | Self::Run(_))
+    }
 }
 
 impl Arguments {

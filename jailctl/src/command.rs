@@ -1,8 +1,11 @@
 //! What each command asks and shows; here those that only look.
 
+mod copy;
 mod edit;
+mod exec;
 mod image;
 mod order;
+mod run;
 mod storage;
 mod stream;
 mod unit;
@@ -22,13 +25,26 @@ use crate::output::Output;
 use crate::render::{self, Style};
 use crate::varlink;
 
+/// Does what the command says; the exit code when all went well.
 pub(crate) fn run(
     arguments: &Arguments,
     socket: &Path,
     out: &mut Output<impl Write>,
-) -> Result<(), Error> {
+) -> Result<u8, Error> {
     let show = Show { socket, json: arguments.json };
     match &arguments.command {
+        Command::Exec(exec) => exec::exec(&show, exec),
+        Command::Run(of) => run::run(&show, of),
+        other => done(&show, other, out).map(|()| 0),
+    }
+}
+
+/// The commands that are done or not.
+fn done(show: &Show<'_>, command: &Command, out: &mut Output<impl Write>) -> Result<(), Error> {
+    match command {
+        Command::Cp(of) => copy::copy(show, of),
+        // Above.
+        Command::Exec(_) | Command::Run(_) => Ok(()),
         Command::Ls => {
             show.tell(&Request::List {}, out, |l: &Listed, now, s| render::list(&l.jails, now, s))
         }
@@ -45,29 +61,29 @@ pub(crate) fn run(
             show.tell(&request, out, |e: &Evidence, now, s| render::why(e, now, s))
         }
         Command::Host(host) => show.host(*host, out),
-        Command::Logs(logs) => stream::logs(&show, logs, out),
-        Command::Events(events) => stream::events(&show, events, out),
-        Command::Start(order) => order::start(&show, order, out),
-        Command::Stop(order) => order::stop(&show, order, out),
-        Command::Restart(order) => order::restart(&show, order, out),
-        Command::Kill(kill) => order::kill(&show, kill, out),
-        Command::Freeze(order) => order::freeze(&show, order, out),
-        Command::Thaw(order) => order::thaw(&show, order, out),
-        Command::Wait(wait) => order::wait(&show, wait, out),
-        Command::Check(files) => unit::check(&show, &files.files, out),
-        Command::Plan(files) => unit::plan(&show, &files.files, out),
-        Command::Apply { no_wait } => unit::apply(&show, !no_wait, out),
-        Command::Cat(of) => unit::cat(&show, &of.name, out),
-        Command::Edit(edit) => edit::edit(&show, edit, out),
-        Command::Explain(explain) => unit::explain(&show, explain, out),
-        Command::Delete(of) => order::delete(&show, of, out),
-        Command::Enable(of) => order::enable(&show, of, out),
-        Command::Disable(of) => order::disable(&show, of, out),
-        Command::Mask(of) => order::mask(&show, of, out),
-        Command::Unmask(of) => order::unmask(&show, of, out),
-        Command::Image(command) => image::image(&show, command, out),
-        Command::Volume(command) => storage::volume(&show, command, out),
-        Command::Root(command) => storage::root(&show, command, out),
+        Command::Logs(logs) => stream::logs(show, logs, out),
+        Command::Events(events) => stream::events(show, events, out),
+        Command::Start(order) => order::start(show, order, out),
+        Command::Stop(order) => order::stop(show, order, out),
+        Command::Restart(order) => order::restart(show, order, out),
+        Command::Kill(kill) => order::kill(show, kill, out),
+        Command::Freeze(order) => order::freeze(show, order, out),
+        Command::Thaw(order) => order::thaw(show, order, out),
+        Command::Wait(wait) => order::wait(show, wait, out),
+        Command::Check(files) => unit::check(show, &files.files, out),
+        Command::Plan(files) => unit::plan(show, &files.files, out),
+        Command::Apply { no_wait } => unit::apply(show, !no_wait, out),
+        Command::Cat(of) => unit::cat(show, &of.name, out),
+        Command::Edit(edit) => edit::edit(show, edit, out),
+        Command::Explain(explain) => unit::explain(show, explain, out),
+        Command::Delete(of) => order::delete(show, of, out),
+        Command::Enable(of) => order::enable(show, of, out),
+        Command::Disable(of) => order::disable(show, of, out),
+        Command::Mask(of) => order::mask(show, of, out),
+        Command::Unmask(of) => order::unmask(show, of, out),
+        Command::Image(command) => image::image(show, command, out),
+        Command::Volume(command) => storage::volume(show, command, out),
+        Command::Root(command) => storage::root(show, command, out),
     }
 }
 

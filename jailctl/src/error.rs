@@ -2,9 +2,8 @@
 
 use std::io;
 use std::path::PathBuf;
-use std::process::ExitCode;
 
-use jailsupd::control::wire::{FrameError, JailState, WireError};
+use jailsupd::control::wire::{FrameError, JailState, StartError, WireError};
 
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
@@ -46,6 +45,29 @@ pub(crate) enum Error {
     /// The edited text is not in force; it is not thrown away.
     #[error("the unit was not written")]
     Kept { name: String, draft: PathBuf, source: Box<Error> },
+    #[error("jailsupd's answer came without its descriptors")]
+    NoDescriptors,
+    #[error("the session with the jail broke")]
+    Session(#[source] io::Error),
+    #[error("cannot execute `{program}` in the jail")]
+    NotExecuted { program: String, source: io::Error },
+    #[error("cannot {stage}")]
+    NotStarted { stage: &'static str, source: io::Error },
+    #[error("`{program}` was killed from outside: the jail ended, or ran out of memory")]
+    Lost { program: String },
+    #[error(
+        "one of the two places must be in a jail, NAME:PATH, the other on the host, and both must have a name"
+    )]
+    NoCopy,
+    /// What was wrong is told already.
+    #[error("not all was copied")]
+    NotCopied,
+    #[error("the copy was broken off")]
+    Copy(#[source] io::Error),
+    #[error("the program was not run: {problem}")]
+    NotRun { problem: String },
+    #[error("`{value}` is nothing that {option} takes")]
+    Option { option: &'static str, value: String },
     /// Of which jail a refusal is that does not say so.
     #[error("`{name}`")]
     Of { name: String, source: Box<Error> },
@@ -59,6 +81,12 @@ fn because(problem: Option<&str>) -> String {
 }
 
 impl Error {
+    /// A program of a session that did not come to its start.
+    pub(crate) fn not_started(error: StartError) -> Self {
+        let source = io::Error::from_raw_os_error(error.errno);
+        Self::NotStarted { stage: error.stage.text(), source }
+    }
+
     /// Says of which jail it is, where it does not say so itself.
     pub(crate) fn of(self, name: &str) -> Self {
         match self {
@@ -71,10 +99,6 @@ impl Error {
             ) => self,
             other => Self::Of { name: name.to_owned(), source: Box::new(other) },
         }
-    }
-
-    pub(crate) fn exit_code(&self) -> ExitCode {
-        ExitCode::from(self.code())
     }
 
     /// As `--help` and docs/control.md tell it.
@@ -91,7 +115,7 @@ impl Error {
             | Self::NotApplied(_)
             | Self::Refused(WireError::Timeout { .. }) => 5,
             Self::Problems(_) | Self::Refused(WireError::InvalidUnit { .. }) => 6,
-            Self::NoUnit { .. } => 2,
+            Self::NoUnit { .. } | Self::NoCopy | Self::Option { .. } => 2,
             Self::Kept { source, .. } | Self::Of { source, .. } => source.code(),
             Self::Several(all) => all.first().map_or(1, Self::code),
             Self::Frame(_)
@@ -99,10 +123,31 @@ impl Error {
             | Self::Output(_)
             | Self::Read { .. }
             | Self::TooLong
+            | Self::NoDescriptors
+            | Self::Session(_)
+            | Self::NotExecuted { .. }
+            | Self::NotStarted { .. }
+            | Self::Lost { .. }
+            | Self::NotCopied
+            | Self::NotRun { .. }
+            | Self::Copy(_)
             | Self::Draft { .. }
             | Self::NoEditor { .. }
             | Self::Editor { .. }
             | Self::EditorFailed { .. } => 1,
+        }
+    }
+
+    /// Of a command that has a program's exit code: the codes that shells have for what is not the
+    /// program's own.
+    pub(crate) fn code_of_program(&self) -> u8 {
+        match self {
+            Self::NotExecuted { source, .. } if source.kind() == io::ErrorKind::NotFound => 127,
+            Self::NotExecuted { .. } => 126,
+            Self::Option { .. } => 2,
+            // As of what SIGKILL has ended.
+            Self::Lost { .. } => 137,
+            _ => 125,
         }
     }
 
@@ -159,6 +204,13 @@ impl Error {
             }
             Self::Frame(_) => "jailctl and jailsupd should be of one version",
             Self::NotApplied(_) => "`jailctl why NAME` tells more of one",
+            Self::NoDescriptors => {
+                "descriptors come over a unix socket only: use jailctl on the host itself"
+            }
+            Self::NotExecuted { .. } => {
+                "the program must be in the jail's image, executable for the user, with the loader that it names"
+            }
+            Self::Lost { .. } => "`jailctl why NAME` tells what became of the jail",
             Self::NoUnit { .. } => "a unit file is named NAME.toml, where NAME is the jail's name",
             Self::TooLong => "a call is at most 1 MiB long: name fewer files at once",
             Self::Draft { .. } => "$TMPDIR names another directory for it",
@@ -177,6 +229,12 @@ fn remedy_of(refusal: &WireError) -> Option<&'static str> {
         WireError::PermissionDenied => "run jailctl as root",
         WireError::InvalidParameter { parameter } => match parameter.as_str() {
             "signal" => "give a name of signal(7), such as SIGHUP or SIGUSR1",
+            "user" => {
+                "give USER or USER:GROUP: names of the image's /etc/passwd and /etc/group, or numbers"
+            }
+            "environment" => "give -e NAME=VALUE",
+            "path" => "give an absolute path of the jail, NAME:/PATH",
+            "working_dir" => "give an absolute path of the jail",
             "name" | "stem" => "a jail's name is made of a-z, 0-9 and -, such as `web-2`",
             _ => "jailctl and jailsupd should be of one version",
         },

@@ -9,6 +9,7 @@ mod error;
 mod moment;
 mod output;
 mod render;
+mod session;
 #[cfg(test)]
 mod tests;
 mod varlink;
@@ -22,11 +23,12 @@ fn main() -> ExitCode {
     let socket = arguments.socket();
     let mut out = output::Output::stdout();
     match command::run(&arguments, &socket, &mut out) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => ExitCode::from(code),
         Err(error) if error.is_closed_pipe() => ExitCode::SUCCESS,
         Err(error) => {
             output::complain(&error);
-            error.exit_code()
+            let of_program = arguments.command.runs_a_program();
+            ExitCode::from(if of_program { error.code_of_program() } else { error.code() })
         }
     }
 }

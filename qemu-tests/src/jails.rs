@@ -30,7 +30,11 @@ impl Jails {
         let (nginx, unit) = image::nginx_example()?;
         copy(&nginx, &jails.tree().join("images/nginx.erofs"))?;
         copy(&unit, &jails.tree().join("jails.d/nginx.toml"))?;
-        jails.image("nuisance", &image::program("nuisance")?)
+        let programs = [image::program("nuisance")?, image::program("visitor")?];
+        jails.image_with("nuisance", |root| {
+            fs::copy(&programs[0], root.join("bin/nuisance"))?;
+            fs::copy(&programs[1], root.join("bin/visitor")).map(drop)
+        })
     }
 
     /// Adds `jails.d/NAME.toml`.

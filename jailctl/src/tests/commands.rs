@@ -433,3 +433,23 @@ fn a_bar_shows_how_far_an_import_is() {
     assert_eq!(at(9, Some(4)), format!("[{}] 100% of 4 B", "#".repeat(30)));
     assert_eq!(at(5 << 20, None), "5.0 MiB read");
 }
+
+#[test]
+fn what_follows_the_program_of_exec_is_the_programs() {
+    use crate::cli::{Arguments, Command};
+    use clap::Parser as _;
+    let parse = |words: &[&str]| {
+        let words = ["jailctl", "exec"].iter().chain(words);
+        match Arguments::try_parse_from(words).unwrap().command {
+            Command::Exec(exec) => exec,
+            other => panic!("{other:?}"),
+        }
+    };
+    let exec = parse(&["-t", "web", "-i", "-e", "A=b", "ls", "-t", "--json", "-u", "x"]);
+    assert!(exec.attach.terminal && exec.attach.interactive && exec.user.is_none());
+    assert_eq!(exec.command, ["ls", "-t", "--json", "-u", "x"]);
+    let exec = parse(&["-it", "-u", "33:33", "web", "--", "-odd", "--"]);
+    assert!(exec.attach.terminal && exec.attach.interactive);
+    assert_eq!(exec.command, ["-odd", "--"]);
+    assert_eq!((exec.name.as_str(), exec.user.as_deref()), ("web", Some("33:33")));
+}

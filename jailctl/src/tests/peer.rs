@@ -56,7 +56,7 @@ pub(super) fn at(socket: &Path, arguments: &[&str]) -> Result<String, Error> {
 fn write_at(socket: &Path, arguments: &[&str], bytes: &mut Vec<u8>) -> Result<(), Error> {
     let words = ["jailctl"].iter().chain(arguments);
     let parsed = Arguments::try_parse_from(words).unwrap();
-    run(&parsed, socket, &mut Output::new(bytes, NOW))
+    run(&parsed, socket, &mut Output::new(bytes, NOW)).map(drop)
 }
 
 /// Serves one connection, with bytes cut at odd places.

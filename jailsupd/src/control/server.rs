@@ -5,11 +5,12 @@ use super::wire::{Decoder, Reply, Request, WireError, encode};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::io::Errno;
 use rustix::net::{
-    AddressFamily, SendFlags, SocketAddrUnix, SocketFlags, SocketType, accept_with, bind, listen,
-    send, socket_with,
+    AddressFamily, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketAddrUnix,
+    SocketFlags, SocketType, accept_with, bind, listen, send, sendmsg, socket_with,
 };
-use std::collections::BTreeMap;
-use std::io;
+use std::collections::{BTreeMap, VecDeque};
+use std::io::{self, IoSlice};
+use std::mem::MaybeUninit;
 use std::path::Path;
 
 /// Replies that a client has not read yet; one that lets more pile up is cut off.
@@ -21,6 +22,9 @@ const CLIENTS_MAX: usize = 256;
 
 /// Of these, so many that only root gets: others cannot lock it out.
 const FOR_ROOT: usize = 32;
+
+/// Descriptors that one reply may bring.
+const FDS_MAX: usize = 4;
 
 /// Names a connection; never used twice.
 pub type ClientId = u32;
@@ -38,6 +42,8 @@ struct Client {
     socket: OwnedFd,
     decoder: Decoder,
     pending: Vec<u8>,
+    /// Descriptors that go with the byte of `pending` at this place.
+    pending_fds: VecDeque<(usize, Vec<OwnedFd>)>,
     /// Root may change things; others, whom the socket's group lets in, may look.
     is_root: bool,
 }
@@ -86,7 +92,8 @@ impl Server {
         let decoder = Decoder::default();
         let id = self.next;
         self.next = self.next.wrapping_add(1);
-        self.clients.insert(id, Client { socket, decoder, pending: Vec::new(), is_root });
+        let (pending, pending_fds) = (Vec::new(), VecDeque::new());
+        self.clients.insert(id, Client { socket, decoder, pending, pending_fds, is_root });
         Some(id)
     }
 
@@ -136,12 +143,20 @@ impl Server {
         client.pending.len() <= PENDING_MAX && self.flush(id)
     }
 
+    /// Sends a reply and descriptors with its first byte. False as for [`Server::reply`].
+    pub fn reply_with(&mut self, id: ClientId, reply: &Reply, fds: Vec<OwnedFd>) -> bool {
+        if let Some(client) = self.clients.get_mut(&id) {
+            client.pending_fds.push_back((client.pending.len(), fds));
+        }
+        self.reply(id, reply)
+    }
+
     /// Sends what is pending. False as for [`Server::reply`].
     pub fn flush(&mut self, id: ClientId) -> bool {
         let Some(client) = self.clients.get_mut(&id) else { return false };
         while !client.pending.is_empty() {
-            match send(&client.socket, &client.pending, SendFlags::NOSIGNAL) {
-                Ok(length) => drop(client.pending.drain(..length)),
+            match client.send_some() {
+                Ok(()) => {}
                 Err(Errno::AGAIN) => return true,
                 Err(Errno::INTR) => {}
                 Err(_) => return false,
@@ -160,6 +175,42 @@ impl Server {
     pub fn close(&mut self, id: ClientId) {
         self.clients.remove(&id);
     }
+}
+
+impl Client {
+    /// Sends what fits, up to the next byte that descriptors go with.
+    fn send_some(&mut self) -> rustix::io::Result<()> {
+        let (first, next) = match self.pending_fds.front() {
+            Some((0, fds)) => (fds.as_slice(), self.pending_fds.get(1)),
+            other => ([].as_slice(), other),
+        };
+        let end = next.map_or(self.pending.len(), |(at, _)| *at);
+        let bytes = &self.pending[..end];
+        let length = if first.is_empty() {
+            send(&self.socket, bytes, SendFlags::NOSIGNAL)?
+        } else {
+            send_with(&self.socket, bytes, first)?
+        };
+        if self.pending_fds.front().is_some_and(|(at, _)| *at == 0) {
+            self.pending_fds.pop_front();
+        }
+        self.pending.drain(..length);
+        for (at, _) in &mut self.pending_fds {
+            *at -= length;
+        }
+        Ok(())
+    }
+}
+
+/// sendmsg(2) with `SCM_RIGHTS`: the descriptors go with the first byte.
+fn send_with(socket: &OwnedFd, bytes: &[u8], fds: &[OwnedFd]) -> rustix::io::Result<usize> {
+    let fds: Vec<BorrowedFd<'_>> = fds.iter().map(AsFd::as_fd).collect();
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(FDS_MAX))];
+    let mut ancillary = SendAncillaryBuffer::new(&mut space);
+    if !ancillary.push(SendAncillaryMessage::ScmRights(&fds)) {
+        return Err(Errno::TOOBIG);
+    }
+    sendmsg(socket, &[IoSlice::new(bytes)], &mut ancillary, SendFlags::NOSIGNAL)
 }
 
 /// The number of a group of the host (group(5)).

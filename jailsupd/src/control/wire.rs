@@ -13,6 +13,7 @@ mod jail;
 mod refusal;
 mod request;
 mod storage;
+mod streams;
 #[cfg(test)]
 mod tests;
 mod unit;
@@ -24,12 +25,15 @@ pub use jail::{
     Exit, ExitReason, Inspected, Jail, JailState, JailSummary, Listed, LogEntry, LogLine,
     Privileges, Reached, Seccomp, Stream, Usage,
 };
+/// What goes over the session's socket of `Exec`, and the streams of `CopyFrom` and `CopyTo`.
+pub use jail_init::{ExitReport, Stage as StartStage, StartError, archive, session};
 pub use refusal::WireError;
 pub use request::Request;
 pub use storage::{
     Image, ImageImported, ImageInspected, ImageRemoved, ImageTagged, ImagesCollected, ImagesListed,
     Root, RootRemoved, RootsListed, Volume, VolumeInspected, VolumeRemoved, VolumesListed,
 };
+pub use streams::{Ran, Streams, TerminalSize};
 pub use unit::{
     Applied, Change, Changed, Checked, Consequence, Effect, KeyDoc, KeyDocs, Outcome, PlanStep,
     Planned, Problem, UnitDraft, UnitFiles, UnitRole, UnitSchema, UnitText,

@@ -28,9 +28,32 @@ pub struct Account {
 /// # Errors
 /// When a name is not in the image, or the files cannot be read.
 pub fn find(root: impl AsFd, user: &UserSpec, group: Option<&UserSpec>) -> Result<Account, Error> {
-    let passwd = read(&root, "etc/passwd").map_err(|source| accounts("/etc/passwd", source))?;
-    let groups = read(&root, "etc/group").map_err(|source| accounts("/etc/group", source))?;
-    resolve(&passwd, &groups, user, group)
+    look_up(root, ResolveFlags::empty(), user, group)
+}
+
+/// The same behind the root of a running jail, whose user may have put anything there: no other mount is
+/// entered, as reading from some files of /proc has effects.
+///
+/// # Errors
+/// As [`find`].
+pub fn find_running(
+    root: impl AsFd,
+    user: &UserSpec,
+    group: Option<&UserSpec>,
+) -> Result<Account, Error> {
+    look_up(root, ResolveFlags::NO_XDEV, user, group)
+}
+
+fn look_up(
+    root: impl AsFd,
+    resolve: ResolveFlags,
+    user: &UserSpec,
+    group: Option<&UserSpec>,
+) -> Result<Account, Error> {
+    let text = |file: &'static str| {
+        read(&root, file.trim_start_matches('/'), resolve).map_err(|e| accounts(file, e))
+    };
+    self::resolve(&text("/etc/passwd")?, &text("/etc/group")?, user, group)
 }
 
 fn accounts(file: &'static str, source: std::io::Error) -> Error {
@@ -38,12 +61,12 @@ fn accounts(file: &'static str, source: std::io::Error) -> Error {
 }
 
 /// The file's text; empty when the image has none.
-fn read(root: impl AsFd, path: &str) -> std::io::Result<String> {
+fn read(root: impl AsFd, path: &str, resolve: ResolveFlags) -> std::io::Result<String> {
     let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK;
     let resolve = if walls::is_down(Wall::ResolveInRoot) {
         ResolveFlags::empty()
     } else {
-        ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS
+        resolve | ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS
     };
     let file: OwnedFd = match rustix::fs::openat2(root, path, flags, Mode::empty(), resolve) {
         Ok(file) => file,

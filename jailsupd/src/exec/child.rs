@@ -54,38 +54,18 @@ pub(super) struct Jail<'a> {
     /// Mounted and attached nowhere, like the root.
     pub(super) volumes: &'a [OwnedFd],
     pub(super) devices: &'a [Pinned],
-    pub(super) account: &'a Account,
-    pub(super) groups: &'a [Gid],
-    pub(super) capabilities: u64,
-    pub(super) working_dir: &'a CStr,
-    pub(super) filter: Option<&'a Filter>,
+    pub(super) confinement: Confinement<'a>,
 }
 
 impl Jail<'_> {
     /// Builds the jail around the calling process, up to the last step before files and exec.
     pub(super) fn build(&self) -> Staged {
-        // As a service finds it on a Debian host, whatever jailsupd's own is.
-        rustix::process::umask(Mode::from_raw_mode(0o022));
+        set_umask();
         let mut kernel = KernelMounts::default();
         for step in self.steps {
             self.step(step, &mut kernel)?;
         }
-        walls::raise(Wall::BoundingSet, || drop_bounding_set(self.capabilities))
-            .at(Stage::BoundingSet)?;
-        self.become_user().at(Stage::User)?;
-        walls::raise(Wall::Capabilities, || set_capabilities(self.capabilities))
-            .at(Stage::Capabilities)?;
-        walls::raise(Wall::NoNewPrivs, || rustix::thread::set_no_new_privs(true))
-            .at(Stage::Capabilities)?;
-        walls::raise(Wall::Landlock, restrict).at(Stage::Landlock)?;
-        enter(self.working_dir).at(Stage::WorkingDir)
-    }
-
-    /// The very last wall. It lets the exec that follows pass.
-    pub(super) fn install_filter(&self) -> Staged {
-        let Some(Filter { program, log }) = self.filter else { return Ok(()) };
-        walls::raise(Wall::Seccomp, || sys::lockdown::set_seccomp_filter(program, *log))
-            .at(Stage::Filter)
+        self.confinement.confine()
     }
 
     fn step(&self, step: &JailStep, kernel: &mut KernelMounts) -> Staged {
@@ -122,8 +102,8 @@ impl Jail<'_> {
                 kernel_files::make_read_only(kernel, path).at(Stage::ReadOnly)
             }
             JailStep::SetHostName(name) => set_host_name(name).at(Stage::HostName),
-            JailStep::SetLimits(limits) => set_limits(limits).at(Stage::Limits),
-            JailStep::JoinKeyring => join_keyring().at(Stage::Keyring),
+            // Of the process and not of the jail: see `Confinement`.
+            JailStep::SetLimits(_) | JailStep::JoinKeyring => process_step(step),
         }
     }
 
@@ -169,6 +149,47 @@ impl Jail<'_> {
     fn mask(&self, kernel: &KernelMounts, path: &CStr) -> rustix::io::Result<()> {
         let null = self.devices.iter().find(|device| device.name.as_c_str() == c"null");
         kernel_files::mask(kernel, path, null.ok_or(Errno::BADF)?.mount.as_fd())
+    }
+}
+
+/// The walls around one process in a jail: at its start and at each `exec`.
+pub(super) struct Confinement<'a> {
+    pub(super) account: &'a Account,
+    pub(super) groups: &'a [Gid],
+    pub(super) capabilities: u64,
+    pub(super) working_dir: &'a CStr,
+    pub(super) filter: Option<&'a Filter>,
+}
+
+impl Confinement<'_> {
+    /// For a process that joins a jail: those steps of the jail's start that are about a process, and
+    /// then all that follows them.
+    pub(super) fn join(&self, steps: &[JailStep]) -> Staged {
+        set_umask();
+        for step in steps.iter().filter(|step| step.is_of_process()) {
+            process_step(step)?;
+        }
+        self.confine()
+    }
+
+    /// Up to the last step before files and exec.
+    fn confine(&self) -> Staged {
+        walls::raise(Wall::BoundingSet, || drop_bounding_set(self.capabilities))
+            .at(Stage::BoundingSet)?;
+        self.become_user().at(Stage::User)?;
+        walls::raise(Wall::Capabilities, || set_capabilities(self.capabilities))
+            .at(Stage::Capabilities)?;
+        walls::raise(Wall::NoNewPrivs, || rustix::thread::set_no_new_privs(true))
+            .at(Stage::Capabilities)?;
+        walls::raise(Wall::Landlock, restrict).at(Stage::Landlock)?;
+        enter(self.working_dir).at(Stage::WorkingDir)
+    }
+
+    /// The very last wall. It lets the exec that follows pass.
+    pub(super) fn install_filter(&self) -> Staged {
+        let Some(Filter { program, log }) = self.filter else { return Ok(()) };
+        walls::raise(Wall::Seccomp, || sys::lockdown::set_seccomp_filter(program, *log))
+            .at(Stage::Filter)
     }
 
     fn become_user(&self) -> rustix::io::Result<()> {
@@ -328,6 +349,20 @@ fn place(steps: &[PathStep], is_directory: bool) -> rustix::io::Result<OwnedFd> 
 fn is_directory(fd: &OwnedFd) -> rustix::io::Result<bool> {
     let stat = rustix::fs::statx(fd, c"", AtFlags::EMPTY_PATH, StatxFlags::TYPE)?;
     Ok(FileType::from_raw_mode(stat.stx_mode.into()) == FileType::Directory)
+}
+
+/// As a service finds it on a Debian host, whatever jailsupd's own is.
+fn set_umask() {
+    rustix::process::umask(Mode::from_raw_mode(0o022));
+}
+
+/// A step that is done for each process that is started from outside.
+fn process_step(step: &JailStep) -> Staged {
+    match step {
+        JailStep::SetLimits(limits) => set_limits(limits).at(Stage::Limits),
+        JailStep::JoinKeyring => join_keyring().at(Stage::Keyring),
+        _ => Ok(()),
+    }
 }
 
 fn set_host_name(name: &CString) -> rustix::io::Result<()> {

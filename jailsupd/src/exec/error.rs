@@ -212,6 +212,9 @@ pub enum Error {
     /// All ranges are given away, or their table cannot be written.
     #[error("cannot give it a range of user ids")]
     Ids(#[source] io::Error),
+    /// It was made for a client.
+    #[error("the client that it was run for is gone")]
+    NoClient,
     /// The jail's unit has never been usable.
     #[error("its unit cannot be used")]
     NoUnit,
@@ -259,6 +262,7 @@ impl Error {
             | Self::Keeper(_)
             | Self::Ids(_)
             | Self::NoUnit
+            | Self::NoClient
             | Self::Policy => "",
         }
     }
@@ -328,6 +332,7 @@ impl Error {
             | Self::Keeper(_)
             | Self::Ids(_)
             | Self::NoUnit
+            | Self::NoClient
             | Self::Plan(_) => "see the console; the jail is tried again when it may pass",
         }
     }
@@ -373,6 +378,7 @@ impl Error {
             | Self::Limit { .. }
             | Self::NoLimit { .. }
             | Self::NoUnit
+            | Self::NoClient
             | Self::Policy
             | Self::Plan(_) => true,
             Self::Jail { stage: Stage::Sysctl, .. } => true,

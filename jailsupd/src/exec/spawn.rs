@@ -14,16 +14,19 @@ mod handover;
 
 use super::Error;
 use super::account::Account;
-use super::child::{At, Jail};
+use super::child::{At, Confinement, Jail};
 use super::devices::Pinned;
+use super::ends::{Inside, Streams};
 use super::namespaces::Namespaces;
 use super::rlimit;
+use super::terminal;
 use super::walls::{self, Wall};
 use crate::plan::{IdMap, Plan};
+use jail_init::session::{self, Message};
 use jail_init::{EXIT_REPORT_FD, START_ERROR_FD, Stage, StartError};
 use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use rustix::fs::{Gid, Mode, OFlags, Uid};
-use rustix::net::{AddressFamily, SocketFlags, SocketType};
+use rustix::net::{AddressFamily, SendFlags, SocketFlags, SocketType, send};
 use rustix::pipe::PipeFlags;
 use std::ffi::CString;
 use std::io;
@@ -36,7 +39,7 @@ const LOG_PIPE_SIZE: usize = 1 << 20;
 
 /// Descriptors that the child places at fixed numbers are made above this one, so that placing one
 /// never closes another.
-const ABOVE_FIXED: i32 = 16;
+pub(super) const ABOVE_FIXED: i32 = 16;
 
 /// What was made for a jail before its processes.
 #[derive(Debug)]
@@ -55,6 +58,8 @@ pub struct Prepared<'a> {
     pub account: &'a Account,
     /// Its ids.
     pub ids: &'a IdMap,
+    /// What its program gets instead of pipes to the log, when it has a client.
+    pub client: Option<&'a Inside>,
 }
 
 /// A jail whose process waits for *go*.
@@ -68,10 +73,10 @@ pub struct Spawned {
     pub start_error: OwnedFd,
     /// Read end: how the main process ended.
     pub exit_report: OwnedFd,
-    /// Read end of its standard output.
-    pub stdout: OwnedFd,
+    /// Read end of its standard output; none when a client has it.
+    pub stdout: Option<OwnedFd>,
     /// Read end of its standard error.
-    pub stderr: OwnedFd,
+    pub stderr: Option<OwnedFd>,
     go: OwnedFd,
 }
 
@@ -93,8 +98,8 @@ struct Pipes {
     go: (OwnedFd, OwnedFd),
     start_error: (OwnedFd, OwnedFd),
     exit_report: (OwnedFd, OwnedFd),
-    stdout: (OwnedFd, OwnedFd),
-    stderr: (OwnedFd, OwnedFd),
+    /// Standard output and error.
+    logs: Option<[(OwnedFd, OwnedFd); 2]>,
     hand_over: (OwnedFd, OwnedFd),
     null: OwnedFd,
 }
@@ -117,7 +122,7 @@ pub fn spawn(
     .map_err(|source| Error::Process { what: "leave walls out", source })?;
     let pipes =
         Pipes::new(prepared).map_err(|source| Error::Process { what: "make its pipes", source })?;
-    let argv = argv(plan);
+    let argv = argv(plan, prepared.client.is_some());
     let envp = Vector::new(environment(plan, prepared.account));
     let groups: Vec<Gid> = prepared.account.groups.iter().map(|gid| Gid::from_raw(*gid)).collect();
     let root_point = CString::new(root_point.as_os_str().as_encoded_bytes()).unwrap_or_default();
@@ -127,23 +132,27 @@ pub fn spawn(
         root_point: &root_point,
         volumes: prepared.volumes,
         devices: prepared.devices,
-        account: prepared.account,
-        groups: &groups,
-        capabilities: plan.capabilities,
-        working_dir: &plan.working_dir,
-        filter: plan.filter.as_ref(),
+        confinement: Confinement {
+            account: prepared.account,
+            groups: &groups,
+            capabilities: plan.capabilities,
+            working_dir: &plan.working_dir,
+            filter: plan.filter.as_ref(),
+        },
     };
     let mut keep = vec![
         pipes.go.0.as_fd(),
         pipes.start_error.1.as_fd(),
         pipes.exit_report.1.as_fd(),
-        pipes.stdout.1.as_fd(),
-        pipes.stderr.1.as_fd(),
         pipes.null.as_fd(),
         prepared.root.as_fd(),
         helper,
     ];
     keep.extend(prepared.volumes.iter().map(|volume| volume.as_fd()));
+    keep.extend(pipes.logs.iter().flatten().map(|(_, write)| write.as_fd()));
+    if let Some(Inside { session, stdin, stdout, stderr, .. }) = prepared.client {
+        keep.extend([session, stdin, stdout, stderr].map(AsFd::as_fd));
+    }
     keep.extend(prepared.devices.iter().map(|device| device.mount.as_fd()));
     let mut keep_intermediate = keep.clone();
     keep_intermediate.push(pipes.hand_over.1.as_fd());
@@ -152,7 +161,7 @@ pub fn spawn(
     keep.sort_by_key(AsRawFd::as_raw_fd);
     keep_intermediate.sort_by_key(AsRawFd::as_raw_fd);
     let program = Program { helper, argv: &argv, envp: &envp };
-    let child = Child { jail, pipes: &pipes, keep: &keep, program };
+    let child = Child { jail, pipes: &pipes, client: prepared.client, keep: &keep, program };
     let oom_score = plan.oom_score_adjust.to_string();
     let intermediate = Intermediate {
         namespaces: prepared.namespaces,
@@ -186,14 +195,20 @@ impl Pipes {
             rustix::net::socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None)?;
         let null = rustix::fs::open(c"/dev/null", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
         let (start_error, exit_report) = (pipe()?, pipe()?);
+        let logs = match prepared.client {
+            None => Some([log()?, log()?]),
+            Some(client) => {
+                client.give_to(prepared.account, prepared.ids)?;
+                None
+            }
+        };
         rustix::io::ioctl_fionbio(&start_error.0, true)?;
         rustix::io::ioctl_fionbio(&exit_report.0, true)?;
         Ok(Self {
             go: pipe()?,
             start_error,
             exit_report,
-            stdout: log()?,
-            stderr: log()?,
+            logs,
             hand_over,
             null: above_fixed(null)?,
         })
@@ -201,7 +216,11 @@ impl Pipes {
 
     /// Closes the child's ends and receives the pidfd.
     fn into_spawned(self) -> Result<Spawned, Error> {
-        drop((self.go.0, self.start_error.1, self.exit_report.1, self.stdout.1, self.stderr.1));
+        drop((self.go.0, self.start_error.1, self.exit_report.1));
+        let (stdout, stderr) = match self.logs {
+            Some([(stdout, _), (stderr, _)]) => (Some(stdout), Some(stderr)),
+            None => (None, None),
+        };
         drop(self.hand_over.1);
         let (pid, pidfd) = match handover::receive(&self.hand_over.0) {
             Ok(process) => process,
@@ -212,14 +231,14 @@ impl Pipes {
             pidfd,
             start_error: self.start_error.0,
             exit_report: self.exit_report.0,
-            stdout: self.stdout.0,
-            stderr: self.stderr.0,
+            stdout,
+            stderr,
             go: self.go.1,
         })
     }
 }
 
-fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
+pub(super) fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
     let (read, write) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC)?;
     Ok((above_fixed(read)?, above_fixed(write)?))
 }
@@ -242,8 +261,10 @@ fn start_error(pipe: &OwnedFd, seen: io::Error) -> Error {
     }
 }
 
-fn argv(plan: &Plan) -> Vector {
-    let mut argv = vec![CString::from(c"jail-init")];
+/// The helper knows by its own name what to do.
+fn argv(plan: &Plan, has_client: bool) -> Vector {
+    let name = if has_client { session::RUN } else { "jail-init" };
+    let mut argv = vec![CString::new(name).unwrap_or_default()];
     argv.extend(plan.argv.iter().cloned());
     Vector::new(argv)
 }
@@ -306,6 +327,7 @@ impl Intermediate<'_> {
 struct Child<'a> {
     jail: Jail<'a>,
     pipes: &'a Pipes,
+    client: Option<&'a Inside>,
     keep: &'a [BorrowedFd<'a>],
     program: Program<'a>,
 }
@@ -329,30 +351,69 @@ impl Child<'_> {
             Err(errno) => return Err((Stage::Go, errno.raw_os_error())),
         }
         self.jail.build()?;
-        self.place_files().at(Stage::Files)?;
-        self.jail.install_filter()?;
+        self.place_files()?;
+        self.jail.confinement.install_filter()?;
         let Program { helper, argv, envp } = self.program;
         io::Result::<()>::Err(sys::exec::execute_fd(helper, argv, envp)).at(Stage::Init)
     }
 
-    fn place_files(&self) -> io::Result<()> {
-        let files = [
-            (&self.pipes.null, 0),
-            (&self.pipes.stdout.1, 1),
-            (&self.pipes.stderr.1, 2),
+    fn place_files(&self) -> Result<(), (Stage, i32)> {
+        match (self.client, &self.pipes.logs) {
+            (Some(client), _) => {
+                self.place_client(client)?;
+                self.place_pipes(session::RUN_FD)
+            }
+            (None, Some([(_, stdout), (_, stderr)])) => {
+                self.place([self.pipes.null.as_fd(), stdout.as_fd(), stderr.as_fd()])?;
+                self.place_pipes(EXIT_REPORT_FD)
+            }
+            (None, None) => Err((Stage::Files, libc::EBADF)),
+        }
+    }
+
+    fn place_client(&self, client: &Inside) -> Result<(), (Stage, i32)> {
+        let Inside { session, stdin, stdout, stderr, streams } = client;
+        match *streams {
+            Streams::Pipes { .. } => {
+                self.place([stdin.as_fd(), stdout.as_fd(), stderr.as_fd()])?;
+            }
+            Streams::Terminal(size) => {
+                let opened = terminal::open_for(session.as_fd(), size);
+                let peer = opened.map_err(|errno| (Stage::Terminal, errno.raw_os_error()))?;
+                self.place([peer.as_fd(); 3])?;
+            }
+        }
+        sys::fd::place(session.as_fd(), session::RUN_FD).at(Stage::Files)
+    }
+
+    fn place(&self, streams: [BorrowedFd<'_>; 3]) -> Result<(), (Stage, i32)> {
+        for (file, number) in streams.into_iter().zip(0..) {
+            sys::fd::place(file, number).at(Stage::Files)?;
+        }
+        Ok(())
+    }
+
+    /// Those to jailsupd; everything above `last` is closed.
+    fn place_pipes(&self, last: i32) -> Result<(), (Stage, i32)> {
+        let pipes = [
             (&self.pipes.start_error.1, START_ERROR_FD),
             (&self.pipes.exit_report.1, EXIT_REPORT_FD),
         ];
-        for (file, number) in files {
-            sys::fd::place(file.as_fd(), number)?;
+        for (file, number) in pipes {
+            sys::fd::place(file.as_fd(), number).at(Stage::Files)?;
         }
         walls::raise(Wall::CloseFiles, || {
-            sys::fd::close_from_except(EXIT_REPORT_FD.unsigned_abs() + 1, self.program.helper)
+            sys::fd::close_from_except(last.unsigned_abs() + 1, self.program.helper)
         })
+        .at(Stage::Files)
     }
 
     fn report(&self, stage: Stage, errno: i32) -> u8 {
-        let record = StartError { stage, errno }.encode();
+        let error = StartError { stage, errno };
+        let record = error.encode();
+        if let Some(client) = self.client {
+            let _ = send(&client.session, &Message::Failed(error).encode(), SendFlags::NOSIGNAL);
+        }
         // After the files were placed, the pipe is at its fixed number, and the one above is closed.
         if rustix::io::write(&self.pipes.start_error.1, &record).is_err() {
             if let Ok(pipe) = sys::fd::inherit(START_ERROR_FD) {

@@ -46,6 +46,18 @@ impl IdMap {
         find(&self.groups, id)
     }
 
+    /// The jail's id of a user of the host; none when it is not the jail's.
+    #[must_use]
+    pub fn jail_user(&self, id: u32) -> Option<u32> {
+        find_back(&self.users, id)
+    }
+
+    /// The same of a group.
+    #[must_use]
+    pub fn jail_group(&self, id: u32) -> Option<u32> {
+        find_back(&self.groups, id)
+    }
+
     /// The text for uid_map.
     #[must_use]
     pub fn users(&self) -> String {
@@ -74,6 +86,13 @@ impl std::fmt::Display for IdMap {
             write!(f, ", groups {}", show(&self.groups))
         }
     }
+}
+
+fn find_back(extents: &[Extent], id: u32) -> Option<u32> {
+    extents.iter().find_map(|extent| {
+        let offset = id.checked_sub(extent.host).filter(|offset| *offset < extent.count)?;
+        extent.jail.checked_add(offset)
+    })
 }
 
 fn find(extents: &[Extent], id: u32) -> Option<u32> {

@@ -118,6 +118,15 @@ pub enum JailStep {
     JoinKeyring,
 }
 
+impl JailStep {
+    /// Whether it is about the process that does it, and not about the jail: then each process that is
+    /// started in the running jail from outside does it, too.
+    #[must_use]
+    pub fn is_of_process(&self) -> bool {
+        matches!(self, Self::SetLimits(_) | Self::JoinKeyring)
+    }
+}
+
 /// A kernel file system of the jail's own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum KernelMount {

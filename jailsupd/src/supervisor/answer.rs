@@ -52,7 +52,7 @@ impl Supervisor {
             || self.is_importing(client)
     }
 
-    fn hang_up(&mut self, client: ClientId) {
+    pub(super) fn hang_up(&mut self, client: ClientId) {
         if let Some(socket) = self.server.socket(client) {
             self.poller.forget(socket);
         }
@@ -139,6 +139,12 @@ impl Supervisor {
                 }
             },
             Request::Apply { wait } => return self.apply_units(client, wait),
+            other @ (Request::Exec { .. } | Request::CopyFrom { .. } | Request::CopyTo { .. }) => {
+                return self.open_session(client, other);
+            }
+            Request::Run { unit, name, terminal, stdin } => {
+                return self.run_unit(client, (name, unit), terminal, stdin);
+            }
             other => return self.change_files(client, other),
         };
         self.command(client, &name, command, wait);

@@ -5,7 +5,7 @@ use super::poller::JailId;
 use super::waiters::{Answer, Goal, Waiter};
 use super::{Supervisor, clock, report};
 use crate::control::server::ClientId;
-use crate::control::wire::{JailState, Reached, Reply, WireError};
+use crate::control::wire::{JailState, Ran, Reached, Reply, WireError};
 use crate::exec::state::{Rest, State as Stored, Stopping};
 use crate::machine::{Event, Moment, State};
 use crate::unit::Signal;
@@ -157,6 +157,7 @@ impl Supervisor {
                 let state = jail.map_or(JailState::Down, Jail::state);
                 Reply::refusal(&WireError::Timeout { state })
             }
+            Answer::Ran { problem } => Reply::with(&Ran { problem, ..Ran::default() }),
             Answer::Applied(done) => self.outcome(done),
         };
         self.reply(waiter.client, &reply);

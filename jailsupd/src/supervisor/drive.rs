@@ -47,6 +47,7 @@ impl Supervisor {
         if self.jails.get(id).is_some_and(|jail| jail.is_at_rest() && !jail.removed) {
             self.store_rest(id);
         }
+        self.finish_run(id);
         self.forget_if_removed(id);
     }
 

@@ -66,7 +66,8 @@ impl Supervisor {
 
     /// A line of our own in a jail's log.
     pub(super) fn note(&mut self, id: JailId, text: &str) {
-        let Some(jail) = self.jails.get_mut(id) else { return };
+        // A jail for one program has no log: there is nobody to read it by its name.
+        let Some(jail) = self.jails.get_mut(id).filter(|jail| !jail.is_run()) else { return };
         let line = Line { time: clock::wall_ms(), stream: Stream::Warder, text: text.to_owned() };
         let lines = jail.log.append(vec![line]);
         self.stored(id, lines);

@@ -25,6 +25,8 @@ mod profiles;
 mod reconcile;
 mod report;
 mod roots;
+mod runs;
+mod sessions;
 mod start;
 mod step;
 mod streams;
@@ -35,6 +37,7 @@ mod work;
 
 use crate::control::server::{ClientId, Server};
 use crate::exec::cgroup::{self, Cgroup};
+use crate::exec::ends::Inside;
 use crate::exec::ids::Table;
 use crate::exec::kernel_log::KernelLog;
 use crate::exec::last_good::LastGood;
@@ -54,7 +57,7 @@ use jails::Jails;
 use keeper::{Client, Slot};
 use poller::{JailId, Poller, Source};
 use rustix::fd::{AsFd as _, OwnedFd};
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -98,6 +101,8 @@ pub struct Supervisor {
     followers: Vec<(ClientId, JailId)>,
     event_followers: Vec<(ClientId, Option<String>)>,
     waiters: Vec<Waiter>,
+    /// What the programs of jails that are about to start for a client get, by the jails' names.
+    runs: BTreeMap<String, Inside>,
     streams: Vec<LogStream>,
     imports: Vec<Import>,
     /// Of the last import.
@@ -152,8 +157,7 @@ impl Supervisor {
         let server = to("listen", Server::listen(Path::new(crate::control::wire::SOCKET)))?;
         to("wait for the keeper", poller.watch(&keeper, Source::Keeper))?;
         to("wait for clients", poller.watch(server.listener(), Source::Listener))?;
-        let directories: Vec<PathBuf> = units::DIRECTORIES.iter().map(PathBuf::from).collect();
-        make_unit_directories(&directories);
+        let directories = unit_directories();
         let watched = directories.iter().cloned().chain([PathBuf::from(policy::DIRECTORY)]);
         let watch = to("watch the unit directories", Watch::new(watched.collect()))?;
         to("wait for unit files", poller.watch(&watch, Source::Units))?;
@@ -184,6 +188,7 @@ impl Supervisor {
             followers: Vec::new(),
             event_followers: Vec::new(),
             waiters: Vec::new(),
+            runs: BTreeMap::new(),
             streams: Vec::new(),
             imports: Vec::new(),
             import_number: 0,
@@ -212,6 +217,7 @@ impl Supervisor {
     /// Runs until the host goes down. Returns the exit status.
     pub fn run(&mut self) -> u8 {
         self.on_keeper();
+        self.sweep_runs();
         if !self.going_down {
             self.rescan();
             self.reclaim_ids();
@@ -431,11 +437,15 @@ fn kernel_version() -> (u32, u32) {
     (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0))
 }
 
-/// /run/jails.d is ours to make; the others are there on a Warder host, and may be missing elsewhere.
-fn make_unit_directories(directories: &[PathBuf]) {
-    for directory in directories {
+/// Where units are looked for, the later winning. /run's are ours to make; the others are there on a Warder
+/// host, and may be missing elsewhere.
+fn unit_directories() -> Vec<PathBuf> {
+    let all = units::DIRECTORIES.iter().chain([&runs::DIRECTORY]);
+    let all: Vec<PathBuf> = all.map(PathBuf::from).collect();
+    for directory in &all {
         let _ = std::fs::create_dir_all(directory);
     }
+    all
 }
 
 /// Mounts that are made for a moment during a start are nobody else's business, and go with us. What

@@ -8,6 +8,7 @@ use super::pressure::Watched;
 use crate::exec::account::{self, Account};
 use crate::exec::cgroup::Cgroup;
 use crate::exec::devices::Pinned;
+use crate::exec::ends::Inside;
 use crate::exec::spawn::{Prepared, Spawned};
 use crate::exec::state::State;
 use crate::exec::worker::Worker;
@@ -30,6 +31,8 @@ pub(super) struct Building<'a> {
     pub(super) account: Option<Account>,
     volumes: Vec<OwnedFd>,
     devices: Vec<Pinned>,
+    /// What its program gets when it has a client.
+    client: Option<Inside>,
 }
 
 /// In what is remembered of a network namespace: here begins what its kernel settings were.
@@ -56,6 +59,7 @@ impl Supervisor {
     /// Prepares and spawns the jail.
     pub(super) fn start_jail(&mut self, id: JailId) -> Result<Progress, Error> {
         self.allow_start(id)?;
+        self.require_client(id)?;
         let Some(jail) = self.jails.get_mut(id) else { return Ok(Progress::Waits) };
         let Some(loaded) = jail.loaded.clone() else { return Err(Error::NoUnit) };
         walls::read()
@@ -75,6 +79,7 @@ impl Supervisor {
             account: None,
             volumes: Vec::new(),
             devices: Vec::new(),
+            client: None,
         };
         let prepared = self.renew_namespaces(&name, &mut building);
         let prepared = prepared.and_then(|()| self.build(&name, &mut building));
@@ -118,6 +123,7 @@ impl Supervisor {
         let root = building.root.take().ok_or_else(missing)?;
         let account = building.account.take().ok_or_else(missing)?;
         let kept = building.kept.as_ref().ok_or_else(missing)?;
+        building.client = self.take_client(id)?;
         let prepared = Prepared {
             root: &root,
             namespaces: &kept.namespaces,
@@ -126,6 +132,7 @@ impl Supervisor {
             devices: &building.devices,
             account: &account,
             ids: &loaded.plan.ids,
+            client: building.client.as_ref(),
         };
         let root_point = self.layout.root_point();
         let spawned = spawn::spawn(&loaded.plan, &prepared, self.helper.as_fd(), &root_point)?;
@@ -142,8 +149,8 @@ impl Supervisor {
             start_error: Some(spawned.start_error),
             exit_report: spawned.exit_report,
             events: jail.cgroup.events().ok(),
-            stdout: Some(spawned.stdout),
-            stderr: Some(spawned.stderr),
+            stdout: spawned.stdout,
+            stderr: spawned.stderr,
             limits: Watched::default(),
             failed: None,
             killed: false,
@@ -316,14 +323,14 @@ impl Supervisor {
             ..State::default()
         };
         let state = stored.store().map_err(Error::Keeper)?;
-        let slots = [
+        let mut slots = vec![
             (Slot::Process, spawned.pidfd.as_fd()),
             (Slot::StartError, spawned.start_error.as_fd()),
             (Slot::ExitReport, spawned.exit_report.as_fd()),
-            (Slot::Stdout, spawned.stdout.as_fd()),
-            (Slot::Stderr, spawned.stderr.as_fd()),
             (Slot::State, state.as_fd()),
         ];
+        let logs = [(Slot::Stdout, &spawned.stdout), (Slot::Stderr, &spawned.stderr)];
+        slots.extend(logs.iter().filter_map(|(slot, pipe)| Some((*slot, pipe.as_ref()?.as_fd()))));
         self.keeper.put(&jail.name, &slots).map_err(Error::Keeper)?;
         Ok(stored)
     }

@@ -25,6 +25,8 @@ pub(super) enum Answer {
     Jail(String),
     /// The same; a refusal when the time is over.
     Reached(String),
+    /// The jail of a run is gone; why it did not do what was asked.
+    Ran { problem: Option<String> },
     /// What a rescan led to.
     Applied(Vec<(String, Consequence)>),
 }
@@ -40,6 +42,8 @@ pub(super) enum Goal {
     Ended(u64),
     /// Frozen, or thawed.
     Frozen(bool),
+    /// There is no such jail any more.
+    Gone,
     /// Exactly this state.
     State(JailState),
     /// Nothing is under way any more.
@@ -60,6 +64,7 @@ impl Goal {
             Self::Stopped => at_rest && jail.life.is_none(),
             Self::Ended(starts) => jail.life.is_none() || jail.starts > starts,
             Self::Frozen(frozen) => jail.frozen == frozen || jail.life.is_none(),
+            Self::Gone => false,
             Self::State(state) => jail.state() == state,
             Self::Settled => match jail.machine.want {
                 Want::Up => up || tried,

@@ -192,6 +192,14 @@ impl UserSpec {
         Self::Id(0)
     }
 
+    /// Reads a name or a number.
+    pub(crate) fn from_text(text: &str) -> Result<Self, Fault> {
+        if !text.is_empty() && text.chars().all(|c| c.is_ascii_digit()) {
+            return Self::from_id(text.parse().ok(), text);
+        }
+        Self::from_name(text)
+    }
+
     fn from_id(id: Option<u32>, shown: &str) -> Result<Self, Fault> {
         match id {
             Some(id) if id <= Self::MAX_ID => Ok(Self::Id(id)),
@@ -228,10 +236,7 @@ impl FromToml for UserSpec {
             return Self::from_id(super::value::number(integer), &shown).map_err(Fault::alone);
         }
         let text = value.get_ref().as_str().ok_or_else(|| Fault::wrong_type(value, &Self::KIND))?;
-        if !text.is_empty() && text.chars().all(|c| c.is_ascii_digit()) {
-            return Self::from_id(text.parse().ok(), text).map_err(Fault::alone);
-        }
-        Self::from_name(text).map_err(Fault::alone)
+        Self::from_text(text).map_err(Fault::alone)
     }
 
     fn show(&self) -> Option<String> {

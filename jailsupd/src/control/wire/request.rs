@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::{Call, JailState, UnitDraft, WireError, parameters};
+use super::{Call, JailState, TerminalSize, UnitDraft, WireError, parameters};
 
 /// Every method that jailsupd serves, with its parameters.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -179,6 +179,68 @@ pub enum Request {
         /// The jail.
         name: String,
     },
+    /// Execute one more program in a running jail. The reply brings descriptors.
+    #[serde(rename = "org.warder.Jails.Exec")]
+    Exec {
+        /// The jail.
+        name: String,
+        /// The program and its arguments; a name without a slash is looked for in `PATH`.
+        command: Vec<String>,
+        /// Whom it runs as, `USER` or `USER:GROUP`; missing: as the jail's program.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        user: Option<String>,
+        /// `NAME=value`, beside what the jail's program has.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        environment: Vec<String>,
+        /// Where it starts; missing: as the jail's program.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        working_dir: Option<String>,
+        /// Give it a terminal of this size; missing: pipes.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        terminal: Option<TerminalSize>,
+        /// Standard input is a pipe as well, and not /dev/null.
+        #[serde(default)]
+        stdin: bool,
+    },
+    /// Run a jail for one program, with its streams; a call with `more`. The first reply brings descriptors.
+    #[serde(rename = "org.warder.Jails.Run")]
+    Run {
+        /// The jail's unit, as text.
+        unit: String,
+        /// Its name; missing: one that nothing has.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        name: Option<String>,
+        /// As for `Exec`.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        terminal: Option<TerminalSize>,
+        /// As for `Exec`.
+        #[serde(default)]
+        stdin: bool,
+    },
+    /// Read a file or directory of a running jail. The reply brings descriptors.
+    #[serde(rename = "org.warder.Jails.CopyFrom")]
+    CopyFrom {
+        /// The jail.
+        name: String,
+        /// Where it is in the jail.
+        path: String,
+        /// Who reads it, as for `Exec`.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        user: Option<String>,
+    },
+    /// Write a file or directory into a running jail. The reply brings descriptors.
+    #[serde(rename = "org.warder.Jails.CopyTo")]
+    CopyTo {
+        /// The jail.
+        name: String,
+        /// Where to put it in the jail.
+        path: String,
+        /// What to call it when `path` is a directory.
+        base: String,
+        /// Who writes it, as for `Exec`.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        user: Option<String>,
+    },
     /// What unit files may say.
     #[serde(rename = "org.warder.Jails.Explain")]
     Explain {
@@ -332,7 +394,10 @@ impl Request {
 
     /// Whether there is more than one reply to it.
     pub const fn needs_more(&self) -> bool {
-        matches!(self, Self::Logs { .. } | Self::Events { .. } | Self::ImportImage { .. })
+        matches!(
+            self,
+            Self::Logs { .. } | Self::Events { .. } | Self::ImportImage { .. } | Self::Run { .. }
+        )
     }
 
     /// Whether it only looks. What is not named here changes something, and is for root.

@@ -11,14 +11,14 @@ use super::{
     Call, Changed, Checked, Consequence, Decoder, Effect, EventLine, ExitReason, FrameError,
     INTERFACES, ImageImported, ImageInspected, ImageRemoved, ImageTagged, ImagesCollected,
     ImagesListed, Inspected, InterfaceDescription, JailState, KeyDocs, Listed, LogLine,
-    MAX_MESSAGE, Outcome, Planned, ProcessTable, Reached, Reply, Request, RootRemoved, RootsListed,
-    Seccomp, ServiceInfo, StageState, Stream, UnitFiles, UnitRole, UnitSchema, VolumeInspected,
-    VolumeRemoved, VolumesListed, WireError, encode,
+    MAX_MESSAGE, Outcome, Planned, ProcessTable, Ran, Reached, Reply, Request, RootRemoved,
+    RootsListed, Seccomp, ServiceInfo, StageState, Stream, Streams, UnitFiles, UnitRole,
+    UnitSchema, VolumeInspected, VolumeRemoved, VolumesListed, WireError, encode,
 };
 use samples::{
     applied, change, draft, event, evidence, exit, host_info, image, jail, jail_processes, key_doc,
-    log_entry, plan_step, privileges, problem, process, root, stage, summary, unit_text, usage,
-    volume,
+    log_entry, plan_step, privileges, problem, process, root, stage, summary, terminal_size,
+    unit_text, usage, volume,
 };
 
 /// The fields of one parenthesis: name to whether it may be missing. Enumerations have words only.
@@ -116,6 +116,7 @@ fn each_struct_has_the_fields_of_its_text() {
     assert_fields("type KeyDoc", &key_doc(true), &key_doc(false));
     assert_fields("type Event", &event(true), &event(false));
     assert_fields("type Process", &process(), &process());
+    assert_fields("type TerminalSize", &terminal_size(), &terminal_size());
     assert_fields("type JailProcesses", &jail_processes(), &jail_processes());
     assert_fields("type Volume", &volume(true), &volume(false));
     assert_fields("type Root", &root(true), &root(false));
@@ -159,6 +160,19 @@ fn each_result_has_the_fields_of_its_text() {
     assert_results("Cat", &files, &files);
     let docs = KeyDocs { entries: Vec::new() };
     assert_results("Explain", &docs, &docs);
+    let ends = |end| Streams { session: 0, stdin: end, stdout: end, stderr: end };
+    let ran = |end| Ran {
+        name: "run-1".to_owned(),
+        session: end,
+        stdin: end,
+        stdout: end,
+        stderr: end,
+        problem: end.map(|_| String::new()),
+    };
+    assert_results("Run", &ran(Some(1)), &ran(None));
+    for method in ["Exec", "CopyFrom", "CopyTo"] {
+        assert_results(method, &ends(Some(1)), &ends(None));
+    }
     let schema = UnitSchema { schema: String::new() };
     assert_results("Schema", &schema, &schema);
     assert_results("Why", &evidence(true), &evidence(false));
@@ -232,6 +246,23 @@ fn requests() -> Vec<Request> {
         Request::Disable { name: name() },
         Request::Mask { name: name() },
         Request::Unmask { name: name() },
+        Request::Exec {
+            name: name(),
+            command: vec![name()],
+            user: Some(name()),
+            environment: vec!["A=b".to_owned()],
+            working_dir: Some(name()),
+            terminal: Some(terminal_size()),
+            stdin: true,
+        },
+        Request::Run {
+            unit: name(),
+            name: Some(name()),
+            terminal: Some(terminal_size()),
+            stdin: true,
+        },
+        Request::CopyFrom { name: name(), path: name(), user: Some(name()) },
+        Request::CopyTo { name: name(), path: name(), base: name(), user: Some(name()) },
         Request::Explain { key: Some(name()) },
         Request::Schema {},
         Request::Events { follow: true, name: Some(name()) },
@@ -275,6 +306,10 @@ fn a_group_that_may_look_may_change_nothing() {
             "Disable",
             "Mask",
             "Unmask",
+            "Exec",
+            "Run",
+            "CopyFrom",
+            "CopyTo",
             "PowerOff",
             "Reboot",
             "RemoveVolume",

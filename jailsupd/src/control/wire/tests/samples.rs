@@ -3,8 +3,8 @@
 use crate::control::wire::{
     Applied, Change, Consequence, Effect, Event, Evidence, Exit, ExitReason, HostInfo, Image, Jail,
     JailProcesses, JailState, JailSummary, KeyDoc, LogEntry, PlanStep, Privileges, Problem,
-    Process, Root, Seccomp, Stage, StageState, Stream, UnitDraft, UnitRole, UnitText, Usage,
-    Volume,
+    Process, Root, Seccomp, Stage, StageState, Stream, TerminalSize, UnitDraft, UnitRole, UnitText,
+    Usage, Volume,
 };
 
 pub(super) fn volume(full: bool) -> Volume {
@@ -223,4 +223,8 @@ pub(super) fn process() -> Process {
 pub(super) fn jail_processes() -> JailProcesses {
     let (name, state) = ("web".to_owned(), JailState::Up);
     JailProcesses { name, state, processes: vec![process()] }
+}
+
+pub(super) fn terminal_size() -> TerminalSize {
+    TerminalSize { rows: 24, columns: 80 }
 }
