@@ -121,7 +121,7 @@ fn squashfs_is_a_root_like_any_other() {
 fn a_root_that_was_being_made_is_made_anew() {
     let mut guest = guest();
     // Large enough that jailsupd dies amid the copy.
-    guest.sh("cp -a /data/images/box /data/images/large && dd if=/dev/urandom of=/data/images/large/bulk bs=1M count=48 2>/dev/null");
+    guest.sh("cp -a /data/images/box /data/images/large && dd if=/dev/urandom of=/data/images/large/bulk bs=1M count=32 2>/dev/null");
     let source = "[image]\nsource = \"dir:/data/images/large\"\n";
     let script = "cmp -s /bulk /bulk && ls -l /bulk; sleep 1000";
     guest.put("large", &unit(script, &format!("{PERSISTENT}{source}")));
@@ -130,7 +130,7 @@ fn a_root_that_was_being_made_is_made_anew() {
 
     guest.kill_jailsupd();
     let up = guest.agent().wait_state("large", JailState::Up).unwrap();
-    guest.agent().wait_until("/usr/bin/jailctl logs large | grep -q 50331648", SOON).unwrap();
+    guest.agent().wait_until("/usr/bin/jailctl logs large | grep -q 33554432", SOON).unwrap();
 
     assert!(early, "the copy had its name before it was whole");
     assert_eq!(up.problem, None);

@@ -55,7 +55,7 @@ fn a_volume_that_is_full_is_its_own_affair() {
     let used = volume.used.unwrap();
     assert!(used > 4 << 20 && used <= 8 << 20, "{used}");
     // The limit is that of the unit, from the next start on.
-    guest.sh("sed -i 's/8M/64M/' /etc/jails.d/writer.toml && /usr/bin/jailctl apply");
+    guest.sh("sed -i 's/8M/64M/' /etc/jails.d/writer.toml; /usr/bin/jailctl apply --no-wait");
     let roomy = guest.again("writer");
     assert!(roomy.contains("400+0 records out"), "{roomy}");
     guest.remove("writer");
