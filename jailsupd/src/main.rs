@@ -8,6 +8,7 @@ use std::process::ExitCode;
 
 pub(crate) fn main() -> ExitCode {
     keeper::kmsg::init("jailsupd");
+    sys::signal::heed_all();
     let layout = Layout {
         data: PathBuf::from("/data"),
         run: PathBuf::from("/run/jailsupd"),

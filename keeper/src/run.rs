@@ -41,6 +41,7 @@ pub struct Config {
 /// off; SIGINT: reboot; a trigger; the brain), when all jails and services are gone.
 #[must_use]
 pub fn run(config: Config) -> Shutdown {
+    sys::signal::heed_all();
     raise_file_limit();
     let mut keeper = Keeper::new(config);
     loop {

@@ -23,16 +23,30 @@ pub fn block_all() -> io::Result<()> {
     mask(libc::SIG_SETMASK, &full_set())
 }
 
-/// Gives a child the state that a program expects at its start: default dispositions (Rust's start-up
-/// code ignores SIGPIPE) and nothing blocked.
+/// Takes back, once at a program's start, what it has inherited: a signal that its parent ignores. Its
+/// children need [`reset`] only then.
+pub fn heed_all() {
+    for signal in (1..=LAST).filter(|signal| *signal != libc::SIGPIPE) {
+        // SAFETY: all zeros is a valid structure.
+        let mut old: libc::sigaction = unsafe { std::mem::zeroed() };
+        // SAFETY: the new disposition is null, so that the old one is only read, into `old`.
+        let read = unsafe { libc::sigaction(signal, std::ptr::null(), &raw mut old) };
+        if read == 0 && old.sa_sigaction == libc::SIG_IGN {
+            // SAFETY: plain integers.
+            unsafe { libc::signal(signal, libc::SIG_DFL) };
+        }
+    }
+}
+
+/// Gives a child that is about to execute the state that a program expects at its start: nothing
+/// blocked, and SIGPIPE, which Rust's start-up code ignores, as it was. The kernel itself takes handlers
+/// back at an exec (signal(7)), and other ignored signals are the business of [`heed_all`].
 ///
 /// # Errors
 /// The errno of sigprocmask(2), which cannot happen with valid arguments.
 pub fn reset() -> io::Result<()> {
-    for signal in 1..=LAST {
-        // SAFETY: plain integers. SIGKILL, SIGSTOP and glibc's two are refused, which is fine.
-        unsafe { libc::signal(signal, libc::SIG_DFL) };
-    }
+    // SAFETY: plain integers.
+    unsafe { libc::signal(libc::SIGPIPE, libc::SIG_DFL) };
     // SAFETY: an empty set is a valid one; `sigemptyset` only writes to it.
     let mut empty: libc::sigset_t = unsafe { std::mem::zeroed() };
     // SAFETY: as above.

@@ -37,16 +37,15 @@ impl Cgroup {
         &self.path
     }
 
-    /// Makes it.
+    /// Makes it; false when it was there.
     ///
     /// # Errors
     /// When the kernel refuses.
-    pub fn create(&self) -> Result<(), Error> {
+    pub fn create(&self) -> Result<bool, Error> {
         match std::fs::create_dir(&self.path) {
-            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
-                Err(self.error("make", error))
-            }
-            _ => Ok(()),
+            Ok(()) => Ok(true),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
+            Err(error) => Err(self.error("make", error)),
         }
     }
 

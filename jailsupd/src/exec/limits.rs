@@ -12,6 +12,16 @@ use std::path::Path;
 /// Only the root of the cgroup tree has this file: which disks are shared by weight.
 const IO_COST: &str = "/sys/fs/cgroup/io.cost.qos";
 
+/// Whether a step asks for nothing but what a new cgroup has.
+#[must_use]
+pub fn is_default(step: &HostStep) -> bool {
+    match step {
+        HostStep::SetLimit(limit) => limit.is_default,
+        HostStep::LimitDisks(limits) => limits.is_empty(),
+        _ => true,
+    }
+}
+
 /// Writes the limit, or the limits, of one step of a plan; other steps are none of its business.
 ///
 /// # Errors

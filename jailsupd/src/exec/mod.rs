@@ -16,6 +16,7 @@ pub mod error;
 pub mod helper;
 pub mod ids;
 pub mod image;
+pub mod images;
 pub mod import;
 pub mod kernel_log;
 pub mod last_good;

@@ -243,8 +243,27 @@ pub(super) fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
     Ok((above_fixed(read)?, above_fixed(write)?))
 }
 
-pub(super) fn above_fixed(fd: impl AsFd) -> io::Result<OwnedFd> {
+pub(super) fn above_fixed(fd: OwnedFd) -> io::Result<OwnedFd> {
+    if fd.as_raw_fd() >= ABOVE_FIXED {
+        return Ok(fd);
+    }
     Ok(rustix::io::fcntl_dupfd_cloexec(&fd, ABOVE_FIXED)?)
+}
+
+/// Takes all low numbers for good, so that what is opened later is above them as it is.
+///
+/// # Errors
+/// When /dev/null cannot be opened.
+pub fn fill_low_numbers() -> io::Result<Vec<OwnedFd>> {
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+    let mut filled = Vec::new();
+    loop {
+        let fd = rustix::fs::open(c"/dev/null", flags, Mode::empty())?;
+        if fd.as_raw_fd() >= ABOVE_FIXED {
+            return Ok(filled);
+        }
+        filled.push(fd);
+    }
 }
 
 /// The intermediate is gone without a pidfd, or stuck: its own word for it, or what was seen here.

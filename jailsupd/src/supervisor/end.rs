@@ -143,6 +143,9 @@ impl Supervisor {
         let Some(jail) = self.jails.get_mut(id) else { return };
         let (name, cgroup) = (jail.name.clone(), jail.cgroup.clone());
         let slots = [Slot::Process, Slot::StartError, Slot::ExitReport, Slot::Stdout, Slot::Stderr];
+        if let Some(loaded) = &jail.loaded {
+            self.images.look_again(&loaded.unit.image.source);
+        }
         if let Some(mut life) = jail.life.take() {
             life.limits.forget(&self.poller);
             for pipe in

@@ -39,6 +39,7 @@ use crate::control::server::{ClientId, Server};
 use crate::exec::cgroup::{self, Cgroup};
 use crate::exec::ends::Inside;
 use crate::exec::ids::Table;
+use crate::exec::images::Images;
 use crate::exec::kernel_log::KernelLog;
 use crate::exec::last_good::LastGood;
 use crate::exec::logs::Log;
@@ -47,7 +48,7 @@ use crate::exec::trash::{self, Janitor};
 use crate::exec::unit_store::{self, Store};
 use crate::exec::units;
 use crate::exec::watch::Watch;
-use crate::exec::{Layout, cores, helper};
+use crate::exec::{Layout, cores, helper, spawn};
 use crate::machine::{Event, Moment};
 use crate::unit::host::Host;
 use crate::unit::{Policy, Problem};
@@ -87,6 +88,7 @@ pub struct Supervisor {
     network: Network,
     ids: Table,
     layout: Layout,
+    images: Images,
     helper: OwnedFd,
     machine_id: String,
     host: Host,
@@ -128,6 +130,8 @@ pub struct Supervisor {
     going_down: bool,
     /// The keeper is gone, or told us to end: leave the loop with this status.
     done: Option<u8>,
+    /// See [`spawn::fill_low_numbers`].
+    _low_numbers: Vec<OwnedFd>,
 }
 
 /// Why jailsupd cannot begin.
@@ -150,6 +154,7 @@ impl Supervisor {
     /// When a thing is missing without which no jail could run. The keeper tries again.
     pub fn start(layout: Layout) -> Result<Self, StartError> {
         let keeper = to("reach the keeper: is this its child?", Client::inherit())?;
+        let low_numbers = to("use /dev/null", spawn::fill_low_numbers())?;
         to("use a mount namespace of its own", own_mounts())?;
         to("make its run directory", layout.make())?;
         to("make the jails' cgroup", make_cgroups(&layout.cgroups))?;
@@ -174,6 +179,7 @@ impl Supervisor {
             server,
             network: to("use rtnetlink", Network::open())?,
             ids: to("read the table of id ranges", Table::open(&layout))?,
+            images: Images::default(),
             helper: to("seal the in-jail init", helper::seal(Path::new(HELPER)))?,
             machine_id: std::fs::read_to_string("/etc/machine-id").unwrap_or_default(),
             history: Log::in_file(layout.logs().join(EVENTS), EVENTS_MAX),
@@ -206,6 +212,7 @@ impl Supervisor {
             going_down: false,
             done: None,
             layout,
+            _low_numbers: low_numbers,
         };
         supervisor.tidy_storage();
         supervisor.set_up_uplink();

@@ -110,8 +110,17 @@ impl Supervisor {
         for step in steps {
             self.take(step);
         }
+        self.forget_images();
         self.renew_kernel_log();
         done
+    }
+
+    /// Lets go of images that no unit in force names, or whose files are gone.
+    fn forget_images(&mut self) {
+        let loaded = self.jails.iter().filter_map(|jail| jail.loaded.as_ref());
+        let named: BTreeSet<_> =
+            loaded.map(|loaded| loaded.unit.image.source.to_string()).collect();
+        self.images.keep_only(|source| named.contains(&source.to_string()));
     }
 
     fn take(&mut self, step: Step) {

@@ -26,6 +26,8 @@ pub(super) struct Building<'a> {
     pub(super) loaded: &'a Loaded,
     cgroup: Cgroup,
     pub(super) kept: Option<Kept>,
+    /// The cgroup was made for this start: nothing in it is to be taken back.
+    is_new: bool,
     source: Option<&'a ImageSource>,
     pub(super) root: Option<OwnedFd>,
     pub(super) account: Option<Account>,
@@ -73,6 +75,7 @@ impl Supervisor {
         let mut building = Building {
             loaded: &loaded,
             cgroup,
+            is_new: false,
             kept,
             source: None,
             root: None,
@@ -137,7 +140,8 @@ impl Supervisor {
         let root_point = self.layout.root_point();
         let spawned = spawn::spawn(&loaded.plan, &prepared, self.helper.as_fd(), &root_point)?;
         self.protect_memory(Some(&loaded.unit));
-        for step in &loaded.plan.host {
+        let is_new = building.is_new;
+        for step in loaded.plan.host.iter().filter(|step| !is_new || !limits::is_default(step)) {
             limits::apply(step, &building.cgroup, &self.layout)?;
         }
         let stored = self.entrust(id, &spawned, loaded, kept)?;
@@ -167,9 +171,9 @@ impl Supervisor {
     ) -> Result<(), Error> {
         match step {
             HostStep::CreateCgroup => {
-                building.cgroup.create()?;
+                building.is_new = building.cgroup.create()?;
                 // A cgroup that is left from a frozen jail would hold the new one's first process.
-                building.cgroup.freeze(false)
+                if building.is_new { Ok(()) } else { building.cgroup.freeze(false) }
             }
             // Set when the jail's processes exist: until *go* jailsupd waits for them, and must not wait
             // for one that lives within a jail's limits.
@@ -178,7 +182,7 @@ impl Supervisor {
             HostStep::SetUpNetwork(link) => self.make_link(name, building, link.as_ref()),
             HostStep::OpenImage(source) => {
                 building.source = Some(source);
-                building.root = Some(image::open(source, &self.layout)?);
+                building.root = Some(self.images.open(source, &self.layout)?);
                 Ok(())
             }
             HostStep::OpenRoot { source, size_max } => {
