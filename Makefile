@@ -28,8 +28,8 @@ setup-clients: setup ## the same, and the client programs that the VM tests put 
 setup-test: ## the same, and what checking needs (cargo-deny, taplo)
 	@$(phase) setup image/setup test
 
-image: setup ## build all images: production, debug, nginx jail, all example jails, the peers' disk
-	@$(phase) image image/build production debug jails examples peers weak
+image: setup ## build all images: production, debug, nginx jail, all example jails (two disks), the peers' disk
+	@$(phase) image image/build production debug jails examples runtimes peers weak
 
 kernel: setup ## build our kernel into the cache (KERNEL=vm, the default, or server); 20 minutes or more
 	@$(phase) kernel kernel-config/build $(or $(KERNEL),vm)
@@ -76,6 +76,8 @@ vm-test: image setup-clients ## the VM tests on the real image; T=NAME runs thos
 
 bench: image ## measure the image; a table, and target/bench/results.json
 	@$(phase) bench-programs cargo build --locked --release --quiet --package qemu-tests --bins
+	@$(phase) bench-floor cargo build --locked --release --quiet --package sys --examples
+	@$(phase) bench-filters cargo run --locked --release --quiet --package jailsupd --example filters -- target/bench/filters
 	@$(phase) bench $(vm) bench
 
 clean: ## remove what was built here; the cache ($WARDER_CACHE) stays

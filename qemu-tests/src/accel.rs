@@ -64,14 +64,10 @@ pub(crate) fn choose() -> Result<Accel> {
 
 /// One answer per machine and kernel.
 fn memory_file() -> Result<PathBuf> {
-    let cache = std::env::var_os("WARDER_CACHE").map_or_else(
-        || PathBuf::from(std::env::var_os("HOME").unwrap_or("/root".into())).join(".cache/warder"),
-        PathBuf::from,
-    );
     let id = fs::read_to_string("/etc/machine-id").unwrap_or_default();
     let name = rustix::system::uname();
     let file = format!("accel-{}-{}", id.trim(), name.release().to_string_lossy());
-    Ok(image::ensure_dir(cache)?.join(file))
+    Ok(image::ensure_dir(image::cache())?.join(file))
 }
 
 fn probe() -> Result<Accel> {

@@ -66,6 +66,14 @@ pub fn examples_disk() -> Result<PathBuf> {
     built("examples.raw")
 }
 
+/// The disk with the example jails in Go, Java, Python and JavaScript.
+///
+/// # Errors
+/// It is not there.
+pub fn runtimes_disk() -> Result<PathBuf> {
+    built("runtimes.raw")
+}
+
 /// The disk with the programs that Warder is compared with.
 ///
 /// # Errors
@@ -110,6 +118,16 @@ pub fn target() -> PathBuf {
 fn checkout() -> &'static Path {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
     here.parent().unwrap_or(here)
+}
+
+/// What `make setup` has fetched and what is slow to find out: `~/.cache/warder`, or the directory
+/// `WARDER_CACHE`.
+#[must_use]
+pub fn cache() -> PathBuf {
+    std::env::var_os("WARDER_CACHE").map_or_else(
+        || PathBuf::from(std::env::var_os("HOME").unwrap_or("/root".into())).join(".cache/warder"),
+        PathBuf::from,
+    )
 }
 
 /// Makes `target/vm/NAME-PID`, and removes those of the same name that an ended process left

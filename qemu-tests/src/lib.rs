@@ -16,6 +16,7 @@
 mod accel;
 pub mod agent;
 pub mod attack;
+pub mod client;
 pub mod console;
 pub mod disk;
 mod error;
@@ -30,6 +31,7 @@ mod processes;
 pub mod proto;
 pub mod qmp;
 mod shared;
+pub mod starts_job;
 pub mod time;
 mod vm;
 mod weak;

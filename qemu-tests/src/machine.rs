@@ -39,6 +39,7 @@ pub struct Machine {
     own_disk: Option<PathBuf>,
     jails: Option<Jails>,
     examples: bool,
+    runtimes: bool,
     peers: bool,
     port: Option<u16>,
     pub(crate) directory: Option<PathBuf>,
@@ -60,6 +61,7 @@ impl Machine {
             own_disk: None,
             jails: None,
             examples: false,
+            runtimes: false,
             peers: false,
             port: None,
             directory: None,
@@ -106,6 +108,14 @@ impl Machine {
     #[must_use]
     pub fn examples(mut self) -> Self {
         self.examples = true;
+        self
+    }
+
+    /// The built disk with the example jails in Go, Java, Python and JavaScript, instead of the one with
+    /// nginx.
+    #[must_use]
+    pub fn runtimes(mut self) -> Self {
+        self.runtimes = true;
         self
     }
 
@@ -213,7 +223,11 @@ impl Machine {
 
     fn jails_disk(&mut self, dir: &Path) -> Result<PathBuf> {
         let Some(jails) = self.jails.take() else {
-            return if self.examples { image::examples_disk() } else { image::jails_disk() };
+            return match (self.examples, self.runtimes) {
+                (true, _) => image::examples_disk(),
+                (_, true) => image::runtimes_disk(),
+                (false, false) => image::jails_disk(),
+            };
         };
         let disk = dir.join("jails.raw");
         jails.build(&disk)?;
@@ -253,6 +267,10 @@ impl Arguments {
         self.add("-machine", format!("q35,accel={}", accel.name()));
         self.add("-cpu", cpu);
         self.add("-smp", "1");
+        // Each instruction takes one nanosecond of the guest's time, however busy this machine is.
+        if accel == Accel::Tcg && std::env::var_os("ICOUNT").is_some() {
+            self.add("-icount", "shift=0,sleep=on");
+        }
         self.add("-m", memory_mib.to_string());
         self.0.extend(["-nodefaults", "-no-user-config", "-no-reboot"].map(Into::into));
         self.add("-display", "none");

@@ -131,9 +131,21 @@ impl Vm {
     /// # Errors
     /// QEMU refuses it.
     pub fn forward(&mut self, to: &str) -> Result<SocketAddr> {
+        self.forward_by("tcp", to)
+    }
+
+    /// As [`Self::forward`] for UDP.
+    ///
+    /// # Errors
+    /// QEMU refuses it.
+    pub fn forward_udp(&mut self, to: &str) -> Result<SocketAddr> {
+        self.forward_by("udp", to)
+    }
+
+    fn forward_by(&mut self, protocol: &str, to: &str) -> Result<SocketAddr> {
         let port = machine::free_port().map_err(Error::io("find a free loopback port"))?;
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-        let line = format!("hostfwd_add net tcp:{address}-{to}");
+        let line = format!("hostfwd_add net {protocol}:{address}-{to}");
         let command = json!({ "command-line": line });
         // The human monitor says nothing when all is well.
         match self.qmp.execute("human-monitor-command", &command)?.as_str() {

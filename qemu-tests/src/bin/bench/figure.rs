@@ -3,7 +3,7 @@
 use std::{fmt::Write, fs, path::Path};
 
 use qemu_tests::{Error, Result};
-use serde_json::json;
+use serde_json::{Value, json};
 
 /// All that was measured.
 #[derive(Default)]
@@ -41,14 +41,17 @@ impl Figures {
     }
 
     /// For programs.
-    pub(crate) fn write(&self, path: &Path) -> Result<()> {
+    pub(crate) fn write(&self, path: &Path, starts: &Value) -> Result<()> {
         let row = |figure: &Figure| {
             let (least, median, most) = figure.spread();
             json!({ "name": figure.name, "unit": figure.unit, "median": median, "least": least,
                     "most": most, "runs": figure.values })
         };
         let figures: Vec<_> = self.0.iter().map(row).collect();
-        let text = format!("{:#}\n", json!({ "accel": qemu_tests::accel()?, "figures": figures }));
+        let text = format!(
+            "{:#}\n",
+            json!({ "accel": qemu_tests::accel()?, "figures": figures, "starts": starts })
+        );
         fs::write(path, text).map_err(Error::io(format!("write {}", path.display())))?;
         println!("written to {}", path.display());
         Ok(())

@@ -4,14 +4,17 @@
 #![forbid(unsafe_code)]
 
 mod boot;
+mod contenders;
 mod figure;
 mod floor;
 mod memory;
 mod reconcile;
 mod size;
+mod start_table;
+mod starts;
 mod units;
 
-use std::process::ExitCode;
+use std::{path::Path, process::ExitCode};
 
 use figure::Figures;
 use qemu_tests::{Error, Result, image};
@@ -35,30 +38,47 @@ fn main() -> ExitCode {
 }
 
 fn measure() -> Result<()> {
-    let runs = runs()?;
     let dir = image::ensure_dir(image::target().join("bench"))?;
     let mut figures = Figures::default();
-    for run in 1..=runs {
-        eprintln!("boot {run} of {runs}: production, by firmware");
-        boot::measure(&mut figures)?;
-        eprintln!("boot {run} of {runs}: floor");
-        floor::measure(&mut figures, &dir)?;
+    match std::env::var("ONLY").as_deref() {
+        Ok("starts") => {}
+        Ok(other) => {
+            return Err(Error::Setting {
+                name: "ONLY",
+                value: other.into(),
+                remedy: "give starts",
+            });
+        }
+        Err(_) => measure_most(&mut figures, &dir)?,
     }
-    eprintln!("boot: debug");
-    memory::measure(&mut figures)?;
-    eprintln!("boot: debug, units dropped, edited, deleted");
-    reconcile::measure(&mut figures)?;
-    eprintln!("boot: debug, many units");
-    units::measure(&mut figures)?;
-    size::measure(&mut figures)?;
-    print!("{}", figures.table());
-    figures.write(&dir.join("results.json"))
+    eprintln!("boot: debug, starts in turns");
+    let starts = starts::measure(&mut figures, &dir)?;
+    print!("{}{}", figures.table(), starts.text());
+    figures.write(&dir.join("results.json"), &starts.json())
 }
 
-fn runs() -> Result<usize> {
-    let Ok(value) = std::env::var("RUNS") else { return Ok(RUNS) };
+fn measure_most(figures: &mut Figures, dir: &Path) -> Result<()> {
+    let runs = setting("RUNS", RUNS)?;
+    for run in 1..=runs {
+        eprintln!("boot {run} of {runs}: production, by firmware");
+        boot::measure(figures)?;
+        eprintln!("boot {run} of {runs}: floor");
+        floor::measure(figures, dir)?;
+    }
+    eprintln!("boot: debug");
+    memory::measure(figures)?;
+    eprintln!("boot: debug, units dropped, edited, deleted");
+    reconcile::measure(figures)?;
+    eprintln!("boot: debug, many units");
+    units::measure(figures)?;
+    size::measure(figures)
+}
+
+/// A number of runs from the environment.
+fn setting(name: &'static str, otherwise: usize) -> Result<usize> {
+    let Ok(value) = std::env::var(name) else { return Ok(otherwise) };
     match value.parse() {
         Ok(runs) if runs > 0 => Ok(runs),
-        _ => Err(Error::Setting { name: "RUNS", value, remedy: "give a number of boots" }),
+        _ => Err(Error::Setting { name, value, remedy: "give a number of runs" }),
     }
 }

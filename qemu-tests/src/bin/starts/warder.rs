@@ -1,0 +1,93 @@
+//! Warder as a client sees it: the control socket.
+
+use std::{
+    io::{self, Read as _, Write as _},
+    os::unix::net::UnixStream,
+    thread,
+    time::Duration,
+};
+
+use jailsupd::control::wire::{
+    Decoder, JailState, LogLine, Reached, Reply, Request, SOCKET, encode,
+};
+use serde::de::DeserializeOwned;
+
+use crate::contender::{now, stamp};
+
+/// Longer than a start takes, as a rule: a longer one costs only the precision of its time.
+const SETTLED: Duration = Duration::from_millis(50);
+
+pub(crate) struct Warder {
+    jail: String,
+    socket: UnixStream,
+    decoder: Decoder,
+}
+
+impl Warder {
+    /// The host's socket, out of whatever mount namespace this runs in.
+    pub(crate) fn new(jail: &str) -> io::Result<Self> {
+        let socket = UnixStream::connect(format!("/proc/1/root{SOCKET}"))?;
+        Ok(Self { jail: jail.into(), socket, decoder: Decoder::of_replies() })
+    }
+
+    /// Starts the jail, whose program says a stamp and ends, and waits until nothing of it is left.
+    pub(crate) fn start_and_end(&mut self) -> io::Result<(u64, u64)> {
+        let begin = now();
+        self.send(&Request::Start { name: self.jail.clone(), wait: true })?;
+        // On a machine with one processor, reading the answer would put the program's first instruction
+        // off: the answer is sent when it is executed.
+        thread::sleep(SETTLED);
+        self.receive().and_then(results::<Reached>)?;
+        let down = JailState::Down;
+        let name = self.jail.clone();
+        self.ask::<Reached>(&Request::Wait { name, state: down, timeout_ms: Some(60_000) })?;
+        let (name, lines) = (self.jail.clone(), Some(4));
+        let request = Request::Logs { name, lines, follow: false, since: None };
+        let mut said = String::new();
+        self.send(&request)?;
+        loop {
+            let reply = self.receive()?;
+            let more = reply.continues;
+            let line: LogLine = results(reply)?;
+            if let Some(entry) = line.entry {
+                said.push_str(&entry.text);
+                said.push('\n');
+            }
+            if !more {
+                break;
+            }
+        }
+        // The last one: lines of earlier starts may be among them.
+        let last = said.lines().rev().find_map(stamp);
+        match last.filter(|executed| *executed > begin) {
+            Some(executed) => Ok((begin, executed)),
+            None => Err(io::Error::other(format!("no stamp in the jail's log: {said}"))),
+        }
+    }
+
+    fn ask<T: DeserializeOwned>(&mut self, request: &Request) -> io::Result<T> {
+        self.send(request)?;
+        self.receive().and_then(results)
+    }
+
+    fn send(&mut self, request: &Request) -> io::Result<()> {
+        self.socket.write_all(&encode(&request.to_call()))
+    }
+
+    fn receive(&mut self) -> io::Result<Reply> {
+        let mut bytes = [0; 16 << 10];
+        loop {
+            if let Some(reply) = self.decoder.pop().map_err(io::Error::other)? {
+                return Ok(reply);
+            }
+            match self.socket.read(&mut bytes)? {
+                0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+                count => self.decoder.push(&bytes[..count]),
+            }
+        }
+    }
+}
+
+fn results<T: DeserializeOwned>(reply: Reply) -> io::Result<T> {
+    reply.results().map_err(|error| io::Error::other(format!("{error:?}")))
+}
