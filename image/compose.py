@@ -120,7 +120,10 @@ class Root:
             if library.startswith("/"):
                 self.take(library)
                 continue
-            for directory in LIBRARY_DIRECTORIES:
+            # Some bring libraries of their own beside them (`$ORIGIN` in their run path).
+            here = os.path.dirname(file)
+            beside = (here, os.path.normpath(f"{here}/../lib"), f"{here}/server")
+            for directory in (*LIBRARY_DIRECTORIES, *beside):
                 if (self.staging / directory / library).exists():
                     self.take(f"{directory}/{library}")
                     break

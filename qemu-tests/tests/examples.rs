@@ -12,7 +12,11 @@ use std::{
     time::Duration,
 };
 
-use qemu_tests::{End, Guest, Image, Machine, Shared, Vm, disk};
+use qemu_tests::{
+    End, Guest, Image, Machine, Shared, Vm,
+    client::{curl, curl_tls},
+    disk, image,
+};
 
 static SHARED: Shared = Shared::new();
 
@@ -20,6 +24,8 @@ const REDIS: &str = "10.0.2.21:6379";
 const POSTGRESQL: &str = "10.0.2.22:5432";
 const REDIS_READY: &str = "Ready to accept connections";
 const POSTGRESQL_READY: &str = "ready to accept connections";
+const HAPROXY: &str = "10.0.2.23";
+const DNSMASQ: &str = "10.0.2.24:53";
 /// The users of both images have this uid there.
 const SERVICE_UID: u32 = 100;
 const FIRST_JAIL_UID: u32 = 65_536;
@@ -33,6 +39,10 @@ const KEYS: usize = 5000;
 const KEYS_A_CALL: usize = 500;
 const CLIENTS: u32 = 3;
 const TRANSACTIONS: u32 = 300;
+/// Of pgbench, by each of its clients.
+const BENCHED: u32 = 50;
+const PAGES: usize = 50;
+const QUESTIONS: usize = 200;
 
 fn guest() -> Guest<'static> {
     SHARED.guest(|| Machine::new("examples", Image::Debug).examples())
@@ -96,6 +106,102 @@ fn postgresql_keeps_the_books_straight_for_several_clients_at_once() {
                 (SELECT sum(balance) FROM branches), sum(amount), count(*) FROM history"
         .into());
     assert_eq!(sums, format!("{total}|{total}|{total}|{total}|{committed}"));
+}
+
+#[test]
+fn pgbench_loses_nothing() {
+    let mut guest = guest();
+    let address = postgresql(&mut guest);
+    let pgbench = |arguments: &str| {
+        let program = image::cache().join("pgbench/pgbench");
+        let mut command = client(program.to_str().unwrap(), address);
+        command.env("PGPASSWORD", "example").args(["-U", "example"]).args(arguments.split(' '));
+        disk::tool(command.arg("example")).unwrap()
+    };
+
+    pgbench("--initialize --quiet --scale 1");
+    let clients = CLIENTS * BENCHED;
+    let report = pgbench(&format!("--client {CLIENTS} --transactions {BENCHED} --no-vacuum"));
+
+    assert!(report.contains(&format!("processed: {clients}/{clients}")), "{report}");
+    let sums = "SELECT (SELECT sum(abalance) FROM pgbench_accounts) = sum(delta), \
+         (SELECT sum(bbalance) FROM pgbench_branches) = sum(delta), count(*) FROM pgbench_history";
+    let sums = disk::tool(psql(address).args(["--command", sums])).unwrap();
+    assert_eq!(sums.trim_end(), format!("t|t|{clients}"));
+}
+
+#[test]
+fn haproxy_ends_tls_in_front_of_the_nginx_jail() {
+    let mut guest = guest();
+    let plain = guest.forward(&format!("{HAPROXY}:8080")).unwrap();
+    let tls = guest.forward(&format!("{HAPROXY}:8443")).unwrap();
+
+    let pages = disk::tool(&mut curl(&format!("http://{plain}/?[1-{PAGES}]"))).unwrap();
+    let pid = guest.agent().service("haproxy", "haproxy").unwrap().pid;
+    let certificate = format!("/proc/{pid}/root/etc/haproxy/tls/example.crt");
+    let certificate = guest.agent().read(&certificate).unwrap();
+    let file = guest.dir().join("haproxy.crt");
+    fs::write(&file, certificate).unwrap();
+    let secret = disk::tool(curl_tls(tls, "/", &file).arg("--include")).unwrap();
+
+    assert_eq!(pages.matches("<h1>nginx jail</h1>").count(), PAGES);
+    for part in ["HTTP/2 200", "x-proxy: haproxy", "x-jail: nginx", "<h1>nginx jail</h1>"] {
+        assert!(secret.contains(part), "no {part}: {secret}");
+    }
+}
+
+#[test]
+fn dnsmasq_answers_for_its_zone_by_udp_and_tcp() {
+    let mut guest = guest();
+    let (udp, tcp) = (guest.forward_udp(DNSMASQ).unwrap(), guest.forward(DNSMASQ).unwrap());
+    let dig = |address: SocketAddr, words: &str| {
+        let mut command = Command::new("dig");
+        command.args(["@127.0.0.1", "-p", &address.port().to_string(), "+tries=5", "+time=20"]);
+        disk::tool(command.args(words.split(' '))).unwrap()
+    };
+    // The first question waits until the service is there.
+    wait_said(&mut guest, "dnsmasq", "started, version", 1);
+    let questions = guest.dir().join("questions");
+    fs::write(&questions, "web.example.test A +short\n".repeat(QUESTIONS)).unwrap();
+
+    let answers = [
+        dig(udp, "+short www.example.test A"),
+        dig(tcp, "+short +tcp www.example.test AAAA"),
+        dig(udp, "+short example.test MX"),
+        dig(tcp, "+short +tcp example.test TXT"),
+        dig(udp, "+short -x 192.0.2.1"),
+    ];
+    let many = dig(udp, &format!("-f {}", questions.display()));
+
+    assert_eq!(
+        answers.map(|answer| answer.trim_end().to_owned()),
+        [
+            "192.0.2.1",
+            "2001:db8::1",
+            "10 mail.example.test.",
+            "\"served from a Warder jail\"",
+            "www.example.test."
+        ]
+    );
+    assert_eq!(many, "www.example.test.\n192.0.2.1\n".repeat(QUESTIONS));
+    assert!(dig(udp, "nobody.example.test A").contains("status: NXDOMAIN"));
+    assert!(dig(udp, "example.org A").contains("status: REFUSED"));
+}
+
+#[test]
+fn each_service_ends_as_it_promises_and_comes_back() {
+    let mut guest = guest();
+    for jail in ["redis", "postgresql", "haproxy", "dnsmasq", "nginx"] {
+        guest.wait_jail(0, jail, "up").unwrap();
+        // A signal that comes before a service has got its handlers would end it otherwise.
+        let _ = (jail == "redis").then(|| redis(&mut guest));
+        let _ = (jail == "postgresql").then(|| postgresql(&mut guest));
+
+        let exit = guest.agent().end(jail).unwrap();
+
+        assert_eq!(exit.code, Some(0), "{jail}: {exit:?}");
+        guest.agent().output(&["/usr/bin/jailctl", "start", jail]).unwrap();
+    }
 }
 
 #[test]
