@@ -285,14 +285,7 @@ impl Error {
             Self::NoParent { .. } => {
                 "name a link of the host, or set [uplink] match in /etc/warder/host.toml; the jail is tried again"
             }
-            Self::Jail { stage: Stage::Exec, source } => match source.raw_os_error() {
-                Some(libc::ENOENT) => {
-                    "the first word of exec must be a program in the image, with the loader and libraries that it names"
-                }
-                Some(libc::EACCES) => "the program must be executable by the jail's user",
-                Some(libc::ENOEXEC) => "the program must be an ELF file or start with `#!`",
-                _ => "see `jailctl logs` and the console",
-            },
+            Self::Jail { stage: Stage::Exec, source } => exec_help(source),
             Self::Jail { stage: Stage::WorkingDir, .. } => {
                 "the directory must exist in the image and be open to the jail's user"
             }
@@ -430,6 +423,17 @@ impl Error {
             cause = error.source();
         }
         text
+    }
+}
+
+fn exec_help(source: &io::Error) -> &'static str {
+    match source.raw_os_error() {
+        Some(libc::ENOENT) => {
+            "the first word of exec must be a program in the image, with the loader and libraries that it names"
+        }
+        Some(libc::EACCES) => "the program must be executable by the jail's user",
+        Some(libc::ENOEXEC) => "the program must be an ELF file or start with `#!`",
+        _ => "see `jailctl logs` and the console",
     }
 }
 

@@ -149,10 +149,7 @@ pub fn spawn(
         helper,
     ];
     keep.extend(prepared.volumes.iter().map(|volume| volume.as_fd()));
-    keep.extend(pipes.logs.iter().flatten().map(|(_, write)| write.as_fd()));
-    if let Some(Inside { session, stdin, stdout, stderr, .. }) = prepared.client {
-        keep.extend([session, stdin, stdout, stderr].map(AsFd::as_fd));
-    }
+    keep.extend(streams(&pipes, prepared.client));
     keep.extend(prepared.devices.iter().map(|device| device.mount.as_fd()));
     let mut keep_intermediate = keep.clone();
     keep_intermediate.push(pipes.hand_over.1.as_fd());
@@ -175,6 +172,15 @@ pub fn spawn(
     sys::clone::spawn(&request, &mut || intermediate.run())
         .map_err(|source| Error::Process { what: "clone", source })?;
     pipes.into_spawned()
+}
+
+/// What becomes the program's standard streams, and a client's session.
+fn streams<'a>(pipes: &'a Pipes, client: Option<&'a Inside>) -> Vec<BorrowedFd<'a>> {
+    let logs = pipes.logs.iter().flatten().map(|(_, write)| write.as_fd());
+    let of_client = client.map(|Inside { session, stdin, stdout, stderr, .. }| {
+        [session, stdin, stdout, stderr].map(AsFd::as_fd)
+    });
+    logs.chain(of_client.into_iter().flatten()).collect()
 }
 
 impl Pipes {

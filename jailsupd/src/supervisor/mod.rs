@@ -166,13 +166,7 @@ impl Supervisor {
         let watched = directories.iter().cloned().chain([PathBuf::from(policy::DIRECTORY)]);
         let watch = to("watch the unit directories", Watch::new(watched.collect()))?;
         to("wait for unit files", poller.watch(&watch, Source::Units))?;
-        let (host, host_problems) = host_file::read_host();
-        for problem in &host_problems {
-            log::error!("{}", problem.one_line());
-        }
-        if let Some(name) = &host.hostname {
-            to("set the host's name", rustix::system::sethostname(name.as_str().as_bytes()))?;
-        }
+        let (host, host_problems) = to("set the host's name", named_host())?;
         let mut supervisor = Self {
             keeper,
             poller,
@@ -442,6 +436,18 @@ fn kernel_version() -> (u32, u32) {
     let release = release.release().to_string_lossy();
     let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map(|n| n.parse().unwrap_or(0));
     (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0))
+}
+
+/// What the host's file says, with the host's name set from it.
+fn named_host() -> io::Result<(Host, Vec<Problem>)> {
+    let (host, problems) = host_file::read_host();
+    for problem in &problems {
+        log::error!("{}", problem.one_line());
+    }
+    if let Some(name) = &host.hostname {
+        rustix::system::sethostname(name.as_str().as_bytes())?;
+    }
+    Ok((host, problems))
 }
 
 /// Where units are looked for, the later winning. /run's are ours to make; the others are there on a Warder

@@ -220,7 +220,35 @@ fn each_enumeration_has_the_words_of_its_text() {
     assert_words("type UnitRole", UnitRole::ALL);
 }
 
+/// Those that bring descriptors.
+fn sessions() -> Vec<Request> {
+    let name = || "web".to_owned();
+    vec![
+        Request::Exec {
+            name: name(),
+            command: vec![name()],
+            user: Some(name()),
+            environment: vec!["A=b".to_owned()],
+            working_dir: Some(name()),
+            terminal: Some(terminal_size()),
+            stdin: true,
+        },
+        Request::Run {
+            unit: name(),
+            name: Some(name()),
+            terminal: Some(terminal_size()),
+            stdin: true,
+        },
+        Request::CopyFrom { name: name(), path: name(), user: Some(name()) },
+        Request::CopyTo { name: name(), path: name(), base: name(), user: Some(name()) },
+    ]
+}
+
 fn requests() -> Vec<Request> {
+    others().into_iter().chain(sessions()).collect()
+}
+
+fn others() -> Vec<Request> {
     let name = || "web".to_owned();
     let wait = false;
     vec![
@@ -246,23 +274,6 @@ fn requests() -> Vec<Request> {
         Request::Disable { name: name() },
         Request::Mask { name: name() },
         Request::Unmask { name: name() },
-        Request::Exec {
-            name: name(),
-            command: vec![name()],
-            user: Some(name()),
-            environment: vec!["A=b".to_owned()],
-            working_dir: Some(name()),
-            terminal: Some(terminal_size()),
-            stdin: true,
-        },
-        Request::Run {
-            unit: name(),
-            name: Some(name()),
-            terminal: Some(terminal_size()),
-            stdin: true,
-        },
-        Request::CopyFrom { name: name(), path: name(), user: Some(name()) },
-        Request::CopyTo { name: name(), path: name(), base: name(), user: Some(name()) },
         Request::Explain { key: Some(name()) },
         Request::Schema {},
         Request::Events { follow: true, name: Some(name()) },
@@ -306,10 +317,6 @@ fn a_group_that_may_look_may_change_nothing() {
             "Disable",
             "Mask",
             "Unmask",
-            "Exec",
-            "Run",
-            "CopyFrom",
-            "CopyTo",
             "PowerOff",
             "Reboot",
             "RemoveVolume",
@@ -317,7 +324,11 @@ fn a_group_that_may_look_may_change_nothing() {
             "TagImage",
             "RemoveImage",
             "CollectImages",
-            "RemoveRoot"
+            "RemoveRoot",
+            "Exec",
+            "Run",
+            "CopyFrom",
+            "CopyTo"
         ]
     );
 }
