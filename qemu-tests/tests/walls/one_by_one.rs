@@ -32,7 +32,7 @@ pub(crate) const CASES: &[Case] = &[
     Case {
         walls: &["seccomp"],
         kind: Kind::Capable,
-        attacks: &["af-packet", "fsopen", "open-tree", "chroot", "setns", "sethostname"],
+        attacks: &["fsopen", "open-tree", "setns", "sethostname"],
     },
     Case {
         walls: &["seccomp", "landlock"],
