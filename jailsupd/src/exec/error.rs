@@ -289,24 +289,16 @@ impl Error {
             Self::Jail { stage: Stage::WorkingDir, .. } => {
                 "the directory must exist in the image and be open to the jail's user"
             }
-            Self::Cores(_) => {
-                "core dumps need a data partition on a disk; remove the key on a host without"
-            }
-            Self::CorePattern { .. } => {
-                "set it to /dev/cores/core.%e.%p.%t, as on a Warder host, or remove the key"
-            }
-            Self::Granted { .. } => "name a device node of this host below /dev, not a link to one",
-            Self::NoLimit { .. } => {
-                "remove the key: it needs a controller of cgroup v2 (io.weight: CONFIG_BLK_CGROUP_IOCOST) that this host's kernel was built without"
-            }
-            Self::Disk { .. } => {
-                "name a block device of this host, or `data` for the disk of its data partition"
-            }
+            Self::Cores(_)
+            | Self::CorePattern { .. }
+            | Self::Granted { .. }
+            | Self::NoLimit { .. }
+            | Self::Disk { .. }
+            | Self::Limit { .. } => self.host_help(),
             Self::Jail { stage: Stage::Sysctl, source } => match source.raw_os_error() {
                 Some(libc::ENOENT) => "the kernel has no such setting for a namespace of its own",
                 _ => "the kernel refused a value; see Documentation/admin-guide/sysctl",
             },
-            Self::Limit { .. } => "the kernel refused the value; correct or remove the key",
             Self::Policy => "`jailctl check` names the rule",
             Self::Jail { stage: Stage::Volume, .. }
             | Self::NoVolumeSource { .. }
@@ -355,6 +347,26 @@ impl Error {
                 "raise `size_max`: what is copied from the image must fit, too"
             }
             _ => "look at the data partition: `jailctl host info`",
+        }
+    }
+
+    /// The same of what the unit asks of this very host.
+    fn host_help(&self) -> &'static str {
+        match self {
+            Self::Cores(_) => {
+                "core dumps need a data partition on a disk; remove the key on a host without"
+            }
+            Self::CorePattern { .. } => {
+                "set it to /dev/cores/core.%e.%p.%t, as on a Warder host, or remove the key"
+            }
+            Self::Granted { .. } => "name a device node of this host below /dev, not a link to one",
+            Self::NoLimit { .. } => {
+                "remove the key: it needs a controller of cgroup v2 (io.weight: CONFIG_BLK_CGROUP_IOCOST) that this host's kernel was built without"
+            }
+            Self::Disk { .. } => {
+                "name a block device of this host, or `data` for the disk of its data partition"
+            }
+            _ => "the kernel refused the value; correct or remove the key",
         }
     }
 

@@ -16,7 +16,7 @@ use crate::exec::{
     Error, cores, devices, image, limits, namespaces, overlay, root, spawn, volume, walls,
 };
 use crate::plan::{HostStep, IdMap, Link};
-use crate::unit::{ImageSource, Unit};
+use crate::unit::{Bytes, ImageSource, Unit};
 use keeper::Slot;
 use rustix::fd::{AsFd as _, OwnedFd};
 use std::io;
@@ -224,14 +224,7 @@ impl Supervisor {
                 }
                 Ok(())
             }
-            HostStep::OpenCores(size) => {
-                if let Some(kept) = &building.kept {
-                    let users = kept.namespaces.user.as_fd();
-                    let mount = cores::open(name, *size, users, &self.layout)?;
-                    building.devices.push(cores::pinned(mount));
-                }
-                Ok(())
-            }
+            HostStep::OpenCores(size) => self.open_cores(name, *size, building),
             HostStep::PinDevices(devices) => {
                 let group = building.account.as_ref().map_or(0, |account| account.gid);
                 let request = devices::Request { devices, ids: &building.loaded.plan.ids, group };
@@ -239,6 +232,20 @@ impl Supervisor {
                 Ok(())
             }
         }
+    }
+
+    fn open_cores(
+        &self,
+        name: &str,
+        size: Bytes,
+        building: &mut Building<'_>,
+    ) -> Result<(), Error> {
+        if let Some(kept) = &building.kept {
+            let users = kept.namespaces.user.as_fd();
+            let mount = cores::open(name, size, users, &self.layout)?;
+            building.devices.push(cores::pinned(mount));
+        }
+        Ok(())
     }
 
     /// A jail that may configure its network, or whose settings of it have changed, gets a new one each time: nothing that an earlier life of it
