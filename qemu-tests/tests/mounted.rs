@@ -4,13 +4,13 @@
 use jailsupd::control::wire::JailState;
 use qemu_tests::{Image, Jails, Machine, Vm, agent::Agent};
 
-const IMAGE: &str = "/data/image.erofs";
+const IMAGE: &str = "/data/images/mounted.erofs";
 
 #[test]
 fn image_is_mounted_once_until_it_is_another_or_nobody_wants_it() {
     let mut vm = boot("mounted");
     let agent = vm.agent();
-    let copy = format!("cp /usr/share/jails/nuisance.erofs {IMAGE}");
+    let copy = format!("mkdir -p /data/images && cp /usr/share/jails/nuisance.erofs {IMAGE}");
     agent.shell(&copy).unwrap();
     for jail in ["one", "two"] {
         agent.write(&format!("/etc/jails.d/{jail}.toml"), &unit()).unwrap();
@@ -41,7 +41,9 @@ fn image_is_mounted_once_until_it_is_another_or_nobody_wants_it() {
 fn image_that_is_gone_is_not_started_from_a_mount_that_was_left() {
     let mut vm = boot("mounted-gone");
     let agent = vm.agent();
-    agent.shell(&format!("cp /usr/share/jails/nuisance.erofs {IMAGE}")).unwrap();
+    agent
+        .shell(&format!("mkdir -p /data/images && cp /usr/share/jails/nuisance.erofs {IMAGE}"))
+        .unwrap();
     agent.write("/etc/jails.d/one.toml", &unit()).unwrap();
     agent.output(&["/usr/bin/jailctl", "apply"]).unwrap();
     agent.wait_state("one", JailState::Up).unwrap();

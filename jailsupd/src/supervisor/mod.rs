@@ -370,6 +370,7 @@ impl Supervisor {
         if let Err(error) = self.keeper.remove(&jail.name, &Slot::ALL) {
             self.lost_keeper(&error);
         }
+        self.forget_images();
         self.followers.retain(|(_, follower)| *follower != id);
         if let Err(error) = cores::discard(&jail.name, &self.layout) {
             log::warn!("jail={} leaves core dumps behind: {error}", jail.name);

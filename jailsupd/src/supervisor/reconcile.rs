@@ -116,7 +116,7 @@ impl Supervisor {
     }
 
     /// Lets go of images that no unit in force names, or whose files are gone.
-    fn forget_images(&mut self) {
+    pub(super) fn forget_images(&mut self) {
         let loaded = self.jails.iter().filter_map(|jail| jail.loaded.as_ref());
         let named: BTreeSet<_> =
             loaded.map(|loaded| loaded.unit.image.source.to_string()).collect();
