@@ -60,9 +60,9 @@ impl Source {
             Self::Units => (8, 0),
             Self::Janitor => (9, 0),
             Self::Limit(id, signal) => (LIMITS + signal as u64, id),
-            Self::KernelLog => (40, 0),
-            Self::Work(id) => (20, id),
-            Self::Import(number) => (21, number),
+            Self::Work(id) => (10, id),
+            Self::Import(number) => (11, number),
+            Self::KernelLog => (12, 0),
         };
         kind << 32 | u64::from(id)
     }
@@ -80,8 +80,9 @@ impl Source {
             7 => Self::Cgroup(id),
             8 => Self::Units,
             9 => Self::Janitor,
-            20 => Self::Work(id),
-            21 => Self::Import(id),
+            10 => Self::Work(id),
+            11 => Self::Import(id),
+            12 => Self::KernelLog,
             kind => {
                 let signal = Signal::ALL.into_iter().find(|s| kind == LIMITS + *s as u64)?;
                 Self::Limit(id, signal)
@@ -178,9 +179,10 @@ mod tests {
             Source::Limit(7, Signal::IoPressure),
             Source::Work(6),
             Source::Import(7),
+            Source::KernelLog,
         ] {
             assert_eq!(Source::from_data(source.to_data()), Some(source));
         }
-        assert_eq!(Source::from_data(10 << 32), None);
+        assert_eq!(Source::from_data(13 << 32), None);
     }
 }
