@@ -28,7 +28,8 @@ fn jail_opens_the_nodes_that_every_jail_has_and_makes_none() {
     for word in &words[..4] {
         assert_eq!(tried(&mut guest, "usual", word), "ok", "{word}");
     }
-    assert_eq!(tried(&mut guest, "usual", "make:/tmp/null"), EPERM);
+    // Landlock is asked before the filter of devices, and says it so.
+    assert_eq!(tried(&mut guest, "usual", "make:/tmp/null"), EACCES);
     guest.remove("usual");
 }
 
