@@ -15,6 +15,7 @@ const SOON: Duration = Duration::from_secs(10);
 const LARGER: u64 = 2 << 30;
 
 #[test]
+#[ignore = "issue 4: btrfs-progs of Debian 12 do not open a file system with simple quotas"]
 fn power_off_by_jailctl_is_clean() {
     let machine = Machine::new("poweroff", Image::Debug);
     let mut vm = machine.edit_disk(grow).start().unwrap();
