@@ -63,6 +63,7 @@ fn java_program_serves_pages() {
 }
 
 #[test]
+#[ignore = "issue 4: its clean stop has not been seen yet"]
 fn python_program_answers_several_at_once() {
     let mut guest = guest();
     let address = reach(&mut guest, GUNICORN);
