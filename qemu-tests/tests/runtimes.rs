@@ -30,7 +30,6 @@ fn reach(guest: &mut Guest<'_>, jail: &str) -> SocketAddr {
 }
 
 #[test]
-#[ignore = "issue 4: the server does not answer in its jail yet"]
 fn go_program_serves_by_http_and_by_tls_of_its_own_authority() {
     let mut guest = guest();
     let plain = reach(&mut guest, CADDY);
@@ -50,7 +49,6 @@ fn go_program_serves_by_http_and_by_tls_of_its_own_authority() {
 }
 
 #[test]
-#[ignore = "issue 4: the server does not answer in its jail yet"]
 fn java_program_serves_pages() {
     let mut guest = guest();
     let address = reach(&mut guest, JWEBSERVER);
@@ -63,7 +61,6 @@ fn java_program_serves_pages() {
 }
 
 #[test]
-#[ignore = "issue 4: its clean stop has not been seen yet"]
 fn python_program_answers_several_at_once() {
     let mut guest = guest();
     let address = reach(&mut guest, GUNICORN);
