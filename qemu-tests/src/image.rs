@@ -3,6 +3,7 @@
 use std::{
     fs,
     path::{Path, PathBuf},
+    process::Command,
 };
 
 use crate::{Error, Result};
@@ -88,6 +89,20 @@ pub fn peers_disk() -> Result<PathBuf> {
 /// It is not there.
 pub fn weak_jailsupd() -> Result<PathBuf> {
     built("weak/jailsupd")
+}
+
+/// btrfs-progs of the tools tree, with which images are built: those of Debian 12 do not open a file system with simple
+/// quotas.
+///
+/// # Errors
+/// The images are not built.
+pub fn btrfs() -> Result<Command> {
+    let tools = built("tools")?;
+    // It is of another release than this machine, with a C library of its own.
+    let mut command = Command::new(tools.join("usr/lib64/ld-linux-x86-64.so.2"));
+    command.arg("--library-path").arg(tools.join("usr/lib/x86_64-linux-gnu"));
+    command.arg(tools.join("usr/bin/btrfs"));
+    Ok(command)
 }
 
 /// The nginx example as it is on [`jails_disk`]: its image, and its unit of the checkout.

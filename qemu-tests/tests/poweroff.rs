@@ -4,18 +4,16 @@
 use std::{
     fs::{self, File},
     path::Path,
-    process::Command,
     time::Duration,
 };
 
-use qemu_tests::{End, Error, Image, Machine, Result, disk};
+use qemu_tests::{End, Error, Image, Machine, Result, disk, image};
 
 const BOOT: Duration = Duration::from_secs(45);
 const SOON: Duration = Duration::from_secs(10);
 const LARGER: u64 = 2 << 30;
 
 #[test]
-#[ignore = "issue 4: btrfs-progs of Debian 12 do not open a file system with simple quotas"]
 fn power_off_by_jailctl_is_clean() {
     let machine = Machine::new("poweroff", Image::Debug);
     let mut vm = machine.edit_disk(grow).start().unwrap();
@@ -66,10 +64,10 @@ fn log_root(data: &Path) -> String {
 fn restore(data: &Path, to: &Path) {
     fs::create_dir(to).unwrap();
     let wanted = "^/(|warder(|/clean)|survivor)$";
-    let mut command = Command::new("btrfs");
+    let mut command = image::btrfs().unwrap();
     disk::tool(command.args(["restore", "--path-regex", wanted]).arg(data).arg(to)).unwrap();
 }
 
 fn btrfs(arguments: &[&str], data: &Path) -> String {
-    disk::tool(Command::new("btrfs").args(arguments).arg(data)).unwrap()
+    disk::tool(image::btrfs().unwrap().args(arguments).arg(data)).unwrap()
 }
