@@ -61,12 +61,12 @@ pub fn start(request: &Request<'_>, layout: &Layout) -> Result<Worker, Error> {
     let store = Store::of(layout);
     store.make().map_err(failed("make room for"))?;
     let nanos = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    let new = New(store.new_path(&format!("{:x}", nanos.as_nanos())));
+    let new = store.new_path(&format!("{:x}", nanos.as_nanos()));
     let work = Work {
         store,
         input,
         size: if directory { None } else { Some(stat.st_size.unsigned_abs()) },
-        new: new.0.clone(),
+        new: new.clone(),
         origin: path.to_string_lossy().into_owned(),
         name: request.name.cloned(),
         archive: request.archive.map(str::to_owned),
@@ -74,25 +74,9 @@ pub fn start(request: &Request<'_>, layout: &Layout) -> Result<Worker, Error> {
         root_point: CString::new(layout.root_point().as_os_str().as_encoded_bytes())
             .unwrap_or_default(),
     };
-    std::mem::forget(new);
     let keep = [work.input.as_fd()];
-    spawn(&keep, &mut |progress| {
-        let new = New(work.new.clone());
-        let result = work.run(progress);
-        drop(new);
-        result
-    })
-    .map_err(failed("import"))
-}
-
-/// A file in the making: it goes when nothing has become of it.
-struct New(PathBuf);
-
-impl Drop for New {
-    fn drop(&mut self) {
-        // It has another name by now, or the next start removes it.
-        let _ = std::fs::remove_file(&self.0);
-    }
+    let worker = spawn(&keep, &mut |progress| work.run(progress)).map_err(failed("import"))?;
+    Ok(worker.making(new))
 }
 
 struct Work {

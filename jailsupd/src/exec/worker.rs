@@ -8,6 +8,7 @@ use rustix::fd::{AsFd as _, AsRawFd, BorrowedFd, OwnedFd};
 use rustix::pipe::PipeFlags;
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions};
 use std::io;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 use sys::clone::Request;
 
@@ -26,6 +27,8 @@ pub struct Worker {
     pidfd: OwnedFd,
     pid: i32,
     text: Vec<u8>,
+    /// What it makes under a name that is nobody's when it does not finish.
+    unfinished: Option<PathBuf>,
 }
 
 /// What a worker has said.
@@ -166,10 +169,17 @@ pub fn spawn(
         u8::from(result.is_err())
     })?;
     let pidfd = child.pidfd.ok_or(io::ErrorKind::Unsupported)?;
-    Ok(Worker { report, pidfd, pid: child.pid, text: Vec::new() })
+    Ok(Worker { report, pidfd, pid: child.pid, text: Vec::new(), unfinished: None })
 }
 
 impl Worker {
+    /// Has this file removed when the worker ends without having done its work: one that was killed cannot.
+    #[must_use]
+    pub(super) fn making(mut self, file: PathBuf) -> Self {
+        self.unfinished = Some(file);
+        self
+    }
+
     /// Ends it at once; [`Worker::read`] then tells that it failed.
     pub fn kill(&self) {
         // It may have ended by itself.
@@ -192,12 +202,18 @@ impl Worker {
         };
         let said = self.latest();
         match (is_over, said) {
-            (true, said @ (Said::Done(_) | Said::Failed(_))) => {
+            (true, said @ Said::Done(_)) => {
                 self.reap();
+                said
+            }
+            (true, said @ Said::Failed(_)) => {
+                self.reap();
+                self.clear_away();
                 said
             }
             (true, Said::Nothing | Said::Progress(..)) => {
                 self.reap();
+                self.clear_away();
                 let what = "finish: its process was killed".to_owned();
                 Said::Failed(Failure { what, errno: 0 })
             }
@@ -217,6 +233,16 @@ impl Worker {
             self.text = text.as_bytes()[whole.len() + 1..].to_vec();
         }
         said
+    }
+
+    fn clear_away(&self) {
+        let Some(file) = &self.unfinished else { return };
+        match std::fs::remove_file(file) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                ::log::warn!("{} is left of a work that failed: {error}", file.display());
+            }
+            _ => {}
+        }
     }
 
     fn reap(&self) {
@@ -284,11 +310,13 @@ mod tests {
         let Said::Failed(failure) = said else { panic!("{said:?}") };
         assert_eq!(failure.text(), "read x: ENOSPC: No space left on device");
 
+        let half = tempfile::NamedTempFile::new().unwrap().into_temp_path();
         let hangs = spawn(&[], &mut |_| loop {
             rustix::thread::sched_yield();
         });
-        let hangs = hangs.unwrap();
+        let hangs = hangs.unwrap().making(half.to_path_buf());
         hangs.kill();
         assert!(matches!(end(hangs).1, Said::Failed(_)));
+        assert!(!half.exists());
     }
 }
