@@ -32,6 +32,7 @@ pub mod proto;
 pub mod qmp;
 mod shared;
 pub mod starts_job;
+mod supervisor;
 pub mod time;
 mod vm;
 mod weak;

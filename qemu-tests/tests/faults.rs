@@ -69,7 +69,7 @@ fn orphans_are_reaped_while_an_exit_record_waits() {
     guest.wait_jail(0, "orphans", "up").unwrap();
     let witness = guest.agent().service("witness", "nuisance").unwrap().pid;
     let parent = guest.agent().service("orphans", "nuisance").unwrap().pid;
-    let brain = brain(&mut guest);
+    let brain = guest.agent().jailsupd().unwrap();
     let forks = forks(&mut guest);
 
     // A brain that stands still acknowledges nothing.
@@ -96,15 +96,14 @@ fn killed_jailsupd_leaves_the_page_served_and_the_next_one_adopts_the_jail() {
     let mut guest = guest();
     guest.wait_page().unwrap();
     let before = guest.agent().inspect("nginx").unwrap();
-    let brain = brain(&mut guest);
+    let brain = guest.agent().jailsupd().unwrap();
 
     let without = while_stopped(&mut guest, brain, |guest| http::get(guest.address()).unwrap());
-    guest.agent().shell(&format!("kill -KILL {brain}")).unwrap();
-    guest.agent().wait_until("/usr/bin/jailctl ls >/dev/null", SOON).unwrap();
+    guest.agent().kill_jailsupd().unwrap();
     let after = guest.agent().inspect("nginx").unwrap();
 
     assert_eq!(without.status, 200);
-    assert_ne!(self::brain(&mut guest), brain);
+    assert_ne!(guest.agent().jailsupd().unwrap(), brain);
     assert!(before.summary.pid.is_some() && before.start_time.is_some(), "{before:?}");
     assert_eq!(after.summary.pid, before.summary.pid);
     assert_eq!(after.start_time, before.start_time);
@@ -123,11 +122,6 @@ fn while_stopped<T>(
     let result = panic::catch_unwind(AssertUnwindSafe(|| test(guest)));
     guest.agent().shell(&format!("kill -CONT {brain}")).unwrap();
     result.unwrap_or_else(|panic| panic::resume_unwind(panic))
-}
-
-/// jailsupd's process.
-fn brain(guest: &mut Guest<'_>) -> u32 {
-    guest.agent().shell("pidof jailsupd").unwrap().trim().parse().unwrap()
 }
 
 /// How many processes the guest's kernel has made since its boot.

@@ -70,8 +70,6 @@ trait Files {
     /// `jailctl WORDS`, which must succeed: its output.
     fn ctl(&mut self, words: &[&str]) -> String;
     fn sh(&mut self, script: &str) -> String;
-    /// SIGKILL for jailsupd, and the next one is there.
-    fn kill_jailsupd(&mut self);
 }
 
 impl Files for Guest<'_> {
@@ -108,15 +106,5 @@ impl Files for Guest<'_> {
 
     fn sh(&mut self, script: &str) -> String {
         self.agent().shell(script).unwrap()
-    }
-
-    fn kill_jailsupd(&mut self) {
-        let brain = self.sh("pidof jailsupd");
-        let other = format!(
-            "[ \"$(pidof jailsupd)\" != {} ] && /usr/bin/jailctl ls >/dev/null",
-            brain.trim()
-        );
-        self.sh(&format!("kill -KILL {}", brain.trim()));
-        self.agent().wait_until(&other, SOON).unwrap();
     }
 }

@@ -12,7 +12,7 @@ fn stopped_jail_stays_down_over_the_death_of_jailsupd_until_someone_starts_it() 
     let before = guest.put_up("held", &stay("[restart]\npolicy = \"always\""));
 
     let stopped: Reached = guest.agent().ask(&["stop", "held"]).unwrap();
-    guest.kill_jailsupd();
+    guest.agent().kill_jailsupd().unwrap();
     guest.ctl(&["apply"]);
     let still = guest.agent().listed("held").unwrap();
     let started: Reached = guest.agent().ask(&["start", "held"]).unwrap();
@@ -33,7 +33,7 @@ fn stop_that_jailsupd_does_not_outlive_is_still_a_stop() {
     // It cannot end before jailsupd is dead.
     guest.sh(&format!("kill -STOP {service}"));
     guest.ctl(&["stop", "half-stopped", "--no-wait"]);
-    guest.kill_jailsupd();
+    guest.agent().kill_jailsupd().unwrap();
     guest.sh(&format!("kill -CONT {service}"));
     let row = guest.agent().wait_listed("half-stopped", "without a process", |row| {
         row.is_some_and(|row| row.pid.is_none() || row.restarts > 0)
@@ -52,7 +52,7 @@ fn restart_that_jailsupd_does_not_outlive_is_still_a_restart() {
 
     guest.sh(&format!("kill -STOP {service}"));
     guest.ctl(&["restart", "half-restarted", "--no-wait"]);
-    guest.kill_jailsupd();
+    guest.agent().kill_jailsupd().unwrap();
     guest.sh(&format!("kill -CONT {service}"));
     let other = |row: Option<&JailSummary>| {
         row.is_some_and(|row| row.state == JailState::Up && row.pid != before.pid)

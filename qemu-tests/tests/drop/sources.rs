@@ -149,7 +149,7 @@ fn disabled_jail_is_down_until_someone_starts_or_enables_it() {
     // Neither an edit nor a new jailsupd starts it.
     guest.put("toggled", &stay("environment = { A = \"1\" }"));
     guest.ctl(&["apply"]);
-    guest.kill_jailsupd();
+    guest.agent().kill_jailsupd().unwrap();
     let still = guest.agent().listed("toggled").unwrap();
     guest.ctl(&["start", "toggled"]);
     let by_hand = guest.agent().listed("toggled").unwrap();

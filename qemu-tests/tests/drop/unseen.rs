@@ -11,7 +11,7 @@ fn put_unseen(guest: &mut Guest<'_>, name: &str, text: &str) {
     let brain = guest.sh("pidof jailsupd").trim().to_owned();
     guest.agent().write("/run/next", text).unwrap();
     guest.sh(&format!("kill -STOP {brain}; cp /run/next {}", etc(name)));
-    guest.kill_jailsupd();
+    guest.agent().kill_jailsupd().unwrap();
 }
 
 #[test]
@@ -73,7 +73,7 @@ fn unit_disabled_while_jailsupd_was_dead_is_stopped() {
     // One that was disabled all along and is started by hand goes on.
     guest.ctl(&["start", "off"]);
     let by_hand = guest.up("off");
-    guest.kill_jailsupd();
+    guest.agent().kill_jailsupd().unwrap();
     let adopted = guest.up("off");
 
     assert!(!down.enabled);

@@ -152,11 +152,11 @@ fn logs_show_the_last_lines_those_since_a_time_and_new_ones() {
 fn logs_go_on_over_the_death_of_jailsupd() {
     let mut guest = guest();
     guest.put_ready("writer", "");
-    let brain = guest.sh("pidof jailsupd").trim().to_owned();
+    let brain = guest.agent().jailsupd().unwrap();
     let service = guest.agent().service("writer", "nuisance").unwrap().pid;
 
     guest.sh(&format!("kill -STOP {brain} && kill -USR1 {service}"));
-    guest.kill_jailsupd();
+    guest.agent().kill_jailsupd().unwrap();
     let again = "/usr/bin/jailctl logs writer | grep -q again";
     guest.agent().wait_until(again, crate::SOON).unwrap();
 

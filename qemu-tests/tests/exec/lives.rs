@@ -13,11 +13,8 @@ fn program_and_client_go_on_when_jailsupd_is_killed() {
          </dev/null >/dev/null 2>&1 &");
     guest.agent().wait_until("grep -q one /run/came", SOON).unwrap();
     let jails = guest.agent().list().unwrap();
-    let brain = guest.jailsupd();
 
-    guest.sh(&format!("kill -KILL {brain}"));
-    let other = format!("[ \"$(pidof jailsupd)\" != {brain} ] && /usr/bin/jailctl ls >/dev/null");
-    guest.agent().wait_until(&other, SOON).unwrap();
+    guest.agent().kill_jailsupd().unwrap();
     let adopted = guest.agent().list().unwrap();
     let helped = guest.agent().service("room", "visitor").is_ok();
     guest.sh("touch /run/go");

@@ -86,6 +86,6 @@ impl Shell for Guest<'_> {
     }
 
     fn jailsupd(&mut self) -> u32 {
-        self.sh("pidof jailsupd").trim().parse().unwrap()
+        self.agent().jailsupd().unwrap()
     }
 }

@@ -121,11 +121,8 @@ fn jail_goes_with_its_client() {
 fn jail_goes_on_without_jailsupd_and_goes_afterwards() {
     let mut guest = guest();
     begin(&mut guest);
-    let brain = guest.jailsupd();
 
-    guest.sh(&format!("kill -KILL {brain}"));
-    let other = format!("[ \"$(pidof jailsupd)\" != {brain} ] && /usr/bin/jailctl ls >/dev/null");
-    guest.agent().wait_until(&other, SOON).unwrap();
+    guest.agent().kill_jailsupd().unwrap();
     guest.agent().listed("one").unwrap();
     guest.agent().service("one", "visitor").unwrap();
     guest.sh("kill -KILL $(pidof visitor)");
@@ -143,10 +140,7 @@ fn jail_whose_client_goes_while_jailsupd_is_away_is_gone_too() {
 
     guest.sh(&format!("kill -STOP {brain}; kill -KILL $(cat /run/client)"));
     guest.agent().wait_until("! pidof visitor", SOON).unwrap();
-    guest.sh(&format!("kill -KILL {brain}"));
-
-    let other = format!("[ \"$(pidof jailsupd)\" != {brain} ] && /usr/bin/jailctl ls >/dev/null");
-    guest.agent().wait_until(&other, SOON).unwrap();
+    guest.agent().kill_jailsupd().unwrap();
     guest.agent().wait_gone("one").unwrap();
     assert_gone(&mut guest);
 }

@@ -72,11 +72,7 @@ fn next_jailsupd_tells_of_limits_too() {
     let mut guest = guest();
     let rest = "[resources]\ncpu_max = \"20%\"\ncpu_pressure_threshold = \"100ms\"";
     guest.put_up("kept", &strain(&["processor", "4"], rest));
-    let brain = guest.agent().shell("pidof jailsupd").unwrap();
-    guest.agent().shell(&format!("kill -KILL {}", brain.trim())).unwrap();
-    let other =
-        format!("[ \"$(pidof jailsupd)\" != {} ] && /usr/bin/jailctl ls >/dev/null", brain.trim());
-    guest.agent().wait_until(&other, SOON).unwrap();
+    guest.agent().kill_jailsupd().unwrap();
     let watched = "ls -l /proc/$(pidof jailsupd)/fd | grep -q 'kept/cpu.pressure'";
     guest.agent().wait_until(watched, SOON).unwrap();
     guest.remove("kept");

@@ -79,7 +79,6 @@ trait Boxes {
     fn refused(&mut self, words: &[&str], status: Status) -> String;
     /// Why the jail does not start, once it has failed to.
     fn failure(&mut self, name: &str, text: &str) -> String;
-    fn kill_jailsupd(&mut self);
 }
 
 impl Boxes for Vm {
@@ -128,16 +127,6 @@ impl Boxes for Vm {
         self.put(name, text);
         let failed = self.agent().wait_state(name, JailState::Failed).unwrap();
         failed.problem.unwrap()
-    }
-
-    fn kill_jailsupd(&mut self) {
-        let brain = self.sh("pidof jailsupd");
-        let other = format!(
-            "[ \"$(pidof jailsupd)\" != {} ] && /usr/bin/jailctl ls >/dev/null",
-            brain.trim()
-        );
-        self.sh(&format!("kill -KILL {}", brain.trim()));
-        self.agent().wait_until(&other, SOON).unwrap();
     }
 }
 

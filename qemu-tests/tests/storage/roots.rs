@@ -32,7 +32,6 @@ fn persistent_root_keeps_what_is_written_and_ephemeral_does_not() {
 }
 
 #[test]
-#[ignore = "issue 4: fails, and nobody has looked why"]
 fn persistent_root_outlives_unit_and_image_until_it_is_removed() {
     let mut guest = guest();
     guest.sh("cp -a /data/images/box /data/images/other && touch /data/images/other/new");
@@ -90,7 +89,6 @@ fn a_root_that_is_full_is_its_own_affair() {
 }
 
 #[test]
-#[ignore = "issue 4: fails, and nobody has looked why"]
 fn squashfs_is_a_root_like_any_other() {
     let mut guest = guest();
     let source = "[image]\nsource = \"squashfs:/usr/share/jails/nuisance.squashfs\"\n";
@@ -120,7 +118,6 @@ fn squashfs_is_a_root_like_any_other() {
 }
 
 #[test]
-#[ignore = "issue 4: fails, and nobody has looked why"]
 fn a_root_that_was_being_made_is_made_anew() {
     let mut guest = guest();
     // Large enough that jailsupd dies amid the copy.
@@ -131,7 +128,7 @@ fn a_root_that_was_being_made_is_made_anew() {
     guest.agent().wait_until("test -e /data/jails/large/root.new/bulk", SOON).unwrap();
     let early = guest.agent().shell("test -d /data/jails/large/root").is_err();
 
-    guest.kill_jailsupd();
+    guest.agent().kill_jailsupd().unwrap();
     let up = guest.agent().wait_state("large", JailState::Up).unwrap();
     guest.agent().wait_until("/usr/bin/jailctl logs large | grep -q 33554432", SOON).unwrap();
 

@@ -37,7 +37,6 @@ fn named_volume_is_made_for_its_jail_and_outlives_it() {
 }
 
 #[test]
-#[ignore = "issue 4: passes alone, and failed once after all the others"]
 fn a_volume_that_is_full_is_its_own_affair() {
     let mut guest = guest();
     let write = "dd if=/dev/zero of=/var/lib/app/big bs=65536 count=400; sync; echo wrote $?";
