@@ -1,20 +1,23 @@
 //! The listening end of the control socket: connections, framing and who may ask for what. What the
 //! answers are is the supervisor's business.
 
-use super::wire::{Decoder, Reply, Request, WireError, encode};
+use super::wire::{Decoder, MAX_MESSAGE, Reply, Request, WireError, encode};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::io::Errno;
 use rustix::net::{
     AddressFamily, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketAddrUnix,
     SocketFlags, SocketType, accept_with, bind, listen, send, sendmsg, socket_with,
 };
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io::{self, IoSlice};
 use std::mem::MaybeUninit;
 use std::path::Path;
 
-/// Replies that a client has not read yet; one that lets more pile up is cut off.
+/// Replies that a client has not read yet, in bytes; one that lets more pile up is cut off. One reply alone may be
+/// larger: a list of many thousand jails.
 const PENDING_MAX: usize = 4 << 20;
+/// Calls that a client has sent and that wait for their turn, in bytes; one that sends more is cut off.
+const AHEAD_MAX: usize = 2 * MAX_MESSAGE;
 /// Members of this group may connect, and look.
 const GROUP: &str = "jails";
 /// Connections at once, beyond which new ones are closed again.
@@ -35,6 +38,8 @@ pub struct Server {
     listener: OwnedFd,
     clients: BTreeMap<ClientId, Client>,
     next: ClientId,
+    /// Who had a call taken, and may have sent more.
+    asking: BTreeSet<ClientId>,
 }
 
 #[derive(Debug)]
@@ -77,7 +82,7 @@ impl Server {
         }
         rustix::fs::chmod(path, rustix::fs::Mode::from_raw_mode(0o660))?;
         listen(&listener, 64)?;
-        Ok(Self { listener, clients: BTreeMap::new(), next: 0 })
+        Ok(Self { listener, clients: BTreeMap::new(), next: 0, asking: BTreeSet::new() })
     }
 
     /// Takes a waiting connection.
@@ -109,7 +114,8 @@ impl Server {
         self.clients.get(&id).map(|client| client.socket.as_fd())
     }
 
-    /// Takes what a client has sent; [`Server::next_call`] then gives its calls. False when it hung up.
+    /// Takes what a client has sent; [`Server::next_call`] then gives its calls. False when it hung up, or
+    /// sends so much ahead of its answers that it is to be closed.
     pub fn receive(&mut self, id: ClientId) -> bool {
         let Some(client) = self.clients.get_mut(&id) else { return false };
         let mut buffer = [0; 16 << 10];
@@ -117,18 +123,26 @@ impl Server {
             Ok(0) => false,
             Ok(length) => {
                 client.decoder.push(&buffer[..length]);
-                true
+                let takes = client.decoder.held() <= AHEAD_MAX;
+                if !takes {
+                    log::warn!("control: a client was cut off: it sends more than it waits for");
+                }
+                takes
             }
             Err(Errno::AGAIN | Errno::INTR) => true,
             Err(_) => false,
         }
     }
 
-    /// The next call of a client, if a whole one is there.
+    /// The next call of a client, if a whole one is there; then the client is asking.
     pub fn next_call(&mut self, id: ClientId) -> Option<Incoming> {
         let client = self.clients.get_mut(&id)?;
         match client.decoder.pop() {
-            Ok(call) => call.map(|call| admit(&call, client.is_root)),
+            Ok(None) => None,
+            Ok(Some(call)) => {
+                self.asking.insert(id);
+                Some(admit(&call, client.is_root))
+            }
             Err(error) => {
                 log::warn!("control: a client was cut off: {error}");
                 Some(Incoming::Gone)
@@ -139,8 +153,9 @@ impl Server {
     /// Sends a reply. False when the client is gone or does not read, and is to be closed.
     pub fn reply(&mut self, id: ClientId, reply: &Reply) -> bool {
         let Some(client) = self.clients.get_mut(&id) else { return false };
+        let reads = client.pending.len() <= PENDING_MAX;
         client.pending.extend(encode(reply));
-        client.pending.len() <= PENDING_MAX && self.flush(id)
+        reads && self.flush(id)
     }
 
     /// Sends a reply and descriptors with its first byte. False as for [`Server::reply`].
@@ -171,8 +186,26 @@ impl Server {
         self.clients.get(&id).is_some_and(|client| !client.pending.is_empty())
     }
 
+    /// Whether a client had a call taken since [`Server::take_asking`]: more of its calls may be there.
+    #[must_use]
+    pub fn is_asking(&self, id: ClientId) -> bool {
+        self.asking.contains(&id)
+    }
+
+    /// Whether any client is.
+    #[must_use]
+    pub fn is_asked(&self) -> bool {
+        !self.asking.is_empty()
+    }
+
+    /// Who is asking; nobody is any more, until the next call of theirs is taken.
+    pub fn take_asking(&mut self) -> BTreeSet<ClientId> {
+        std::mem::take(&mut self.asking)
+    }
+
     /// Forgets a client.
     pub fn close(&mut self, id: ClientId) {
+        self.asking.remove(&id);
         self.clients.remove(&id);
     }
 }
@@ -228,5 +261,70 @@ fn admit(call: &super::wire::Call, is_root: bool) -> Incoming {
         Ok(request) if is_root || request.is_read_only() => Incoming::Request(request),
         Ok(_) => Incoming::Refused(WireError::PermissionDenied),
         Err(error) => Incoming::Refused(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::{Read as _, Write as _};
+    use std::os::unix::net::UnixStream;
+
+    fn connected() -> (tempfile::TempDir, Server, ClientId, UnixStream) {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("socket");
+        let mut server = Server::listen(&path).unwrap();
+        let client = UnixStream::connect(&path).unwrap();
+        let id = server.accept().unwrap();
+        (directory, server, id, client)
+    }
+
+    fn call() -> Vec<u8> {
+        encode(&Request::List {}.to_call())
+    }
+
+    #[test]
+    fn a_client_that_sends_more_and_more_ahead_is_cut_off() {
+        let (_directory, mut server, id, mut client) = connected();
+        let mut sent = 0;
+        // Each fits into the socket at once, and is taken whole.
+        let block = call().repeat(100);
+        let mut takes = true;
+        while takes && sent <= 2 * AHEAD_MAX {
+            client.write_all(&block).unwrap();
+            sent += block.len();
+            takes = server.receive(id);
+        }
+
+        assert!(!takes, "{sent} bytes were taken");
+        assert!(sent > MAX_MESSAGE, "{sent} bytes are not much");
+    }
+
+    #[test]
+    fn a_client_that_is_answered_may_send_as_much_as_it_likes() {
+        let (_directory, mut server, id, mut client) = connected();
+        let block = call().repeat(100);
+        for _ in 0..2 * AHEAD_MAX / block.len() {
+            client.write_all(&block).unwrap();
+            assert!(server.receive(id));
+            while let Some(call) = server.next_call(id) {
+                assert!(matches!(call, Incoming::Request(Request::List {})), "{call:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn one_large_reply_arrives_and_a_pile_of_them_is_an_end() {
+        let (_directory, mut server, id, mut client) = connected();
+        let large = Reply::with(&serde_json::json!({ "text": "x".repeat(2 * PENDING_MAX) }));
+        assert!(server.reply(id, &large), "the first");
+        let mut taken = vec![0; 64 << 10];
+        while server.is_behind(id) {
+            assert_ne!(client.read(&mut taken).unwrap(), 0);
+            assert!(server.flush(id));
+        }
+
+        assert!(server.reply(id, &large), "the next after it was read");
+        assert!(!server.reply(id, &large), "one more, unread");
     }
 }

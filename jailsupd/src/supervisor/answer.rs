@@ -22,28 +22,44 @@ impl Supervisor {
     }
 
     pub(super) fn on_client(&mut self, client: ClientId) {
-        if !self.server.flush(client) || !self.server.receive(client) {
+        if !self.server.flush(client) {
+            return self.hang_up(client);
+        }
+        // No more is read as long as calls of it wait, so that they are answered even if the stream ends next.
+        if self.server.is_asking(client) {
+            return;
+        }
+        if !self.server.receive(client) {
             return self.hang_up(client);
         }
         self.answer_calls(client);
     }
 
-    /// Answers the calls that a client has sent, one after the other: a call whose answer takes its time
-    /// holds the later ones back.
+    /// Answers the next call that a client has sent. Those behind it have their turns later
+    /// ([`Supervisor::answer_some`]), so that a client that sends many leaves time for everybody else; and a
+    /// call whose answer takes its time holds them back.
     pub(super) fn answer_calls(&mut self, client: ClientId) {
-        while !self.is_being_answered(client) {
-            match self.server.next_call(client) {
-                None => break,
-                Some(Incoming::Gone) => return self.hang_up(client),
-                Some(Incoming::Refused(error)) => self.reply(client, &Reply::refusal(&error)),
-                Some(Incoming::Request(request)) => {
-                    // Whoever has written a file, and then asks, is answered with the file in mind.
-                    self.catch_up();
-                    self.answer(client, request);
-                }
+        if self.is_being_answered(client) {
+            return self.want_output(client);
+        }
+        match self.server.next_call(client) {
+            None => return self.want_output(client),
+            Some(Incoming::Gone) => return self.hang_up(client),
+            Some(Incoming::Refused(error)) => self.reply(client, &Reply::refusal(&error)),
+            Some(Incoming::Request(request)) => {
+                // Whoever has written a file, and then asks, is answered with the file in mind.
+                self.catch_up();
+                self.answer(client, request);
             }
         }
         self.want_output(client);
+    }
+
+    /// Gives each client that may have sent more calls the next turn.
+    pub(super) fn answer_some(&mut self) {
+        for client in self.server.take_asking() {
+            self.answer_calls(client);
+        }
     }
 
     fn is_being_answered(&self, client: ClientId) -> bool {

@@ -42,6 +42,8 @@ impl Supervisor {
             self.reply(client, &Reply::with(&line).continued());
         }
         if follow {
+            // Once for each client, however often it asks: what is held for it stays bounded.
+            self.event_followers.retain(|(follower, _)| *follower != client);
             self.event_followers.push((client, name));
         } else {
             self.reply(client, &Reply::with(&EventLine::default()));

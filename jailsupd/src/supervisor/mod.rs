@@ -242,6 +242,7 @@ impl Supervisor {
             }
             self.tick();
             self.prepare_some();
+            self.answer_some();
             self.answer_waiters();
             self.feed_streams();
         }
@@ -408,7 +409,8 @@ impl Supervisor {
     }
 
     fn timeout(&self) -> Option<Duration> {
-        if self.has_streams_to_feed() || !self.to_prepare.is_empty() {
+        let is_asked = self.server.is_asked();
+        if is_asked || self.has_streams_to_feed() || !self.to_prepare.is_empty() {
             return Some(Duration::ZERO);
         }
         let machines = self.jails.iter().filter_map(|jail| jail.machine.deadline());

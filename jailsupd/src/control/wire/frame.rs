@@ -76,9 +76,14 @@ impl Decoder {
         value.map(Some)
     }
 
+    /// Bytes that were pushed and not popped yet.
+    pub fn held(&self) -> usize {
+        self.buffer.len() - self.start
+    }
+
     /// Whether a message has begun that is not complete: an end of the stream now is an error.
     pub fn is_amid(&self) -> bool {
-        self.start < self.buffer.len()
+        self.held() > 0
     }
 }
 
