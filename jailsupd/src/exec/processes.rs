@@ -1,6 +1,12 @@
 //! The processes of a jail, read from its cgroup and from /proc.
 
 use super::cgroup::Cgroup;
+use std::fs::File;
+use std::io::{self, Read as _};
+
+/// What is read of a process's command line, in bytes. What it shows there is the process's own choice
+/// (prctl(2), `PR_SET_MM_MAP`), up to all of its memory.
+const COMMAND_MAX: u64 = 1024;
 
 /// One process: proc_pid_status(5).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -13,7 +19,7 @@ pub struct Process {
     pub jail_pid: u32,
     /// Its effective user on the host.
     pub host_uid: u32,
-    /// Program and arguments; the name in brackets where there are none.
+    /// Program and arguments, cut where they are long; the name in brackets where there are none.
     pub command: Vec<String>,
 }
 
@@ -29,8 +35,14 @@ pub fn of(cgroup: &Cgroup) -> Vec<Process> {
 
 fn read(pid: u32) -> Option<Process> {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-    let command = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    let command = read_command(pid).unwrap_or_default();
     parse(pid, &status, &command)
+}
+
+fn read_command(pid: u32) -> io::Result<Vec<u8>> {
+    let mut command = Vec::new();
+    File::open(format!("/proc/{pid}/cmdline"))?.take(COMMAND_MAX).read_to_end(&mut command)?;
+    Ok(command)
 }
 
 fn parse(pid: u32, status: &str, command: &[u8]) -> Option<Process> {
@@ -74,5 +86,25 @@ mod tests {
     #[test]
     fn a_process_without_arguments_shows_its_name() {
         assert_eq!(parse(214, STATUS, b"").unwrap().command, ["[nginx]"]);
+    }
+    #[test]
+    fn a_command_line_is_read_up_to_a_limit() {
+        let long = "x".repeat(100_000);
+        let mut child = std::process::Command::new("/bin/sh")
+            .args(["-c", "echo; read line", "sh", &long])
+            .stdin(std::process::Stdio::piped())
+            .stdout(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        // Its line says that it was executed.
+        child.stdout.as_mut().unwrap().read_exact(&mut [0]).unwrap();
+
+        let process = read(child.id()).unwrap();
+
+        drop(child.stdin.take());
+        child.wait().unwrap();
+        assert_eq!(process.command[..3], ["/bin/sh", "-c", "echo; read line"]);
+        let length: usize = process.command.iter().map(|word| word.len() + 1).sum();
+        assert!(length <= 1025, "{length} bytes");
     }
 }
