@@ -8,8 +8,8 @@ use crate::exec::kernel_log::{Denial, KernelLog};
 use crate::plan::seccomp::name;
 use std::collections::BTreeMap;
 
-/// A jail has the ids from its base on.
-const IDS: u32 = 65_536;
+/// Different calls that are remembered of one life of a jail: a program may try any number.
+const CALLS_MAX: usize = 64;
 
 /// What was denied to one life of a jail: how often, and to which program last.
 pub(super) type Denied = BTreeMap<i64, (u64, String)>;
@@ -48,13 +48,16 @@ impl Supervisor {
     /// Whether the uid is one of the jail's: its process may be gone already.
     fn is_of(&self, id: JailId, denial: &Denial) -> bool {
         let jail = self.jails.get(id).filter(|jail| logs(jail));
-        let base = jail.and_then(|jail| jail.loaded.as_ref()).map(|loaded| loaded.ids.base());
-        base.is_some_and(|base| denial.uid.checked_sub(base).is_some_and(|id| id < IDS))
+        let loaded = jail.and_then(|jail| jail.loaded.as_ref());
+        loaded.is_some_and(|loaded| loaded.plan.ids.jail_user(denial.uid).is_some())
     }
 
     /// The first denial of each call is a line of the jail's log.
     fn denied(&mut self, id: JailId, denial: Denial) {
         let Some(jail) = self.jails.get_mut(id) else { return };
+        if jail.denied.len() >= CALLS_MAX && !jail.denied.contains_key(&denial.call) {
+            return;
+        }
         let (count, program) = jail.denied.entry(denial.call).or_default();
         *count += 1;
         program.clone_from(&denial.program);

@@ -105,14 +105,18 @@ pub(super) fn inspected(jail: &Jail) -> WireJail {
     }
 }
 
+/// Whom a process shows that has no id in its jail: the kernel's `overflowuid` (user_namespaces(7)).
+const NOBODY: u32 = 65_534;
+
 /// The processes of a jail.
 pub(super) fn processes(jail: &Jail) -> JailProcesses {
-    let base = jail.loaded.as_ref().map_or(0, |loaded| loaded.ids.base());
+    let ids = jail.loaded.as_ref().map(|loaded| &loaded.plan.ids);
+    let user = |host: u32| ids.and_then(|ids| ids.jail_user(host)).unwrap_or(NOBODY);
     let of_jail = processes::of(&jail.cgroup).into_iter().map(|process| Process {
         pid: process.pid,
         ppid: process.ppid,
         jail_pid: process.jail_pid,
-        user: process.host_uid.saturating_sub(base),
+        user: user(process.host_uid),
         command: process.command,
     });
     JailProcesses { name: jail.name.clone(), state: jail.state(), processes: of_jail.collect() }
