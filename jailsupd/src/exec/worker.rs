@@ -14,8 +14,10 @@ use sys::clone::Request;
 
 /// Lower than jailsupd's priority, whose cgroup it shares (nice(2)).
 const NICE: i32 = 10;
-/// The longest report that is believed.
-const REPORT_MAX: usize = 64 << 10;
+/// The longest line that is believed.
+const LINE_MAX: usize = 64 << 10;
+/// Reads in one turn: what is behind a worker may have fallen to the archive that it reads, and write without end.
+const READS_MAX: usize = 16;
 /// A worker tells of its progress no more often.
 const PACE: Duration = Duration::from_millis(200);
 
@@ -189,17 +191,18 @@ impl Worker {
     /// Reads what it has reported. After `Done` or `Failed` it is gone and reaped.
     pub fn read(&mut self) -> Said {
         let mut buffer = [0; 4096];
-        let is_over = loop {
+        let mut is_over = false;
+        for _ in 0..READS_MAX {
             match rustix::io::read(&self.report, &mut buffer) {
-                Ok(0) => break true,
-                Ok(length) if self.text.len() < REPORT_MAX => {
-                    self.text.extend_from_slice(&buffer[..length]);
+                Ok(0) => {
+                    is_over = true;
+                    break;
                 }
-                Ok(_) => {}
+                Ok(length) => self.take(&buffer[..length]),
                 Err(rustix::io::Errno::INTR) => {}
-                Err(_) => break false,
+                Err(_) => break,
             }
-        };
+        }
         let said = self.latest();
         match (is_over, said) {
             (true, said @ Said::Done(_)) => {
@@ -223,16 +226,24 @@ impl Worker {
         }
     }
 
-    /// The meaning of the last whole line, which stays; the lines before it go.
-    fn latest(&mut self) -> Said {
-        let text = String::from_utf8_lossy(&self.text).into_owned();
-        let whole = text.rfind('\n').map_or("", |end| &text[..end]);
-        let Some(line) = whole.lines().last() else { return Said::Nothing };
-        let said = meaning(line);
-        if matches!(said, Said::Progress(..)) {
-            self.text = text.as_bytes()[whole.len() + 1..].to_vec();
+    /// Keeps the last whole line and what has come of the next.
+    fn take(&mut self, bytes: &[u8]) {
+        self.text.extend_from_slice(bytes);
+        let mut ends = self.text.iter().enumerate().rev().filter(|(_, byte)| **byte == b'\n');
+        if let Some((before, _)) = ends.nth(1) {
+            self.text.drain(..=before);
         }
-        said
+        let over = self.text.len().saturating_sub(LINE_MAX);
+        self.text.drain(..over);
+    }
+
+    /// The meaning of the last whole line.
+    fn latest(&self) -> Said {
+        let text = String::from_utf8_lossy(&self.text);
+        match text.rfind('\n') {
+            Some(end) => meaning(&text[..end]),
+            None => Said::Nothing,
+        }
     }
 
     fn clear_away(&self) {
@@ -318,5 +329,34 @@ mod tests {
         hangs.kill();
         assert!(matches!(end(hangs).1, Said::Failed(_)));
         assert!(!half.exists());
+    }
+
+    #[test]
+    fn a_worker_that_reports_without_end_gets_no_more_than_its_turn() {
+        let endless = spawn(&[], &mut |progress| {
+            loop {
+                progress.told = None;
+                progress.add(1);
+            }
+        });
+        let mut endless = endless.unwrap();
+        for _ in 0..20 {
+            poll(&mut [PollFd::new(&endless.report, PollFlags::IN)], None).unwrap();
+            // Without a limit this call would not return.
+            assert!(matches!(endless.read(), Said::Progress(..)));
+            assert!(endless.text.len() < 100, "{} bytes are kept", endless.text.len());
+        }
+        endless.kill();
+        assert!(matches!(end(endless).1, Said::Failed(_)));
+    }
+
+    #[test]
+    fn a_line_without_end_is_no_report() {
+        let long = spawn(&[], &mut |progress| {
+            (0..64).for_each(|_| progress.tell(&"x".repeat(4096)));
+            Ok("of whoever".to_owned())
+        });
+        let Said::Failed(failure) = end(long.unwrap()).1 else { panic!("believed") };
+        assert_eq!(failure.text(), "understand its worker");
     }
 }

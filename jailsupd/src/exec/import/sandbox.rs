@@ -14,7 +14,7 @@ use rustix::mount::{MountAttrFlags, MoveMountFlags, UnmountFlags, unmount};
 use rustix::pipe::PipeFlags;
 use rustix::process::{Pid, Resource, Rlimit, Signal, WaitId, WaitIdOptions, setrlimit};
 use std::ffi::CStr;
-use std::io;
+use std::io::Read as _;
 use sys::clone::Request;
 use sys::lockdown::Instruction;
 
@@ -22,6 +22,10 @@ use sys::lockdown::Instruction;
 const MEMORY_MAX: u64 = 2 << 30;
 /// Processor time, seconds.
 const TIME_MAX: u64 = 3600;
+
+/// What is believed of the sandbox's last words, in bytes and in characters.
+const WORDS_MAX: u64 = 4096;
+const SHOWN_MAX: usize = 500;
 
 const CALLS: [i64; 26] = [
     libc::SYS_read,
@@ -89,10 +93,12 @@ pub(super) fn run(
     });
     let outer = outer.doing(making)?;
     drop(ours);
-    let mut said = String::new();
-    let read = io::Read::read_to_string(&mut std::fs::File::from(result), &mut said);
+    let mut said = Vec::new();
+    // Closed then: whoever writes more is not waited for.
+    let read = std::fs::File::from(result).take(WORDS_MAX).read_to_end(&mut said);
     wait(outer.pid);
     read.doing(|| "hear of its jail".to_owned())?;
+    let said = shown(&said);
     match said.split_once(' ') {
         Some(("D", text)) => Ok(text.to_owned()),
         Some(("F", failure)) => {
@@ -104,6 +110,12 @@ pub(super) fn run(
             Err(Failure { what, errno: 0 })
         }
     }
+}
+
+/// As people may see it: who has fallen to an archive says what the archive wants.
+fn shown(said: &[u8]) -> String {
+    let text = String::from_utf8_lossy(said);
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(SHOWN_MAX).collect()
 }
 
 fn tell(pipe: &OwnedFd, result: &Result<String, Failure>) -> u8 {
@@ -214,4 +226,15 @@ fn filter() -> Vec<Instruction> {
     }
     program.extend([plain(RETURN, KILL_PROCESS), plain(RETURN, ALLOW)]);
     program
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn last_words_are_short_and_plain() {
+        assert_eq!(shown(b"F 5 read it\x1b[2J\nD x"), "F 5 read it [2J D x");
+        assert_eq!(shown(&[b'x'; 4096]).len(), SHOWN_MAX);
+    }
 }
