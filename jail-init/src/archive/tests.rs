@@ -133,7 +133,7 @@ fn links_out_of_the_copy_are_left_out_on_a_host() {
         link("absolute", "/etc"),
         link("out", "../x"),
         link("out-by-a-way", "d/../../x"),
-        link("in", "./d/../d"),
+        link("in", "./d//"),
         directory("d"),
         link("up", "../in"),
         link("far", "../../x"),
@@ -151,6 +151,30 @@ fn links_out_of_the_copy_are_left_out_on_a_host() {
     assert_eq!(made, ["d", "in"]);
     assert!(place.path().join("copy/d/up").symlink_metadata().unwrap().is_symlink());
     assert!(unpacked(&bytes, place.path(), Links::All).unwrap().is_empty());
+}
+
+#[test]
+fn links_do_not_lead_out_of_the_copy_together_either() {
+    let place = tempfile::tempdir().unwrap();
+    fs::write(place.path().join("outside"), "precious").unwrap();
+    let bytes = stream(&[
+        directory("top"),
+        directory("a"),
+        directory("b"),
+        // Inside, and higher up than its name looks.
+        link("top", "../.."),
+        Entry::Up,
+        Entry::Up,
+        link("out", "a/b/top/../outside"),
+        Entry::Up,
+        Entry::End,
+    ]);
+
+    let problems = unpacked(&bytes, place.path(), Links::Inside).unwrap();
+
+    assert_eq!(problems.len(), 1, "{problems:?}");
+    assert!(place.path().join("copy/a/b/top").symlink_metadata().unwrap().is_symlink());
+    assert!(fs::read(place.path().join("copy/out")).is_err());
 }
 
 #[test]

@@ -208,23 +208,18 @@ impl Unpacker<'_> {
         }
     }
 
-    /// Whether a link made here stays below the top entry, read as text. Another link on its way may lead
-    /// elsewhere, but that one is inside as well.
+    /// Whether a link made here stays below the top entry, read as text. Another link on its way leads
+    /// inside as well; but from there a `..` may lead out, so those come first or not at all.
     fn is_inside(&self, target: &[u8]) -> bool {
         if target.starts_with(b"/") {
             return false;
         }
+        let parts = target.split(|byte| *byte == b'/');
+        let parts = parts.filter(|part| !matches!(*part, b"" | b"."));
+        let ups = parts.clone().take_while(|part| *part == b"..").count();
         // The top entry itself may be named, but not what it is in.
-        let mut depth = self.levels.len().saturating_sub(2);
-        for part in target.split(|byte| *byte == b'/') {
-            match part {
-                b"" | b"." => {}
-                b".." if depth == 0 => return false,
-                b".." => depth -= 1,
-                _ => depth += 1,
-            }
-        }
-        self.levels.len() > 1
+        let is_below = self.levels.len().checked_sub(2).is_some_and(|depth| ups <= depth);
+        is_below && !parts.skip(ups).any(|part| part == b"..")
     }
 
     fn shown(&self, name: &[u8]) -> String {
