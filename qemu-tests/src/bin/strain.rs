@@ -30,6 +30,7 @@ fn main() -> io::Result<()> {
         // Stays when its child is killed.
         ["nurse"] => nurse(),
         ["processes"] => take_processes(),
+        ["boast"] => boast(),
         ["processor", threads] => take_processor(threads.parse().map_err(io::Error::other)?),
         ["disk"] => take_disk(),
         ["try", ref words @ ..] => {
@@ -39,9 +40,9 @@ fn main() -> io::Result<()> {
             println!("tried all");
             stay()
         }
-        ["stay"] => stay(),
+        ["stay", ..] => stay(),
         _ => Err(io::Error::other(
-            "usage: strain memory | fault MIB | fill PATH | nurse | processes | processor THREADS | disk | try WORD... | stay",
+            "usage: strain memory | fault MIB | fill PATH | nurse | processes | boast | processor THREADS | disk | try WORD... | stay",
         )),
     }
 }
@@ -69,6 +70,7 @@ fn attempt(word: &str) -> String {
         Err(number) => number.unwrap_or_default().to_string(),
     }
 }
+
 /// Memory that is written to, so that it is there.
 fn take_memory() -> io::Result<()> {
     let mut taken: Vec<Vec<u8>> = Vec::new();
@@ -101,6 +103,13 @@ fn nurse() -> io::Result<()> {
     let status = Command::new("/proc/self/exe").arg("memory").status()?;
     fs::write("/child", format!("{status}\n"))?;
     stay()
+}
+
+/// A process with a command line of a megabyte.
+fn boast() -> io::Result<()> {
+    let long = "x".repeat(100 << 10);
+    let status = Command::new("/proc/self/exe").arg("stay").args(vec![long; 10]).status()?;
+    Err(io::Error::other(status.to_string()))
 }
 
 /// Each process makes as many as it gets, and each of them the same.

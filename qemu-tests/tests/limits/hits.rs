@@ -1,6 +1,6 @@
 //! Limits that are hit.
 
-use jailsupd::control::wire::{ExitReason, JailState};
+use jailsupd::control::wire::{ExitReason, JailState, ProcessTable};
 
 use super::{Jailed as _, LATER, NEVER_AGAIN, SOON, guest, strain};
 
@@ -64,6 +64,20 @@ fn fork_bomb_ends_at_its_limit() {
     assert!(guest.cgroup("bomb", "pids.current").parse::<u32>().unwrap() > 32);
     guest.ctl(&["stop", "bomb"]);
     guest.remove("bomb");
+}
+
+#[test]
+fn long_command_line_is_shown_by_its_beginning() {
+    let mut guest = guest();
+    guest.put_up("boaster", &strain(&["boast"], ""));
+    guest.agent().wait_until("cat /proc/*/cmdline | grep -q 'x\\{100\\}'", SOON).unwrap();
+
+    let table: ProcessTable = guest.agent().ask(&["tree", "boaster"]).unwrap();
+
+    let boast = table.jails[0].processes.iter().find(|process| process.command[1] == "stay");
+    let length: usize = boast.unwrap().command.iter().map(String::len).sum();
+    assert!((500..=1024).contains(&length), "{length} bytes");
+    guest.remove("boaster");
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! The ids of jails on the host.
 
-use jailsupd::control::wire::JailState;
+use jailsupd::control::wire::{JailState, ProcessTable};
 
 use super::{Jailed as _, SOON, guest, stay, strain};
 
@@ -79,6 +79,9 @@ fn ids_of_the_host_are_mapped_only_where_its_policy_allows_it() {
     assert!(users[3].starts_with("65536 ") && users[3].ends_with(" 65536"), "{users:?}");
     assert_eq!(groups[0], format!("0 {base} 65536"));
     assert!(service.field("Uid").starts_with("1500\t"), "{}", service.field("Uid"));
+    let table: ProcessTable = guest.agent().ask(&["tree", "mapped"]).unwrap();
+    let users: Vec<u32> = table.jails[0].processes.iter().map(|process| process.user).collect();
+    assert!(!users.is_empty() && users.iter().all(|user| *user == 1000), "{users:?}");
     // The pipes of its output are its own there, too.
     for word in ["w:/dev/stdout", "w:/dev/stderr"] {
         assert_eq!(super::devices::tried(&mut guest, "mapped", word), "ok", "{word}");
