@@ -6,7 +6,8 @@
 use std::path::{Path, PathBuf};
 use std::{env, fs};
 
-use jailsupd::unit::host::{self, Layer};
+use jailsupd::unit::host;
+use jailsupd::unit::layer::Layer;
 use jailsupd::unit::policy::{self, Policy};
 use jailsupd::unit::{self, Problem};
 

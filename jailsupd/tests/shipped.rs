@@ -5,7 +5,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use jailsupd::unit::{self, host};
+use jailsupd::unit::{self, host, layer};
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
@@ -31,7 +31,7 @@ fn each_example_unit_is_good() {
 fn the_images_host_toml_is_good() {
     let file = "image/root/usr/lib/warder/host.toml";
     let text = fs::read_to_string(root().join(file)).unwrap();
-    let problems = host::parse(&[host::Layer { file, text: &text }]).err();
+    let problems = host::parse(&[layer::Layer { file, text: &text }]).err();
     assert!(problems.is_none(), "{problems:?}");
 }
 

@@ -17,6 +17,7 @@ mod host_file;
 mod images;
 mod jail;
 mod jails;
+mod layers;
 mod limits;
 mod policy;
 mod poller;

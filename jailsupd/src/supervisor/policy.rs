@@ -2,13 +2,12 @@
 
 use super::Supervisor;
 use super::jail::Jail;
+use super::layers;
 use super::poller::JailId;
 use crate::exec::Error;
-use crate::unit::Problem;
-use crate::unit::host::Layer;
+use crate::unit::layer::Layer;
 use crate::unit::policy::{self, Policy};
-use crate::unit::{Resolved, text};
-use std::io;
+use crate::unit::{Problem, Resolved};
 
 /// policy.toml's places, the later winning key by key.
 const FILES: [&str; 2] = ["/usr/lib/warder/policy.toml", "/etc/warder/policy.toml"];
@@ -18,17 +17,7 @@ pub(super) const DIRECTORY: &str = "/etc/warder";
 
 /// What units may ask for; with problems, what holds without any file.
 pub(super) fn read() -> (Policy, Vec<Problem>) {
-    let (mut texts, mut problems) = (Vec::new(), Vec::new());
-    for file in FILES {
-        match std::fs::read(file) {
-            Ok(bytes) => match text(file, &bytes) {
-                Ok(text) => texts.push((file, text.to_owned())),
-                Err(problem) => problems.push(problem),
-            },
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => problems.push(Problem::of_file(file, format!("cannot be read: {error}"))),
-        }
-    }
+    let (texts, mut problems) = layers::read(&FILES);
     let layers: Vec<Layer<'_>> = texts.iter().map(|(file, text)| Layer { file, text }).collect();
     match policy::parse(&layers) {
         Ok(policy) if problems.is_empty() => (policy, problems),

@@ -1,12 +1,12 @@
 //! `host.toml`: what the host itself is. Read with the same means as units.
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::net::IpAddr;
 
 use super::address::IpPrefix;
 use super::document::{Effect, Grammar, Key, Presence, Section};
 use super::keys::{Version, key};
+use super::layer::Layer;
 use super::name::HostName;
 use super::value::{Fault, FromText, FromToml, Kind, shown};
 use super::{Origin, Problem, check};
@@ -141,44 +141,21 @@ static KEYS: &[Key<Draft>] = &[
         "Routers for the host's own traffic: at most one for IPv4 and one for IPv6."),
 ];
 
-/// One file of the configuration.
-#[derive(Clone, Copy, Debug)]
-pub struct Layer<'a> {
-    /// Its path, for messages.
-    pub file: &'a str,
-    /// Its text.
-    pub text: &'a str,
-}
-
 /// Reads the layers, lowest first; a key in a later one replaces the same key of an earlier one.
 ///
 /// # Errors
 /// Every problem of every layer. The caller may go on with [`Host::default`] then.
 pub fn parse(layers: &[Layer<'_>]) -> Result<Host, Vec<Problem>> {
     let mut draft = Draft::default();
-    let mut places = BTreeMap::new();
-    let mut problems = Vec::new();
-    for layer in layers {
-        let mut walk = HOST.walk(layer.file, layer.text, &mut draft);
-        HOST.require(&mut walk);
-        // Checked with what the layers below said: the merged state after each layer must hold.
-        check::addresses(&mut walk, "uplink", &draft.uplink.address, &draft.uplink.gateway);
-        match walk.finish() {
-            Ok(found) => places.extend(found),
-            Err(found) => problems.extend(found),
-        }
-    }
-    if !problems.is_empty() {
-        return Err(problems);
-    }
-    let file = layers.last().map_or("", |layer| layer.file).to_owned();
-    Ok(Host { hostname: draft.hostname, uplink: draft.uplink, origin: Origin { file, places } })
+    let origin = HOST.read_layers(layers, &mut draft, |walk, draft| {
+        check::addresses(walk, "uplink", &draft.uplink.address, &draft.uplink.gateway);
+    })?;
+    Ok(Host { hostname: draft.hostname, uplink: draft.uplink, origin })
 }
 
 impl Default for Host {
     /// What holds without any file.
     fn default() -> Self {
-        let origin = Origin { file: String::new(), places: BTreeMap::new() };
-        Self { hostname: None, uplink: Uplink::default(), origin }
+        Self { hostname: None, uplink: Uplink::default(), origin: Origin::none() }
     }
 }

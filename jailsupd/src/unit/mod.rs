@@ -23,6 +23,7 @@ pub mod explain;
 pub mod host;
 pub mod image;
 mod keys;
+pub mod layer;
 pub mod name;
 mod nearest;
 mod parse;

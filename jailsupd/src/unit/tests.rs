@@ -7,8 +7,9 @@ use proptest::prelude::*;
 
 use super::document::{Grammar, Key, Presence, Walk};
 use super::explain::{Explanation, KeyEntry};
-use super::host::{self, HOST, Layer};
+use super::host::{self, HOST};
 use super::keys::{Draft, UNIT};
+use super::layer::Layer;
 use super::policy::{self, POLICY};
 use super::specifier::Names;
 use super::{

@@ -19,13 +19,12 @@ mod rules;
 mod seccomp;
 mod sysctl;
 
-use std::collections::BTreeMap;
-
 use super::amount::{Bytes, CpuQuota};
 use super::capability::Capabilities;
 use super::document::{Effect, Grammar, Key, Presence, Section};
-use super::host::{Layer, Pattern};
+use super::host::Pattern;
 use super::keys::{Version, key};
+use super::layer::Layer;
 use super::prefix::PathPrefix;
 use super::resources::PidsMax;
 use super::section::NetworkMode;
@@ -198,28 +197,14 @@ static KEYS: &[Key<Bounds>] = &[
 /// Every problem of every layer. The caller goes on with [`Policy::default`], which is safe, then.
 pub fn parse(layers: &[Layer<'_>]) -> Result<Policy, Vec<Problem>> {
     let mut bounds = Bounds::default();
-    let mut places = BTreeMap::new();
-    let mut problems = Vec::new();
-    for layer in layers {
-        let mut walk = POLICY.walk(layer.file, layer.text, &mut bounds);
-        POLICY.require(&mut walk);
-        match walk.finish() {
-            Ok(found) => places.extend(found),
-            Err(found) => problems.extend(found),
-        }
-    }
-    if !problems.is_empty() {
-        return Err(problems);
-    }
-    let file = layers.last().map_or("", |layer| layer.file).to_owned();
-    Ok(Policy { bounds, origin: Origin { file, places } })
+    let origin = POLICY.read_layers(layers, &mut bounds, |_, _| ())?;
+    Ok(Policy { bounds, origin })
 }
 
 impl Default for Policy {
     /// What holds without any file.
     fn default() -> Self {
-        let origin = Origin { file: String::new(), places: BTreeMap::new() };
-        Self { bounds: Bounds::default(), origin }
+        Self { bounds: Bounds::default(), origin: Origin::none() }
     }
 }
 
