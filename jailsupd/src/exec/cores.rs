@@ -7,14 +7,13 @@
 //! is to fill it, and it is a subvolume with a limit.
 
 use super::devices::Pinned;
-use super::{Error, Layout, private_directory, subvolume, trash};
+use super::{Error, Layout, mounts, private_directory, subvolume, trash};
 use crate::unit::Bytes;
 use rustix::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use rustix::fs::{CWD, Mode};
-use rustix::mount::{MountAttrFlags, OpenTreeFlags, open_tree};
+use rustix::mount::MountAttrFlags;
 use std::io;
 use std::path::PathBuf;
-use sys::mount::Attributes;
 
 /// `kernel.core_pattern` (core(5)) as init sets it.
 const PATTERN: &str = "/dev/cores/core.%e.%p.%t";
@@ -42,21 +41,10 @@ pub fn open(
         return Err(Error::CorePattern { found: pattern.trim_end().to_owned(), wanted: PATTERN });
     }
     let store = make(jail, size, layout).and_then(|store| {
-        let flags = OpenTreeFlags::OPEN_TREE_CLONE
-            | OpenTreeFlags::OPEN_TREE_CLOEXEC
-            | OpenTreeFlags::AT_EMPTY_PATH;
-        let mount = open_tree(&store, c"", flags)?;
         let set = MountAttrFlags::MOUNT_ATTR_NOSUID
             | MountAttrFlags::MOUNT_ATTR_NODEV
             | MountAttrFlags::MOUNT_ATTR_NOEXEC;
-        let attributes = Attributes {
-            set: set.bits().into(),
-            propagation: libc::MS_PRIVATE,
-            id_map: Some(users),
-            ..Attributes::default()
-        };
-        sys::mount::set_attributes(mount.as_fd(), false, attributes)?;
-        Ok(mount)
+        mounts::shifted(&store, set, users)
     });
     store.map_err(Error::Cores)
 }

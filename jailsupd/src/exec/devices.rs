@@ -6,14 +6,14 @@ use super::cgroup::Cgroup;
 use super::device_filter::{Kind, Rule, TERMINALS, program};
 use super::overlay::Attached;
 use super::walls::{self, Wall};
-use super::{Error, Layout};
+use super::{Error, Layout, mounts};
 use crate::plan::IdMap;
 use crate::unit::{Access, Device};
 use rustix::fd::{AsFd as _, OwnedFd};
 use rustix::fs::{FileType, Gid, Mode, OFlags, ResolveFlags, Stat, Uid, major, makedev, minor};
 use rustix::mount::{
     FsMountFlags, FsOpenFlags, MountAttrFlags, OpenTreeFlags, fsconfig_create, fsconfig_set_string,
-    fsmount, fsopen, open_tree,
+    fsmount, fsopen,
 };
 use std::ffi::{CStr, CString};
 use std::io;
@@ -127,9 +127,7 @@ fn open(name: &Path) -> io::Result<(OwnedFd, Stat)> {
 }
 
 fn clone(node: &OwnedFd, path: &CStr) -> io::Result<OwnedFd> {
-    let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
-    let flags = if path.is_empty() { flags | OpenTreeFlags::AT_EMPTY_PATH } else { flags };
-    let mount = open_tree(node, path, flags)?;
+    let mount = mounts::copy(node, path, OpenTreeFlags::empty())?;
     // A copy of a shared mount would take part in what happens to it on the host.
     let private = Attributes { propagation: libc::MS_PRIVATE, ..Attributes::default() };
     sys::mount::set_attributes(mount.as_fd(), false, private)?;

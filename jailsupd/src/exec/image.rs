@@ -1,13 +1,13 @@
 //! A jail's image: opened, mounted read-only by descriptor, its owners shifted into the jail's ids.
 
 use super::store::Store;
-use super::{Error, Layout};
+use super::{Error, Layout, mounts};
 use crate::unit::{Digest, ImageKind, ImageSource};
 use rustix::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd};
 use rustix::fs::{FileType, Mode, OFlags};
 use rustix::mount::{
     FsMountFlags, FsOpenFlags, MountAttrFlags, OpenTreeFlags, fsconfig_create, fsconfig_set_flag,
-    fsconfig_set_string, fsmount, fsopen, open_tree,
+    fsconfig_set_string, fsmount, fsopen,
 };
 use std::ffi::CStr;
 use std::io;
@@ -186,10 +186,7 @@ fn open_directory(path: &Path) -> Result<OwnedFd, Error> {
         errno => open_error(path, errno),
     })?;
     let error = |what, source| Error::Image { what, path: path.into(), source };
-    let flags = OpenTreeFlags::OPEN_TREE_CLONE
-        | OpenTreeFlags::OPEN_TREE_CLOEXEC
-        | OpenTreeFlags::AT_EMPTY_PATH;
-    let tree = open_tree(&directory, c"", flags)
+    let tree = mounts::copy(&directory, c"", OpenTreeFlags::empty())
         .map_err(|errno| error("clone the mount of", errno.into()))?;
     let attributes = ROOT_ATTRIBUTES | MountAttrFlags::MOUNT_ATTR_RDONLY;
     // Private: else what is mounted below it on the host later would appear in the jail.

@@ -5,11 +5,11 @@
 //! mounted in jailsupd's own mount namespace as long as its file is the same and a unit names it, and a
 //! jail gets a copy of that mount.
 
-use super::{Error, Layout, image, private_directory};
+use super::{Error, Layout, image, mounts, private_directory};
 use crate::unit::{ImageKind, ImageSource};
 use rustix::fd::OwnedFd;
 use rustix::fs::CWD;
-use rustix::mount::{MoveMountFlags, OpenTreeFlags, UnmountFlags, move_mount, open_tree, unmount};
+use rustix::mount::{MoveMountFlags, OpenTreeFlags, UnmountFlags, move_mount, unmount};
 use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::PathBuf;
@@ -134,6 +134,5 @@ impl Images {
 }
 
 fn copy(mounted: &Mounted) -> io::Result<OwnedFd> {
-    let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
-    Ok(open_tree(CWD, &mounted.point, flags)?)
+    Ok(mounts::copy(CWD, &mounted.point, OpenTreeFlags::empty())?)
 }

@@ -22,6 +22,7 @@ pub mod kernel_log;
 pub mod last_good;
 pub mod limits;
 pub mod logs;
+mod mounts;
 pub mod namespaces;
 pub mod net;
 pub mod overlay;

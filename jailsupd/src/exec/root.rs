@@ -3,14 +3,12 @@
 
 use super::image::{self, ROOT_ATTRIBUTES};
 use super::worker::{Doing as _, Worker, spawn};
-use super::{Error, Layout, copy, private_directory, subvolume, trash};
+use super::{Error, Layout, copy, mounts, private_directory, subvolume, trash};
 use crate::unit::{Bytes, ImageSource, JailName};
 use rustix::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use rustix::fs::CWD;
-use rustix::mount::{OpenTreeFlags, open_tree};
 use std::io;
 use std::path::PathBuf;
-use sys::mount::Attributes;
 
 const ROOT: &str = "root";
 /// The same while it is made.
@@ -74,19 +72,7 @@ pub fn open(
     let root =
         subvolume::open(CWD, layout.jail(request.jail).join(ROOT)).map_err(failed("open"))?;
     subvolume::limit(&root, request.size_max).map_err(failed("limit"))?;
-    let flags = OpenTreeFlags::OPEN_TREE_CLONE
-        | OpenTreeFlags::OPEN_TREE_CLOEXEC
-        | OpenTreeFlags::AT_EMPTY_PATH;
-    let tree = open_tree(&root, c"", flags).map_err(|e| failed("open")(e.into()))?;
-    let attributes = Attributes {
-        set: ROOT_ATTRIBUTES.bits().into(),
-        propagation: libc::MS_PRIVATE,
-        id_map: Some(users),
-        ..Attributes::default()
-    };
-    sys::mount::set_attributes(tree.as_fd(), false, attributes)
-        .map_err(failed("shift the owners of"))?;
-    Ok(tree)
+    mounts::shifted(&root, ROOT_ATTRIBUTES, users).map_err(failed("mount"))
 }
 
 /// A root that the host keeps.

@@ -3,13 +3,13 @@
 
 use super::account::Account;
 use super::worker::{Doing as _, Worker, spawn};
-use super::{Error, Layout, copy, private_directory, subvolume, trash};
+use super::{Error, Layout, copy, mounts, private_directory, subvolume, trash};
 use crate::plan::IdRange;
 use crate::unit::{HostPath, Volume, VolumeName, VolumeSource};
 use rustix::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use rustix::fs::{CWD, Dir, FileType, Gid, Mode, OFlags, ResolveFlags, Uid};
 use rustix::io::Errno;
-use rustix::mount::{MountAttrFlags, OpenTreeFlags, open_tree};
+use rustix::mount::{MountAttrFlags, OpenTreeFlags};
 use std::io;
 use std::path::PathBuf;
 use std::time::SystemTime;
@@ -84,15 +84,7 @@ fn bind(path: &HostPath) -> Result<OwnedFd, Error> {
         FileType::Directory | FileType::RegularFile => {}
         _ => return Err(Error::NoVolumeSource { path: path.as_path().into() }),
     }
-    clone(&place, OpenTreeFlags::AT_RECURSIVE).map_err(refused("clone the mount of"))
-}
-
-fn clone(place: &OwnedFd, flags: OpenTreeFlags) -> rustix::io::Result<OwnedFd> {
-    let flags = flags
-        | OpenTreeFlags::OPEN_TREE_CLONE
-        | OpenTreeFlags::OPEN_TREE_CLOEXEC
-        | OpenTreeFlags::AT_EMPTY_PATH;
-    open_tree(place, c"", flags)
+    mounts::copy(&place, c"", OpenTreeFlags::AT_RECURSIVE).map_err(refused("clone the mount of"))
 }
 
 fn named(name: &VolumeName, request: &Request<'_>, layout: &Layout) -> Result<OwnedFd, Error> {
@@ -105,7 +97,8 @@ fn named(name: &VolumeName, request: &Request<'_>, layout: &Layout) -> Result<Ow
         None => make(&parent, request, layout, &home.join(NEW)).map_err(failed("make"))?,
     };
     subvolume::limit(&data, request.volume.size_max).map_err(failed("limit"))?;
-    clone(&data, OpenTreeFlags::empty()).map_err(|errno| error("open", name.as_str(), errno.into()))
+    let mount = mounts::copy(&data, c"", OpenTreeFlags::empty());
+    mount.map_err(|errno| error("open", name.as_str(), errno.into()))
 }
 
 /// Starts to fill a fresh volume with what the image has where the volume is to be; none when there is
