@@ -8,7 +8,7 @@ use std::{
     sync::atomic::{AtomicU32, Ordering},
 };
 
-use crate::{Error, Result, disk, image};
+use crate::{Error, Result, disk, image, unit_of};
 
 /// A jails disk under construction.
 pub struct Jails {
@@ -51,12 +51,7 @@ impl Jails {
     /// # Errors
     /// It cannot be written.
     pub fn nuisance_unit(self, name: &str, words: &[&str], rest: &str) -> Result<Self> {
-        let words: String = words.iter().map(|word| format!(", \"{word}\"")).collect();
-        let text = format!(
-            "version = 1\n[image]\nsource = \"erofs:/usr/share/jails/nuisance.erofs\"\n\
-             [process]\nexec = [\"/bin/nuisance\"{words}]\n[network]\nmode = \"none\"\n{rest}\n"
-        );
-        self.unit(name, &text)
+        self.unit(name, &unit_of("nuisance", words, rest))
     }
 
     /// Adds a file of any name.

@@ -2,7 +2,7 @@
 
 use jailsupd::control::wire::{Evidence, JailState, JailSummary};
 
-use crate::{Files, NO_SUCH_JAIL, etc, guest, stay};
+use crate::{NO_SUCH_JAIL, etc, guest, stay};
 
 const ENVIRONMENT: &str = "environment = { A = \"1\" }";
 

@@ -11,8 +11,8 @@ mod views;
 
 use std::time::Duration;
 
-use jailsupd::control::wire::{JailState, JailSummary};
-use qemu_tests::{Guest, Image, Jails, Machine, Shared, proto::Status};
+use jailsupd::control::wire::JailSummary;
+use qemu_tests::{Guest, Image, Jails, Machine, Shared, proto::Status, unit_of};
 
 static SHARED: Shared = Shared::new();
 
@@ -42,11 +42,7 @@ fn shipped() -> Jails {
 
 /// A unit that runs `nuisance` with these words; `rest` is more of it.
 fn unit(words: &[&str], rest: &str) -> String {
-    let words: String = words.iter().map(|word| format!(", \"{word}\"")).collect();
-    format!(
-        "version = 1\n[image]\nsource = \"erofs:/usr/share/jails/nuisance.erofs\"\n\
-         [network]\nmode = \"none\"\n[process]\nexec = [\"/bin/nuisance\"{words}]\n{rest}\n"
-    )
+    unit_of("nuisance", words, rest)
 }
 
 fn stay(rest: &str) -> String {
@@ -57,54 +53,10 @@ fn etc(name: &str) -> String {
     format!("/etc/jails.d/{name}.toml")
 }
 
-/// What the tests do with the files, as a person at a shell would.
-trait Files {
-    fn put(&mut self, name: &str, text: &str);
-    /// [`Files::put`], then waits until the jail is up.
-    fn put_up(&mut self, name: &str, text: &str) -> JailSummary;
-    fn up(&mut self, name: &str) -> JailSummary;
-    /// A jail that is up and whose program has said so: it handles its signals.
-    fn put_ready(&mut self, name: &str, rest: &str) -> JailSummary;
-    /// Deletes the file and waits until the jail is gone.
-    fn remove(&mut self, name: &str);
-    /// `jailctl WORDS`, which must succeed: its output.
-    fn ctl(&mut self, words: &[&str]) -> String;
-    fn sh(&mut self, script: &str) -> String;
-}
-
-impl Files for Guest<'_> {
-    fn put(&mut self, name: &str, text: &str) {
-        self.agent().write(&etc(name), text).unwrap();
-    }
-
-    fn put_up(&mut self, name: &str, text: &str) -> JailSummary {
-        self.put(name, text);
-        self.up(name)
-    }
-
-    fn put_ready(&mut self, name: &str, rest: &str) -> JailSummary {
-        let row = self.put_up(name, &unit(&["say", "ready"], rest));
-        let said = format!("/usr/bin/jailctl logs {name} | grep -q ready");
-        self.agent().wait_until(&said, SOON).unwrap();
-        row
-    }
-
-    fn up(&mut self, name: &str) -> JailSummary {
-        self.agent().wait_state(name, JailState::Up).unwrap()
-    }
-
-    fn remove(&mut self, name: &str) {
-        self.sh(&format!("rm -rf {0} {0}.d", etc(name)));
-        self.agent().wait_gone(name).unwrap();
-    }
-
-    fn ctl(&mut self, words: &[&str]) -> String {
-        let output = self.agent().jailctl(words).unwrap();
-        assert_eq!(output.status, Status::Exit(0), "jailctl {words:?}: {output:?}");
-        output.stdout
-    }
-
-    fn sh(&mut self, script: &str) -> String {
-        self.agent().shell(script).unwrap()
-    }
+/// A jail that is up and whose program has said so: it handles its signals.
+fn put_ready(guest: &mut Guest<'_>, name: &str, rest: &str) -> JailSummary {
+    let row = guest.put_up(name, &unit(&["say", "ready"], rest));
+    let said = format!("/usr/bin/jailctl logs {name} | grep -q ready");
+    guest.agent().wait_until(&said, SOON).unwrap();
+    row
 }

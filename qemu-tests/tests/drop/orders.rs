@@ -2,7 +2,7 @@
 
 use jailsupd::control::wire::{Exit, ExitReason, JailState, JailSummary, Reached};
 
-use crate::{Files, NO_SUCH_JAIL, NOT_REACHED, REFUSED, SOON, guest, stay, unit};
+use crate::{NO_SUCH_JAIL, NOT_REACHED, REFUSED, SOON, guest, put_ready, stay, unit};
 
 const NEVER_AGAIN: &str = "[restart]\npolicy = \"no\"";
 
@@ -27,7 +27,7 @@ fn stopped_jail_stays_down_over_the_death_of_jailsupd_until_someone_starts_it() 
 #[test]
 fn stop_that_jailsupd_does_not_outlive_is_still_a_stop() {
     let mut guest = guest();
-    guest.put_ready("half-stopped", "[restart]\npolicy = \"always\"");
+    put_ready(&mut guest, "half-stopped", "[restart]\npolicy = \"always\"");
     let service = guest.agent().service("half-stopped", "nuisance").unwrap().pid;
 
     // It cannot end before jailsupd is dead.
@@ -47,7 +47,7 @@ fn stop_that_jailsupd_does_not_outlive_is_still_a_stop() {
 #[test]
 fn restart_that_jailsupd_does_not_outlive_is_still_a_restart() {
     let mut guest = guest();
-    let before = guest.put_ready("half-restarted", "");
+    let before = put_ready(&mut guest, "half-restarted", "");
     let service = guest.agent().service("half-restarted", "nuisance").unwrap().pid;
 
     guest.sh(&format!("kill -STOP {service}"));
@@ -93,7 +93,7 @@ fn killed_jail_ends_at_once() {
 #[test]
 fn frozen_jail_stands_still_until_it_is_thawed() {
     let mut guest = guest();
-    guest.put_ready("frozen", "");
+    put_ready(&mut guest, "frozen", "");
     let service = guest.agent().service("frozen", "nuisance").unwrap().pid;
 
     let frozen: Reached = guest.agent().ask(&["freeze", "frozen"]).unwrap();
@@ -114,7 +114,7 @@ fn frozen_jail_stands_still_until_it_is_thawed() {
 #[test]
 fn frozen_jail_can_be_stopped() {
     let mut guest = guest();
-    guest.put_ready("ice", "");
+    put_ready(&mut guest, "ice", "");
 
     guest.ctl(&["freeze", "ice"]);
     let stopped: Reached = guest.agent().ask(&["stop", "ice"]).unwrap();

@@ -2,7 +2,7 @@
 
 use jailsupd::control::wire::{JailState, JailSummary, UnitFiles, UnitRole};
 
-use crate::{Files, REFUSED, etc, guest, stay, unit};
+use crate::{REFUSED, etc, guest, stay, unit};
 
 #[test]
 fn run_wins_over_etc_and_etc_over_usr() {

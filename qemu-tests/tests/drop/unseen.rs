@@ -4,7 +4,7 @@ use jailsupd::control::wire::JailState;
 
 use qemu_tests::Guest;
 
-use crate::{Files, etc, guest, stay, unit};
+use crate::{etc, guest, stay, unit};
 
 /// An edit that only the next jailsupd sees.
 fn put_unseen(guest: &mut Guest<'_>, name: &str, text: &str) {

@@ -6,7 +6,7 @@ use jailsupd::control::wire::{
 };
 use qemu_tests::proto::Status;
 
-use crate::{Files, NOT_REACHED, PROBLEMS, REFUSED, etc, guest, stay, unit};
+use crate::{NOT_REACHED, PROBLEMS, REFUSED, etc, guest, put_ready, stay, unit};
 
 #[test]
 fn check_names_all_problems_of_all_files() {
@@ -151,7 +151,7 @@ fn logs_show_the_last_lines_those_since_a_time_and_new_ones() {
 #[test]
 fn logs_go_on_over_the_death_of_jailsupd() {
     let mut guest = guest();
-    guest.put_ready("writer", "");
+    put_ready(&mut guest, "writer", "");
     let brain = guest.agent().jailsupd().unwrap();
     let service = guest.agent().service("writer", "nuisance").unwrap().pid;
 

@@ -15,6 +15,7 @@ use jailsupd::control::wire::JailState;
 use qemu_tests::{
     Guest, Image, Jails, Machine, Shared,
     proto::{Output, Status},
+    unit_of,
 };
 
 static SHARED: Shared = Shared::new();
@@ -47,11 +48,7 @@ fn jails() -> Jails {
 
 /// A unit that runs `nuisance`; more of its `[process]`, and more tables.
 fn nuisance(words: &[&str], process: &str, rest: &str) -> String {
-    let words: String = words.iter().map(|word| format!(", \"{word}\"")).collect();
-    format!(
-        "version = 1\n[image]\nsource = \"erofs:/usr/share/jails/nuisance.erofs\"\n\
-         [network]\nmode = \"none\"\n[process]\nexec = [\"{NUISANCE}\"{words}]\n{process}\n{rest}\n"
-    )
+    unit_of("nuisance", words, &format!("{process}\n{rest}"))
 }
 
 /// What the tests do, as a person at a shell of the host would.
@@ -60,7 +57,6 @@ trait Shell {
     fn exec(&mut self, words: &[&str]) -> Output;
     /// The same, which must succeed: its output.
     fn said(&mut self, words: &[&str]) -> String;
-    fn sh(&mut self, script: &str) -> String;
     /// The root of a jail, as a path of the host.
     fn root(&mut self, jail: &str) -> String;
     fn jailsupd(&mut self) -> u32;
@@ -75,10 +71,6 @@ impl Shell for Guest<'_> {
         let output = self.exec(words);
         assert_eq!(output.status, Status::Exit(0), "{words:?}: {output:?}");
         output.stdout
-    }
-
-    fn sh(&mut self, script: &str) -> String {
-        self.agent().shell(script).unwrap()
     }
 
     fn root(&mut self, jail: &str) -> String {

@@ -9,7 +9,7 @@ mod privileges;
 use std::time::Duration;
 
 use jailsupd::control::wire::JailState;
-use qemu_tests::{Guest, Image, Jails, Machine, Shared, image, proto::Status};
+use qemu_tests::{Guest, Image, Jails, Machine, Shared, image, proto::Status, unit_of};
 
 static SHARED: Shared = Shared::new();
 
@@ -33,16 +33,12 @@ fn guest() -> Guest<'static> {
 
 /// A unit that runs `nuisance` with these words; `rest` is more of it.
 fn unit(words: &[&str], rest: &str) -> String {
-    let words: String = words.iter().map(|word| format!(", \"{word}\"")).collect();
-    format!(
-        "version = 1\n[image]\nsource = \"erofs:/usr/share/jails/nuisance.erofs\"\n\
-         [network]\nmode = \"none\"\n[process]\nexec = [\"/bin/nuisance\"{words}]\n{rest}\n"
-    )
+    unit_of("nuisance", words, rest)
 }
 
 /// A unit that runs `trier`, which also reads these files.
 fn trier(files: &[&str], rest: &str) -> String {
-    unit(files, rest).replace("nuisance", "trier")
+    unit_of("trier", files, rest)
 }
 
 /// What `trier` has found, a line each.
@@ -57,16 +53,11 @@ impl Tried {
 
 /// What the tests do with the host's files, as its administrator at a shell would.
 trait Host {
-    fn sh(&mut self, script: &str) -> String;
-    /// Drops `/etc/jails.d/NAME.toml`.
-    fn put(&mut self, name: &str, text: &str);
-    /// [`Host::put`], then waits until the jail is up.
-    fn put_up(&mut self, name: &str, text: &str);
     /// Writes `/etc/warder/policy.toml`: version 1, and this.
     fn policy(&mut self, rest: &str);
     /// Writes a seccomp profile, as editors do: in one step.
     fn put_profile(&mut self, path: &str, text: &str);
-    /// [`Host::put`] of a unit of [`trier`], and what that finds.
+    /// [`qemu_tests::Vm::put`] of a unit of [`trier`], and what that finds.
     fn tried(&mut self, name: &str, text: &str) -> Tried;
     /// What the `trier` that runs has found.
     fn read_tried(&mut self, name: &str) -> Tried;
@@ -75,19 +66,6 @@ trait Host {
 }
 
 impl Host for Guest<'_> {
-    fn sh(&mut self, script: &str) -> String {
-        self.agent().shell(script).unwrap()
-    }
-
-    fn put(&mut self, name: &str, text: &str) {
-        self.agent().write(&format!("/etc/jails.d/{name}.toml"), text).unwrap();
-    }
-
-    fn put_up(&mut self, name: &str, text: &str) {
-        self.put(name, text);
-        self.agent().wait_state(name, JailState::Up).unwrap();
-    }
-
     fn policy(&mut self, rest: &str) {
         self.agent().write("/etc/warder/policy.toml", &format!("version = 1\n{rest}")).unwrap();
     }

@@ -3,7 +3,7 @@
 use jailsupd::control::wire::JailState;
 use qemu_tests::Guest;
 
-use super::{Jailed as _, SOON, guest, stay, strain};
+use super::{SOON, guest, stay, strain};
 
 /// errno(3).
 const EPERM: &str = "1";

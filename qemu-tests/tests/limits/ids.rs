@@ -2,7 +2,7 @@
 
 use jailsupd::control::wire::{JailState, ProcessTable};
 
-use super::{Jailed as _, SOON, guest, stay, strain};
+use super::{SOON, guest, stay, strain};
 
 const RANGES: &str = "/data/jails/ranges";
 

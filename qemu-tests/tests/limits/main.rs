@@ -12,7 +12,7 @@ mod ids;
 use std::time::Duration;
 
 use jailsupd::control::wire::{Evidence, JailState};
-use qemu_tests::{Guest, Image, Jails, Machine, Result, Shared, http, image, proto::Status};
+use qemu_tests::{Guest, Image, Jails, Machine, Result, Shared, http, image, unit_of};
 
 static SHARED: Shared = Shared::new();
 
@@ -31,11 +31,7 @@ fn jails() -> Result<Jails> {
 
 /// A unit that runs `strain` with these words; `rest` is more of it.
 fn strain(words: &[&str], rest: &str) -> String {
-    let words: String = words.iter().map(|word| format!(", \"{word}\"")).collect();
-    format!(
-        "version = 1\n[image]\nsource = \"erofs:/usr/share/jails/strain.erofs\"\n\
-         [network]\nmode = \"none\"\n[process]\nexec = [\"/bin/strain\"{words}]\n{rest}\n"
-    )
+    unit_of("strain", words, rest)
 }
 
 fn stay(rest: &str) -> String {
@@ -43,14 +39,6 @@ fn stay(rest: &str) -> String {
 }
 
 trait Jailed {
-    /// Drops a unit file; the jail of an enabled one starts.
-    fn put(&mut self, name: &str, text: &str);
-    /// [`Jailed::put`], and waits until the jail is up.
-    fn put_up(&mut self, name: &str, text: &str);
-    /// Deletes the unit file, and waits until the jail is gone.
-    fn remove(&mut self, name: &str);
-    /// `jailctl WORDS`, which must succeed.
-    fn ctl(&mut self, words: &[&str]) -> String;
     /// A file of the jail's cgroup.
     fn cgroup(&mut self, jail: &str, file: &str) -> String;
     /// A number of a flat keyed file of the jail's cgroup.
@@ -61,26 +49,6 @@ trait Jailed {
 }
 
 impl Jailed for Guest<'_> {
-    fn put(&mut self, name: &str, text: &str) {
-        self.agent().write(&format!("/etc/jails.d/{name}.toml"), text).unwrap();
-    }
-
-    fn put_up(&mut self, name: &str, text: &str) {
-        self.put(name, text);
-        self.agent().wait_state(name, JailState::Up).unwrap();
-    }
-
-    fn remove(&mut self, name: &str) {
-        self.agent().shell(&format!("rm -f /etc/jails.d/{name}.toml")).unwrap();
-        self.agent().wait_gone(name).unwrap();
-    }
-
-    fn ctl(&mut self, words: &[&str]) -> String {
-        let output = self.agent().jailctl(words).unwrap();
-        assert_eq!(output.status, Status::Exit(0), "jailctl {words:?}: {output:?}");
-        output.stdout
-    }
-
     fn cgroup(&mut self, jail: &str, file: &str) -> String {
         let path = format!("/sys/fs/cgroup/jails/{jail}/{file}");
         self.agent().read(&path).unwrap().trim_end().to_owned()

@@ -65,27 +65,15 @@ fn unit_as(user: &str, script: &str, rest: &str) -> String {
 }
 
 trait Boxes {
-    fn put(&mut self, name: &str, text: &str);
     /// Puts the unit there and waits until its script has ended: all that it has printed in this life.
     fn run(&mut self, name: &str, text: &str) -> String;
     /// Starts it once more.
     fn again(&mut self, name: &str) -> String;
-    /// Deletes the unit and waits until the jail is gone.
-    fn remove(&mut self, name: &str);
-    fn sh(&mut self, script: &str) -> String;
-    /// `jailctl WORDS`, which must succeed: its output.
-    fn ctl(&mut self, words: &[&str]) -> String;
-    /// `jailctl WORDS`, which must end like this: what it complains of.
-    fn refused(&mut self, words: &[&str], status: Status) -> String;
     /// Why the jail does not start, once it has failed to.
     fn failure(&mut self, name: &str, text: &str) -> String;
 }
 
 impl Boxes for Vm {
-    fn put(&mut self, name: &str, text: &str) {
-        self.agent().write(&format!("/etc/jails.d/{name}.toml"), text).unwrap();
-    }
-
     fn run(&mut self, name: &str, text: &str) -> String {
         self.put(name, text);
         let ended = ended(self, name);
@@ -100,27 +88,6 @@ impl Boxes for Vm {
         self.agent().jailctl(&["start", name]).unwrap();
         let ended = ended(self, name).unwrap();
         ended.lines().skip(before).map(|line| format!("{line}\n")).collect()
-    }
-
-    fn remove(&mut self, name: &str) {
-        self.sh(&format!("rm -f /etc/jails.d/{name}.toml"));
-        self.agent().wait_gone(name).unwrap();
-    }
-
-    fn sh(&mut self, script: &str) -> String {
-        self.agent().shell(script).unwrap()
-    }
-
-    fn ctl(&mut self, words: &[&str]) -> String {
-        let output = self.agent().jailctl(words).unwrap();
-        assert_eq!(output.status, Status::Exit(0), "jailctl {words:?}: {output:?}");
-        output.stdout
-    }
-
-    fn refused(&mut self, words: &[&str], status: Status) -> String {
-        let output = self.agent().jailctl(words).unwrap();
-        assert_eq!(output.status, status, "jailctl {words:?}: {output:?}");
-        output.stdout + &output.stderr
     }
 
     fn failure(&mut self, name: &str, text: &str) -> String {
