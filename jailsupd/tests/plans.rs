@@ -33,3 +33,22 @@ fn units_are_planned_as_their_plans_say() {
         assert_eq!(plan, fs::read_to_string(&golden).unwrap(), "{}", unit.display());
     }
 }
+
+/// `sys` knows nothing of jailsupd, so the floor under a start that `make bench` measures has tables of its own.
+#[test]
+fn the_floor_of_the_benchmark_covers_what_a_plan_covers() {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let read = |path: &str| fs::read_to_string(here.join(path)).unwrap();
+    let (plan, floor) = (read("tests/units/web.plan"), read("../sys/examples/floor/jail.rs"));
+    let paths: Vec<&str> = plan.lines().filter_map(covered).collect();
+    assert!(paths.len() > 12, "{paths:?}");
+    for path in paths {
+        assert!(floor.contains(&format!("c\"{path}\"")), "{path} is open in the floor");
+    }
+}
+
+/// The path of a step that hides it or makes it read-only.
+fn covered(line: &str) -> Option<&str> {
+    let read_only = || line.strip_prefix("jail: make ")?.strip_suffix(" read-only");
+    line.strip_prefix("jail: mask ").or_else(read_only)
+}

@@ -20,7 +20,7 @@ use sys::mount::Attributes;
 const FIRST_ID: u32 = 1 << 30;
 const IDS: u32 = 65_536;
 /// What a unit that says nothing of limits has beyond a new cgroup.
-const LIMITS: [(&str, &str); 2] = [("memory.oom.group", "1"), ("pids.max", "512")];
+const LIMITS: [(&str, &str); 2] = [("memory.oom.group", "1"), ("pids.max", "1024")];
 const PID_AND_MOUNTS: i32 = libc::CLONE_NEWPID
     | libc::CLONE_NEWNS
     | libc::CLONE_NEWIPC

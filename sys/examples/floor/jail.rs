@@ -1,4 +1,5 @@
-//! The jail's part of a start: the same walls as in jailsupd's `exec/child.rs`, by the fewest calls.
+//! The jail's part of a start: the same walls as in jailsupd's `exec/child.rs`, by the fewest calls. `sys` knows
+//! nothing of jailsupd, so the tables stand here again; a test of jailsupd's plan holds them to its own.
 
 use crate::mounts::{READ_ONLY, SEALED, attach, attach_at, copy, make};
 use rustix::fd::{AsFd as _, BorrowedFd, OwnedFd};
@@ -51,8 +52,14 @@ const MASKED_DIRECTORIES: [&CStr; 5] = [
     c"/sys/devices/virtual/powercap",
     c"/sys/firmware",
 ];
-const READ_ONLY_PATHS: [&CStr; 5] =
-    [c"/proc/bus", c"/proc/fs", c"/proc/irq", c"/proc/sys", c"/proc/sysrq-trigger"];
+const READ_ONLY_PATHS: [&CStr; 6] = [
+    c"/proc/bus",
+    c"/proc/fs",
+    c"/proc/irq",
+    c"/proc/pressure",
+    c"/proc/sys",
+    c"/proc/sysrq-trigger",
+];
 /// What the service runs as.
 const USER: u32 = 1000;
 
