@@ -75,6 +75,7 @@ vm-test: image setup-clients ## the VM tests on the real image; T=NAME runs thos
 	@$(phase) vm-test cargo test --locked --package qemu-tests $(T)
 
 bench: image ## measure the image; a table, and target/bench/results.json
+	@$(phase) setup image/setup bench
 	@$(phase) bench-programs cargo build --locked --release --quiet --package qemu-tests --bins
 	@$(phase) bench-floor cargo build --locked --release --quiet --package sys --examples
 	@$(phase) bench-filters cargo run --locked --release --quiet --package jailsupd --example filters -- target/bench/filters

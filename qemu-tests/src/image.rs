@@ -83,6 +83,14 @@ pub fn peers_disk() -> Result<PathBuf> {
     built("peers.raw")
 }
 
+/// youki, which is measured beside Debian's container programs: built by `image/setup bench`.
+///
+/// # Errors
+/// It is not there.
+pub fn youki() -> Result<PathBuf> {
+    built("youki/bin/youki")
+}
+
 /// jailsupd with walls that can be left out, which is in no image.
 ///
 /// # Errors

@@ -44,24 +44,34 @@ pub(crate) fn all(vm: &mut Vm) -> Result<Vec<Contender>> {
             leaves_out: leaves_out(peer),
         });
     }
+    // youki has no configuration of its own that would start anything: crun's is as good.
+    let config = read_json(vm, "/tmp/crun/config.json")?;
+    all.push(runtime(vm, "youki", "youki", &config, leaves_out(Peer::Crun))?);
     let profile = allowed(&read_json(vm, PROFILE)?);
-    for runtime in ["crun", "runc"] {
-        let config = read_json(vm, &format!("/tmp/{runtime}/config.json"))?;
-        let bundle = format!("{HERE}/{runtime}-equal");
-        vm.agent().peer_output(&format!(
-            "mkdir -p {bundle} && cat >{bundle}/config.json <<'END'\n{}\nEND",
-            equal(config, &profile)
-        ))?;
-        let name = if runtime == "crun" { "crun, equal" } else { "runc, equal" };
-        all.push(Contender {
-            named: named(
-                name,
-                command(&format!("{runtime} run --bundle {bundle} {runtime}-equal")),
-            ),
-            leaves_out: "the writable layer, shifted owners of files, supervision, logs, an init",
-        });
+    for name in ["crun", "runc", "youki"] {
+        let of = if name == "youki" { "crun" } else { name };
+        let config = equal(read_json(vm, &format!("/tmp/{of}/config.json"))?, &profile);
+        let leaves_out = "the writable layer, shifted owners of files, supervision, logs, an init";
+        all.push(runtime(vm, name, &format!("{name}, equal"), &config, leaves_out)?);
     }
     Ok(all)
+}
+
+/// An OCI runtime with this configuration.
+fn runtime(
+    vm: &mut Vm,
+    program: &str,
+    name: &str,
+    config: &Value,
+    leaves_out: &'static str,
+) -> Result<Contender> {
+    let id = word(name);
+    let bundle = format!("{HERE}/{id}");
+    vm.agent().peer_output(&format!(
+        "mkdir -p {bundle} && cat >{bundle}/config.json <<'END'\n{config}\nEND"
+    ))?;
+    let line = format!("{program} run --bundle {bundle} {id}");
+    Ok(Contender { named: named(name, command(&line)), leaves_out })
 }
 
 /// The floor program's command line: on the host, since its layers are on the data partition.
@@ -88,7 +98,12 @@ fn floor(name: &str, kind: &str, leaves_out: &'static str) -> Contender {
 }
 
 fn named(name: &str, how: How) -> Named {
-    Named { name: name.into(), cgroup: name.replace([' ', ','], "-"), how }
+    Named { name: name.into(), cgroup: word(name), how }
+}
+
+/// The name as one word.
+fn word(name: &str) -> String {
+    name.replace([' ', ','], "-")
 }
 
 fn command(line: &str) -> How {

@@ -104,6 +104,7 @@ fn boot(filters: &[PathBuf]) -> Result<Vm> {
         .unit("stamp-ro", &read_only)?
         .copy(&image::program("starts")?, "images/bench/starts")?
         .copy(&image::program("examples/floor")?, "images/bench/floor")?
+        .copy(&image::youki()?, "images/bench/youki")?
         .copy(&stamp, "images/bench/stamp")?;
     for (number, path) in filters.iter().enumerate() {
         jails = jails.copy(path, &format!("images/bench/filter{number}"))?;
@@ -124,7 +125,7 @@ fn prepare(vm: &mut Vm) -> Result<()> {
     vm.agent().shell(&of_host)?;
     vm.agent().enter_peers()?;
     let of_peers = format!(
-        "mkdir -p {HERE}/rootfs && cp -r /srv/bench/starts {HERE}/ && cd {HERE}/rootfs && \
+        "mkdir -p {HERE}/rootfs && cp /srv/bench/starts {HERE}/ && cp /srv/bench/youki /usr/bin/ && cd {HERE}/rootfs && \
          mkdir bin usr proc sys dev etc tmp run var && cp /srv/bench/stamp bin/ && \
          mount -t tracefs tracefs /sys/kernel/tracing"
     );
