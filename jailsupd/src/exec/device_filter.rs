@@ -2,7 +2,41 @@
 //! (`BPF_PROG_TYPE_CGROUP_DEVICE`, Documentation/admin-guide/cgroup-v2.rst). What no rule allows is refused.
 
 use crate::unit::Access;
+use rustix::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::io;
 use sys::bpf::Instruction;
+
+/// More would be a host of many jails with devices of their own; they are loaded anew at each start.
+const PROGRAMS_MAX: usize = 64;
+
+/// Programs that the kernel has verified and translated, which takes it longer than any other part of a start but
+/// the seccomp filter's: most jails may open the same nodes, and a jail's next start what its last one could.
+#[derive(Debug, Default)]
+pub struct Programs {
+    loaded: Vec<(Vec<Rule>, OwnedFd)>,
+}
+
+impl Programs {
+    /// The program that allows what one of `rules` allows.
+    ///
+    /// # Errors
+    /// As [`sys::bpf::load_device_program`].
+    pub(super) fn of(&mut self, rules: &[Rule]) -> io::Result<BorrowedFd<'_>> {
+        let known = self.loaded.iter().position(|(of, _)| of == rules);
+        let at = if let Some(at) = known {
+            at
+        } else {
+            let new = sys::bpf::load_device_program(&program(rules))?;
+            if self.loaded.len() == PROGRAMS_MAX {
+                // A cgroup that has it keeps it.
+                self.loaded.remove(0);
+            }
+            self.loaded.push((rules.to_vec(), new));
+            self.loaded.len() - 1
+        };
+        Ok(self.loaded[at].1.as_fd())
+    }
+}
 
 /// Allows some access to one device, or to all of a driver.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,7 +98,7 @@ const SCRATCH: u8 = 6;
 
 /// The program that allows what one of `rules` allows.
 #[must_use]
-pub(super) fn program(rules: &[Rule]) -> Vec<Instruction> {
+fn program(rules: &[Rule]) -> Vec<Instruction> {
     let mut program = vec![
         // access_type: the access in the upper half, the kind in the lower.
         load(ACCESS, 0),

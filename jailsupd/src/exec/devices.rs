@@ -3,7 +3,7 @@
 //! nodes an image or a volume brings.
 
 use super::cgroup::Cgroup;
-use super::device_filter::{Kind, Rule, TERMINALS, program};
+use super::device_filter::{Kind, Programs, Rule, TERMINALS};
 use super::overlay::Attached;
 use super::walls::{self, Wall};
 use super::{Error, Layout, mounts};
@@ -60,7 +60,12 @@ pub struct Request<'a> {
 ///
 /// # Errors
 /// When one is missing or is something else: then /dev is not what it should be, and no jail starts.
-pub fn pin(request: &Request<'_>, cgroup: &Cgroup, layout: &Layout) -> Result<Vec<Pinned>, Error> {
+pub fn pin(
+    request: &Request<'_>,
+    cgroup: &Cgroup,
+    programs: &mut Programs,
+    layout: &Layout,
+) -> Result<Vec<Pinned>, Error> {
     let mut pinned = Vec::new();
     let mut rules = TERMINALS.to_vec();
     for (path, name, major, minor) in NODES {
@@ -92,7 +97,8 @@ pub fn pin(request: &Request<'_>, cgroup: &Cgroup, layout: &Layout) -> Result<Ve
         pinned.push(Pinned { parents, name, mount, is_directory: false });
         rules.push(rule);
     }
-    walls::raise(Wall::DeviceFilter, || filter(cgroup, &rules)).map_err(Error::DeviceFilter)?;
+    walls::raise(Wall::DeviceFilter, || filter(cgroup, programs, &rules))
+        .map_err(Error::DeviceFilter)?;
     Ok(pinned)
 }
 
@@ -100,11 +106,11 @@ fn c_path(path: &Path) -> Option<CString> {
     CString::new(path.as_os_str().as_encoded_bytes()).ok()
 }
 
-fn filter(cgroup: &Cgroup, rules: &[Rule]) -> io::Result<()> {
-    let loaded = sys::bpf::load_device_program(&program(rules))?;
+fn filter(cgroup: &Cgroup, programs: &mut Programs, rules: &[Rule]) -> io::Result<()> {
+    let program = programs.of(rules)?;
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let directory = rustix::fs::open(cgroup.path(), flags, Mode::empty())?;
-    sys::bpf::attach_device_program(directory.as_fd(), loaded.as_fd())
+    sys::bpf::attach_device_program(directory.as_fd(), program)
 }
 
 fn pin_one(name: &str, major: u32, minor: u32) -> io::Result<OwnedFd> {

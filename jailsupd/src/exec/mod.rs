@@ -8,7 +8,7 @@ pub mod cgroup;
 mod child;
 mod copy;
 pub mod cores;
-mod device_filter;
+pub mod device_filter;
 pub mod devices;
 pub mod ends;
 pub mod enter;

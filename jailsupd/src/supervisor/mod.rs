@@ -38,6 +38,7 @@ mod work;
 
 use crate::control::server::{ClientId, Server};
 use crate::exec::cgroup::{self, Cgroup};
+use crate::exec::device_filter::Programs;
 use crate::exec::ends::Inside;
 use crate::exec::ids::Table;
 use crate::exec::images::Images;
@@ -90,6 +91,7 @@ pub struct Supervisor {
     ids: Table,
     layout: Layout,
     images: Images,
+    device_programs: Programs,
     helper: OwnedFd,
     machine_id: String,
     host: Host,
@@ -164,9 +166,7 @@ impl Supervisor {
         to("wait for the keeper", poller.watch(&keeper, Source::Keeper))?;
         to("wait for clients", poller.watch(server.listener(), Source::Listener))?;
         let directories = unit_directories();
-        let watched = directories.iter().cloned().chain([PathBuf::from(policy::DIRECTORY)]);
-        let watch = to("watch the unit directories", Watch::new(watched.collect()))?;
-        to("wait for unit files", poller.watch(&watch, Source::Units))?;
+        let watch = to("watch the unit directories", watch(&directories, &poller))?;
         let (host, host_problems) = to("set the host's name", named_host())?;
         let mut supervisor = Self {
             keeper,
@@ -175,6 +175,7 @@ impl Supervisor {
             network: to("use rtnetlink", Network::open())?,
             ids: to("read the table of id ranges", Table::open(&layout))?,
             images: Images::default(),
+            device_programs: Programs::default(),
             helper: to("seal the in-jail init", helper::seal(Path::new(HELPER)))?,
             machine_id: std::fs::read_to_string("/etc/machine-id").unwrap_or_default(),
             history: Log::in_file(layout.logs().join(EVENTS), EVENTS_MAX),
@@ -463,6 +464,14 @@ fn unit_directories() -> Vec<PathBuf> {
         let _ = std::fs::create_dir_all(directory);
     }
     all
+}
+
+/// Watches the directories of units, and that of the policy.
+fn watch(directories: &[PathBuf], poller: &Poller) -> io::Result<Watch> {
+    let all = directories.iter().cloned().chain([PathBuf::from(policy::DIRECTORY)]);
+    let watch = Watch::new(all.collect())?;
+    poller.watch(&watch, Source::Units)?;
+    Ok(watch)
 }
 
 /// Mounts that are made for a moment during a start are nobody else's business, and go with us. What

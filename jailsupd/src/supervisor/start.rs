@@ -16,7 +16,7 @@ use crate::exec::{
     Error, cores, devices, image, limits, namespaces, overlay, root, spawn, volume, walls,
 };
 use crate::plan::{HostStep, IdMap, Link};
-use crate::unit::{Bytes, ImageSource, Unit};
+use crate::unit::{Bytes, Device, ImageSource, Unit};
 use keeper::Slot;
 use rustix::fd::{AsFd as _, OwnedFd};
 use std::io;
@@ -225,13 +225,20 @@ impl Supervisor {
                 Ok(())
             }
             HostStep::OpenCores(size) => self.open_cores(name, *size, building),
-            HostStep::PinDevices(devices) => {
-                let group = building.account.as_ref().map_or(0, |account| account.gid);
-                let request = devices::Request { devices, ids: &building.loaded.plan.ids, group };
-                building.devices = devices::pin(&request, &building.cgroup, &self.layout)?;
-                Ok(())
-            }
+            HostStep::PinDevices(devices) => self.pin_devices(devices, building),
         }
+    }
+
+    fn pin_devices(
+        &mut self,
+        devices: &[Device],
+        building: &mut Building<'_>,
+    ) -> Result<(), Error> {
+        let group = building.account.as_ref().map_or(0, |account| account.gid);
+        let request = devices::Request { devices, ids: &building.loaded.plan.ids, group };
+        let programs = &mut self.device_programs;
+        building.devices = devices::pin(&request, &building.cgroup, programs, &self.layout)?;
+        Ok(())
     }
 
     fn open_cores(
