@@ -48,9 +48,9 @@ pub(crate) fn all(vm: &mut Vm) -> Result<Vec<Contender>> {
     let config = read_json(vm, "/tmp/crun/config.json")?;
     all.push(runtime(vm, "youki", "youki", &config, leaves_out(Peer::Crun))?);
     let profile = allowed(&read_json(vm, PROFILE)?);
-    for name in ["crun", "runc", "youki"] {
-        let of = if name == "youki" { "crun" } else { name };
-        let config = equal(read_json(vm, &format!("/tmp/{of}/config.json"))?, &profile);
+    // Not youki: with a user namespace it wants systemd for its cgroup (libcontainer 0.7.0, builder_impl.rs).
+    for name in ["crun", "runc"] {
+        let config = equal(read_json(vm, &format!("/tmp/{name}/config.json"))?, &profile);
         let leaves_out = "the writable layer, shifted owners of files, supervision, logs, an init";
         all.push(runtime(vm, name, &format!("{name}, equal"), &config, leaves_out)?);
     }
