@@ -1,7 +1,7 @@
 //! The control socket, seen by a program that is not ours and by people who are not root.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
-use qemu_tests::{Guest, Image, Jails, Machine, Shared, proto::Status};
+use qemu_tests::{Guest, Image, Jails, Machine, Shared, image, proto::Status};
 
 static SHARED: Shared = Shared::new();
 
@@ -11,9 +11,16 @@ const JAILS: u32 = 990;
 /// Somebody.
 const NOBODY: u32 = 65_534;
 
+/// The program `caller`, where it can be executed.
+const CALLER: &str = "/run/caller/caller";
+const SET_UP_CALLER: &str = "[ -e /run/caller/caller ] || { mkdir /run/caller && mount -t tmpfs tmpfs /run/caller && \
+     cp /usr/share/jails/caller /run/caller && chmod 755 /run/caller /run/caller/caller; }";
+
 fn guest() -> Guest<'static> {
     SHARED.guest(|| {
-        let jails = Jails::new().and_then(|jails| jails.nuisance_unit("stays", &["stay"], ""));
+        let jails = Jails::new()
+            .and_then(|jails| jails.nuisance_unit("stays", &["stay"], ""))
+            .and_then(|jails| jails.copy(&image::program("caller")?, "images/caller"));
         Machine::new("control", Image::Debug).jails(jails.unwrap())
     })
 }
@@ -73,4 +80,36 @@ fn others_cannot_even_connect() {
     let look = guest.agent().run_as((NOBODY, NOBODY), &["/usr/bin/jailctl", "ls"]).unwrap();
 
     assert_eq!(look.status, Status::Exit(4), "{}", look.stderr);
+}
+
+/// What `caller` says as a member of the group `jails`.
+fn called(guest: &mut Guest<'_>, words: &[&str]) -> String {
+    guest.sh(SET_UP_CALLER);
+    let output = guest.agent().run_as((NOBODY, JAILS), &[&[CALLER], words].concat()).unwrap();
+    assert_eq!(output.status, Status::Exit(0), "{output:?}");
+    output.stdout
+}
+
+#[test]
+fn a_client_that_sends_more_than_it_waits_for_is_cut_off() {
+    let mut guest = guest();
+    guest.up("stays");
+    let brain = guest.agent().jailsupd().unwrap();
+
+    let said = called(&mut guest, &["ahead", "stays"]);
+
+    assert!(said.starts_with("cut off after "), "{said}");
+    // The others are answered, by the same jailsupd.
+    guest.ctl(&["ls"]);
+    assert_eq!(guest.agent().jailsupd().unwrap(), brain);
+}
+
+#[test]
+fn calls_that_are_sent_at_once_are_all_answered_in_their_order() {
+    let mut guest = guest();
+    guest.up("stays");
+
+    let said = called(&mut guest, &["many", "600"]);
+
+    assert_eq!(said, "600 of 600 answers\n");
 }
