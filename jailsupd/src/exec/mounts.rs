@@ -7,7 +7,7 @@ use std::io;
 use sys::mount::Attributes;
 
 /// A copy of what is mounted at `path` in `directory`, or with an empty path at `directory` itself; of what is mounted
-/// below it, too, with `AT_RECURSIVE`.
+/// below it, too, with `AT_RECURSIVE`. Allocates nothing for a path that ends in NUL, as it is in a jail's processes.
 pub(super) fn copy(
     directory: impl AsFd,
     path: impl Arg,

@@ -7,10 +7,11 @@
 //! into one elsewhere (CVE-2025-31133, CVE-2025-52565, CVE-2025-52881).
 
 use super::{KernelMounts, attach, is_directory, new_mount};
+use crate::exec::mounts;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags, StatxFlags};
 use rustix::io::Errno;
-use rustix::mount::{MountAttrFlags, MoveMountFlags, OpenTreeFlags, open_tree};
+use rustix::mount::{MountAttrFlags, MoveMountFlags, OpenTreeFlags};
 use std::ffi::CStr;
 use std::io;
 use sys::mount::Attributes;
@@ -96,10 +97,7 @@ pub(super) fn mask(
         let seen = place.cover(&found, &empty)?;
         check(seen.as_fd(), TMPFS)
     } else {
-        let flags = OpenTreeFlags::OPEN_TREE_CLONE
-            | OpenTreeFlags::OPEN_TREE_CLOEXEC
-            | OpenTreeFlags::AT_EMPTY_PATH;
-        let copy = open_tree(null, c"", flags)?;
+        let copy = mounts::copy(null, c"", OpenTreeFlags::empty())?;
         let seen = place.cover(&found, &copy)?;
         is_null(&seen)
     }
@@ -118,11 +116,7 @@ fn is_null(fd: &OwnedFd) -> rustix::io::Result<()> {
 pub(super) fn make_read_only(kernel: &KernelMounts, path: &CStr) -> io::Result<()> {
     let place = Place::of(kernel, path)?;
     let Some(found) = place.find(OFlags::PATH)? else { return Ok(()) };
-    let flags = OpenTreeFlags::OPEN_TREE_CLONE
-        | OpenTreeFlags::OPEN_TREE_CLOEXEC
-        | OpenTreeFlags::AT_EMPTY_PATH
-        | OpenTreeFlags::AT_RECURSIVE;
-    let copy = open_tree(&found, c"", flags)?;
+    let copy = mounts::copy(&found, c"", OpenTreeFlags::AT_RECURSIVE)?;
     let attributes = MountAttrFlags::MOUNT_ATTR_RDONLY
         | MountAttrFlags::MOUNT_ATTR_NOSUID
         | MountAttrFlags::MOUNT_ATTR_NODEV
