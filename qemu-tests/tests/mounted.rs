@@ -75,7 +75,8 @@ fn unit() -> String {
 
 /// The device numbers of the images that jailsupd has mounted: each superblock has its own.
 fn mounts(agent: &mut Agent) -> Vec<String> {
-    let script = "grep ' /run/jailsupd/images/' /proc/$(pidof jailsupd)/mountinfo || true";
-    let text = agent.shell(script).unwrap();
-    text.lines().filter_map(|line| line.split(' ').nth(2)).map(Into::into).collect()
+    let brain = agent.jailsupd().unwrap();
+    let text = agent.read(&format!("/proc/{brain}/mountinfo")).unwrap();
+    let images = text.lines().filter(|line| line.contains(" /run/jailsupd/images/"));
+    images.filter_map(|line| line.split(' ').nth(2)).map(Into::into).collect()
 }

@@ -8,7 +8,7 @@ use crate::{etc, guest, stay, unit};
 
 /// An edit that only the next jailsupd sees.
 fn put_unseen(guest: &mut Guest<'_>, name: &str, text: &str) {
-    let brain = guest.sh("pidof jailsupd").trim().to_owned();
+    let brain = guest.agent().jailsupd().unwrap();
     guest.agent().write("/run/next", text).unwrap();
     guest.sh(&format!("kill -STOP {brain}; cp /run/next {}", etc(name)));
     guest.agent().kill_jailsupd().unwrap();

@@ -101,15 +101,16 @@ fn attempts_to_get_out_fail() {
 fn entry_point_that_is_its_own_executable_finds_the_sealed_helper_and_nothing_to_write() {
     let mut guest = guest();
     let root = guest.root("room");
-    let hash = "sha256sum /usr/lib/warder/jail-init /proc/$(pidof jailsupd)/exe";
-    let before = guest.sh(hash);
+    let brain = guest.agent().jailsupd().unwrap();
+    let hash = format!("sha256sum /usr/lib/warder/jail-init /proc/{brain}/exe");
+    let before = guest.sh(&hash);
     guest.sh(&format!("printf '#!/proc/self/exe\\n' > {root}/entry; chmod 755 {root}/entry"));
 
     let output = guest.exec(&["room", "/entry"]);
 
     // The helper again, which finds no descriptors.
     assert_eq!(output.status, Status::Exit(125), "{output:?}");
-    assert_eq!(guest.sh(hash), before);
+    assert_eq!(guest.sh(&hash), before);
     assert_eq!(guest.exec(&["room", NUISANCE, "exit", "3"]).status, Status::Exit(3));
 }
 
