@@ -93,9 +93,10 @@ impl<W: Write + Seek> Tree<W> {
         let meta = meta(entry.header())?;
         let mut names = names(path)?;
         let Some(name) = names.pop() else {
-            if kind == T::Directory {
-                self.builder.set_meta(ROOT, meta);
+            if kind != T::Directory {
+                return Err(Error::Refused("it would take the place of the root"));
             }
+            self.builder.set_meta(ROOT, meta);
             return Ok(());
         };
         let parent = self.directories(&names)?;
@@ -289,6 +290,16 @@ mod tests {
             assert_eq!(said, wanted, "{}", file.display());
         }
         assert!(count >= 15, "only {count} archives");
+    }
+
+    #[test]
+    fn the_root_is_a_directory_and_nothing_else() {
+        use tar::EntryType as T;
+        assert!(run(&entry(T::Directory, b"./", b"", b"")).is_ok());
+        for kind in [T::Regular, T::Symlink, T::Link, T::Fifo, T::Char] {
+            let refused = run(&entry(kind, b".", b"..", b"")).unwrap_err();
+            assert!(refused.contains("take the place of the root"), "{kind:?}: {refused}");
+        }
     }
 
     #[test]
