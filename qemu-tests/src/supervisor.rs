@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use crate::{Error, Result, agent::Agent};
 
-/// jailsupd, and not one of its helpers: the keeper's child.
-const WHO: &str =
-    "for p in $(pidof jailsupd); do grep -q '^PPid:.1$' /proc/$p/status && echo $p; done; true";
+/// jailsupd, and not one of its helpers: the keeper's child, and not on its way into a jail.
+const WHO: &str = "for p in $(pidof jailsupd); do
+    grep -q '^PPid:.1$' /proc/$p/status && ! grep -q :/jails/ /proc/$p/cgroup && echo $p
+done 2>/dev/null; true";
 /// From jailsupd's death to its successor's first answer (idle machine).
 const REPLACED_LIMIT: Duration = Duration::from_secs(30);
 

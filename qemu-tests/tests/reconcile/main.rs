@@ -1,35 +1,26 @@
 //! Whatever is done to unit files, the jails that run are those that the files ask for: a thousand
-//! random operations against a model, and two thousand units at once.
+//! random operations against a model, and two thousand units at once, with jailsupd killed meanwhile.
 //!
 //! `SEED=N` repeats a run's operations; how they fall together with jailsupd's work differs.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+mod many;
 mod model;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fmt::Write as _,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use jailsupd::control::wire::{JailState, Outcome};
 use model::{Model, Random};
-use qemu_tests::{
-    End, Image, Jails, Machine, Vm,
-    proto::Status,
-    time::{Deadline, stretched},
-};
+use qemu_tests::{End, Image, Jails, Machine, Vm, proto::Status};
 
 const OPERATIONS: usize = 1000;
 /// Operations between two comparisons, at most.
 const BURST: u64 = 50;
 const SOON: Duration = Duration::from_secs(20);
 const BOOT: Duration = Duration::from_secs(45);
-
-/// Units of the large drop, and how long an idle machine may need for them.
-const MANY: usize = 2000;
-const ALL_UP: Duration = Duration::from_secs(600);
-const PER_CALL: usize = 200;
 
 /// Writes units; `good ENVIRONMENT PIDS`.
 const PRELUDE: &str = r#"cd /etc/jails.d
@@ -49,10 +40,7 @@ pids_max = %s
 #[test]
 #[ignore = "takes 4 minutes without KVM: make test-long"]
 fn running_jails_are_those_that_the_files_ask_for_after_each_of_1000_operations() {
-    let clock = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_nanos();
-    let set = std::env::var("SEED").ok().map(|seed| seed.parse().unwrap());
-    let seed = set.unwrap_or(u64::try_from(clock % 1_000_000).unwrap());
-    eprintln!("SEED={seed}");
+    let seed = seed();
     let mut random = Random::new(seed);
     let mut model = Model::default();
     let mut vm = boot(Machine::new("reconcile", Image::Debug));
@@ -82,32 +70,13 @@ fn running_jails_are_those_that_the_files_ask_for_after_each_of_1000_operations(
     }
 }
 
-#[test]
-#[ignore = "takes minutes without KVM, and 4 GiB of memory: make test-long"]
-fn two_thousand_units_dropped_at_once_all_come_up() {
-    let mut vm = boot(Machine::new("many", Image::Debug).memory_mib(4096));
-    let agent = vm.agent();
-
-    // Beside the directory first, on the same file system: then all appear at once.
-    for start in (0..MANY).step_by(PER_CALL) {
-        let mut script = format!("{PRELUDE}mkdir -p /data/etc/many; cd /data/etc/many\n");
-        writeln!(script, "for i in $(seq {start} {}); do", start + PER_CALL - 1).unwrap();
-        agent.shell(&format!("{script}good $i 20 >many-$i.toml; done")).unwrap();
-    }
-    agent.shell("mv /data/etc/many/* /data/etc/jails.d/").unwrap();
-    let deadline = Deadline::after(ALL_UP);
-    let up = loop {
-        let rows = agent.list().unwrap();
-        let many = rows.iter().filter(|row| row.name.starts_with("many-"));
-        let up = many.filter(|row| row.state == JailState::Up).count();
-        if up == MANY || deadline.left().is_none() {
-            break up;
-        }
-    };
-
-    assert_eq!(up, MANY, "within {:?}", stretched(ALL_UP));
-    let processes = agent.shell("pidof nuisance | wc -w").unwrap();
-    assert_eq!(processes.trim(), MANY.to_string());
+/// `SEED`, else another each time; printed.
+fn seed() -> u64 {
+    let clock = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_nanos();
+    let set = std::env::var("SEED").ok().map(|seed| seed.parse().unwrap());
+    let seed = set.unwrap_or(u64::try_from(clock % 1_000_000).unwrap());
+    eprintln!("SEED={seed}");
+    seed
 }
 
 fn boot(machine: Machine) -> Vm {
