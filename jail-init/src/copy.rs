@@ -19,7 +19,8 @@ pub(crate) fn run(work: fn() -> io::Result<bool>) -> i32 {
         Ok(true) => 0,
         Ok(false) => 1,
         Err(error) => {
-            complain(&error.to_string());
+            let path = std::env::args_os().nth(1).unwrap_or_default();
+            complain(&format!("{}: {error}", Path::new(&path).display()));
             2
         }
     };

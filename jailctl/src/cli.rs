@@ -27,12 +27,13 @@ Exit codes:
   5  a jail did not come to the state that was asked for, or not in time
   6  a unit has problems
 
-exec and run have the exit code of their program: 128 and the signal's number when a signal has ended it, 127 when there is
-no such program, 126 when it cannot be executed, and 125 for whatever else is in the way.";
+exec and run have the exit code of their program: 128 and the signal's number
+when a signal has ended it, 127 when there is no such program, 126 when it
+cannot be executed, and 125 for whatever else is in the way.";
 
 /// Show and control the jails of this Warder host.
 #[derive(Debug, Parser)]
-#[command(name = "jailctl", version, after_help = AFTER_HELP, disable_help_subcommand = true)]
+#[command(name = "jailctl", version, after_help = AFTER_HELP, max_term_width = 80)]
 pub(crate) struct Arguments {
     /// jailsupd's control socket [default: /run/jailsupd.sock]
     #[arg(long, global = true, value_name = "PATH")]
@@ -49,16 +50,19 @@ pub(crate) struct Arguments {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// List all jails, with the foremost problem of each
+    #[command(visible_alias = "list")]
     Ls,
     /// Show everything about one jail
     Inspect(Name),
     /// Show the processes of all jails, or of one
+    #[command(visible_alias = "ps")]
     Tree(OptionalName),
     /// Show what a jail has written to its output
     Logs(Logs),
     /// Show what happened to all jails, or to one
     Events(Events),
     /// Tell why a jail is in its state
+    #[command(visible_alias = "status")]
     Why(Name),
 
     /// Start jails; done when they are up
@@ -98,6 +102,7 @@ pub(crate) enum Command {
     /// Write a jail's unit file: in an editor, or from a file
     Edit(Edit),
     /// Delete jails' unit files from /etc/jails.d; the jails stop
+    #[command(visible_alias = "rm")]
     Delete(Names),
     /// Tell what unit files may say
     Explain(Explain),
@@ -256,7 +261,7 @@ pub(crate) struct Logs {
     pub(crate) name: String,
 
     /// Only the last N lines of what is there
-    #[arg(short = 'n', long, value_name = "N")]
+    #[arg(short = 'n', long, value_name = "N", value_parser = count)]
     pub(crate) lines: Option<u32>,
 
     /// Go on with new lines until interrupted
@@ -274,9 +279,17 @@ pub(crate) struct Events {
     #[command(flatten)]
     pub(crate) of: OptionalName,
 
+    /// Only the last N events of what is there
+    #[arg(short = 'n', long, value_name = "N", value_parser = count)]
+    pub(crate) lines: Option<u32>,
+
     /// Go on with new events until interrupted
     #[arg(short, long)]
     pub(crate) follow: bool,
+}
+
+fn count(text: &str) -> Result<u32, &'static str> {
+    text.parse().map_err(|_| "give a whole number")
 }
 
 /// How a program's streams are joined to ours.
@@ -358,7 +371,8 @@ pub(crate) struct Run {
     #[arg(long)]
     pub(crate) rm: bool,
 
-    /// An image, as the unit's key image.source takes it, or the jail that has it
+    /// The name of a jail that has the image, the name of an imported image, or what the unit's key
+    /// image.source takes
     pub(crate) image: String,
 
     /// The program, by its absolute path in the image, and its arguments

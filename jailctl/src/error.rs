@@ -23,7 +23,7 @@ pub(crate) enum Error {
     #[error("`{name}` is not {wanted} but {state}{}", because(problem.as_deref()))]
     NotReached { name: String, wanted: &'static str, state: JailState, problem: Option<String> },
     /// jailsupd has told of jails that are not as their units want them; they are shown already.
-    #[error("{0} not as their units say")]
+    #[error("{0}")]
     NotApplied(String),
     /// Problems of units, which are shown already.
     #[error("{0}")]
@@ -68,6 +68,9 @@ pub(crate) enum Error {
     NotRun { problem: String },
     #[error("`{value}` is nothing that {option} takes")]
     Option { option: &'static str, value: String },
+    /// Of `run`.
+    #[error("there is neither a jail nor an image `{name}`")]
+    NoSuchImage { name: String, nearest: Option<String> },
     /// Of which jail a refusal is that does not say so.
     #[error("`{name}`")]
     Of { name: String, source: Box<Error> },
@@ -115,7 +118,11 @@ impl Error {
             | Self::NotApplied(_)
             | Self::Refused(WireError::Timeout { .. }) => 5,
             Self::Problems(_) | Self::Refused(WireError::InvalidUnit { .. }) => 6,
-            Self::NoUnit { .. } | Self::NoCopy | Self::Option { .. } => 2,
+            Self::NoUnit { .. }
+            | Self::NoCopy
+            | Self::Option { .. }
+            | Self::Refused(WireError::InvalidValue { .. }) => 2,
+            Self::NoSuchImage { .. } => 3,
             Self::Kept { source, .. } | Self::Of { source, .. } => source.code(),
             Self::Several(all) => all.first().map_or(1, Self::code),
             Self::Frame(_)
@@ -144,7 +151,7 @@ impl Error {
         match self {
             Self::NotExecuted { source, .. } if source.kind() == io::ErrorKind::NotFound => 127,
             Self::NotExecuted { .. } => 126,
-            Self::Option { .. } => 2,
+            Self::Option { .. } | Self::Refused(WireError::InvalidValue { .. }) => 2,
             // As of what SIGKILL has ended.
             Self::Lost { .. } => 137,
             _ => 125,
@@ -175,10 +182,12 @@ impl Error {
                 };
                 format!("your text is in {draft}: {next}")
             }
-            Self::Refused(WireError::NoSuchKey { nearest: Some(nearest), .. }) => {
-                format!("did you mean `{nearest}`? `jailctl explain` lists all keys")
+            Self::NoSuchImage { nearest, .. } => {
+                did_you_mean(nearest.as_deref())
+                    + "give a jail's name, that of an imported image (`jailctl image ls`), or KIND:PATH such \
+                   as erofs:/srv/web.erofs"
             }
-            Self::Refused(refusal) => remedy_of(refusal)?.to_owned(),
+            Self::Refused(refusal) => remedy_of(refusal)?,
             other => other.fixed_remedy()?.to_owned(),
         })
     }
@@ -214,30 +223,54 @@ impl Error {
             Self::NoUnit { .. } => "a unit file is named NAME.toml, where NAME is the jail's name",
             Self::TooLong => "a call is at most 1 MiB long: name fewer files at once",
             Self::Draft { .. } => "$TMPDIR names another directory for it",
+            Self::Option { option: "-v", .. } => {
+                "give SOURCE:DIR or SOURCE:DIR:ro: a directory of the host, or a volume's name, then a \
+                 directory of the jail"
+            }
+            Self::Option { option: "-e", .. } => "give NAME=VALUE",
+            Self::NoCopy => {
+                "jailctl cp web:/etc/passwd . copies out of a jail, jailctl cp FILE web:/tmp into it"
+            }
             _ => return None,
         })
     }
 }
 
-fn remedy_of(refusal: &WireError) -> Option<&'static str> {
+fn did_you_mean(nearest: Option<&str>) -> String {
+    nearest.map_or_else(String::new, |nearest| format!("did you mean `{nearest}`? "))
+}
+
+fn remedy_of(refusal: &WireError) -> Option<String> {
+    let or_list = |nearest: &Option<String>, list| did_you_mean(nearest.as_deref()) + list;
     Some(match refusal {
-        WireError::NoSuchJail { .. } => "`jailctl ls` lists the jails",
-        WireError::NoSuchImage { .. } => "`jailctl image ls` lists the images",
-        WireError::NoSuchRoot { .. } => "`jailctl root ls` lists the roots",
-        WireError::NoSuchVolume { .. } => "`jailctl volume ls` lists the volumes",
-        WireError::NoSuchKey { .. } => "`jailctl explain` lists all keys",
-        WireError::PermissionDenied => "run jailctl as root",
-        WireError::InvalidParameter { parameter } => match parameter.as_str() {
-            "signal" => "give a name of signal(7), such as SIGHUP or SIGUSR1",
-            "user" => {
-                "give USER or USER:GROUP: names of the image's /etc/passwd and /etc/group, or numbers"
-            }
-            "environment" => "give -e NAME=VALUE",
-            "path" => "give an absolute path of the jail, NAME:/PATH",
-            "working_dir" => "give an absolute path of the jail",
-            "name" | "stem" => "a jail's name is made of a-z, 0-9 and -, such as `web-2`",
-            _ => "jailctl and jailsupd should be of one version",
-        },
+        WireError::NoSuchJail { nearest, .. } => or_list(nearest, "`jailctl ls` lists the jails"),
+        WireError::NoSuchImage { nearest, .. } => {
+            or_list(nearest, "`jailctl image ls` lists the images")
+        }
+        WireError::NoSuchRoot { nearest, .. } => {
+            or_list(nearest, "`jailctl root ls` lists the roots")
+        }
+        WireError::NoSuchVolume { nearest, .. } => {
+            or_list(nearest, "`jailctl volume ls` lists the volumes")
+        }
+        WireError::NoSuchKey { nearest, related, .. } if related.is_empty() => {
+            or_list(nearest, "`jailctl explain` lists all keys")
+        }
+        WireError::NoSuchKey { nearest, related, .. } => {
+            let keys: Vec<String> = related.iter().map(|key| format!("`{key}`")).collect();
+            format!("{}see {}", did_you_mean(nearest.as_deref()), keys.join(", "))
+        }
+        WireError::InvalidValue { help, .. } => help.clone()?,
+        other => fixed_remedy_of(other)?.to_owned(),
+    })
+}
+
+fn fixed_remedy_of(refusal: &WireError) -> Option<&'static str> {
+    Some(match refusal {
+        WireError::PermissionDenied => {
+            "run jailctl as root: the group `jails` may look, and not change anything"
+        }
+        WireError::InvalidParameter { .. } => "jailctl and jailsupd should be of one version",
         WireError::Conflict { .. } => "`jailctl edit` again, on top of the other change",
         WireError::NotUnderstood { .. } => "jailctl and jailsupd should be of one version",
         WireError::MethodNotFound { .. } | WireError::InterfaceNotFound { .. } => {

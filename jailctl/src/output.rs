@@ -7,7 +7,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use jailsupd::control::wire::WireError;
 
 use crate::error::Error;
-use crate::render::{Style, printable};
+use crate::render::{Style, printable, problem};
 
 /// Where answers go, and how they may look there.
 pub(crate) struct Output<W> {
@@ -50,6 +50,11 @@ pub(crate) fn complain(error: &Error) {
     let _ = io::stderr().write_all(complaint(error).as_bytes());
 }
 
+/// What is no answer and no failure, such as that there is none; on standard error, beside the output.
+pub(crate) fn remark(text: &str) {
+    let _ = io::stderr().write_all(format!("jailctl: {}\n", printable(text)).as_bytes());
+}
+
 pub(crate) fn complaint(error: &Error) -> String {
     if let Error::Several(all) = error {
         return all.iter().map(complaint).collect();
@@ -71,8 +76,7 @@ pub(crate) fn complaint(error: &Error) -> String {
 fn problems(error: &Error) -> String {
     match error {
         Error::Refused(WireError::InvalidUnit { problems }) => {
-            let texts = problems.iter().map(|problem| printable(problem.text.trim_end()));
-            texts.map(|text| format!("\n{text}\n")).collect()
+            problems.iter().map(|one| format!("\n{}", problem(&one.text))).collect()
         }
         Error::Kept { source, .. } => problems(source),
         _ => String::new(),

@@ -148,7 +148,12 @@ fn pairs(rows: &[(&str, Option<String>)], style: Style) -> String {
     let line = |(name, value): &(&str, Option<String>)| {
         let value = value.as_ref().filter(|v| !v.is_empty())?;
         let name = style.paint(Paint::Dim, &format!("{name:wide$}"));
-        Some(format!("  {name}  {}\n", one_line(value)))
+        let value = one_line(value);
+        if wide + 4 + value.chars().count() <= WIDTH {
+            return Some(format!("  {name}  {value}\n"));
+        }
+        let lines = wrap(&value, &" ".repeat(wide + 4));
+        Some(format!("  {name}  {}", lines.trim_start()))
     };
     rows.iter().filter_map(line).collect()
 }
@@ -179,6 +184,23 @@ fn problems(all: &[String], style: Style) -> String {
     if all.is_empty() {
         return String::new();
     }
-    let shown: Vec<String> = all.iter().map(|p| printable(p.trim_end()) + "\n").collect();
+    let shown: Vec<String> = all.iter().map(|text| problem(text)).collect();
     format!("\n{}\n{}", style.paint(Paint::Bad, "Problems"), shown.join("\n"))
+}
+
+/// A problem as jailsupd tells it. Its help is wrapped; what is searched for, and what shows the file, is not.
+pub(crate) fn problem(text: &str) -> String {
+    let mut out = String::new();
+    for line in printable(text.trim_end()).lines() {
+        let words = line.trim_start();
+        let indent = line.len() - words.len();
+        let lead = indent + "= ".len();
+        if words.starts_with("= help: ") && line.chars().count() > WIDTH {
+            let wrapped = wrap(&line[lead..], &" ".repeat(lead));
+            out.push_str(&format!("{}{}", &line[..lead], &wrapped[lead..]));
+        } else {
+            out.push_str(&format!("{line}\n"));
+        }
+    }
+    out
 }

@@ -296,12 +296,17 @@ fn a_refusal_has_its_exit_code_and_remedy() {
     assert_eq!(error.code(), 3);
     assert_eq!(
         complaint(&error),
-        "jailctl: there is no jail `wbe`\n  help: `jailctl ls` lists the jails\n"
+        "jailctl: there is no jail `wbe`\n  help: did you mean `web`? `jailctl ls` lists the jails\n"
     );
+    let error = jailctl(&["inspect", "other"]).unwrap_err();
+    assert!(complaint(&error).ends_with("  help: `jailctl ls` lists the jails\n"));
     assert_eq!(jailctl(&["logs", "wbe"]).unwrap_err().code(), 3);
     let error = jailctl(&["host", "reboot"]).unwrap_err();
     assert_eq!(error.code(), 1);
-    assert_eq!(complaint(&error), "jailctl: permission denied\n  help: run jailctl as root\n");
+    assert_eq!(
+        complaint(&error),
+        "jailctl: permission denied\n  help: run jailctl as root: the group `jails` may look, and not change anything\n"
+    );
 }
 
 #[test]
@@ -340,4 +345,53 @@ fn the_command_line_is_well_formed() {
     assert_eq!(usage(&["jailctl", "frobnicate"]), 2);
     assert_eq!(usage(&["jailctl", "inspect"]), 2);
     assert_eq!(usage(&["jailctl", "logs", "web", "-n", "many"]), 2);
+    assert_eq!(usage(&["jailctl", "help", "logs"]), 0);
+    assert_eq!(usage(&["jailctl", "help", "image", "import"]), 0);
+    assert_eq!(usage(&["jailctl", "help", "log"]), 2);
+}
+
+#[test]
+fn help_is_80_columns_wide() {
+    let mut command = Arguments::command();
+    command.build();
+    let mut all: Vec<clap::Command> = vec![command];
+    let mut count = 0;
+    while let Some(mut one) = all.pop() {
+        for text in [one.render_help().to_string(), one.render_long_help().to_string()] {
+            let wide = text.lines().find(|line| line.chars().count() > 80);
+            assert!(wide.is_none(), "{}: {wide:?}", one.get_name());
+        }
+        count += 1;
+        all.extend(one.get_subcommands().cloned());
+    }
+    assert!(count > 40, "{count} commands");
+}
+
+#[test]
+fn the_help_of_a_problem_is_wrapped_and_the_lines_of_the_file_are_not() {
+    let line =
+        "7 | x = \"a line of a file that is a good deal longer than the eighty columns of a page\"";
+    let help =
+        "the keys of `[resources]` are `memory_min`, `memory_low`, `memory_high`, `memory_max`";
+    let text =
+        format!("error in `x`: unknown\n --> web.toml:7:1\n  |\n{line}\n  | ^\n  = help: {help}\n");
+    assert_eq!(
+        render::problem(&text),
+        format!(
+            "error in `x`: unknown\n --> web.toml:7:1\n  |\n{line}\n  | ^\n  \
+             = help: the keys of `[resources]` are `memory_min`, `memory_low`,\n    \
+             `memory_high`, `memory_max`\n"
+        )
+    );
+}
+
+#[test]
+fn words_of_other_tools_are_commands_too() {
+    let same = |one: &[&str], other: &[&str]| {
+        assert_eq!(jailctl(one).unwrap(), jailctl(other).unwrap(), "{one:?}");
+    };
+    same(&["list"], &["ls"]);
+    same(&["ps"], &["tree"]);
+    same(&["status", "web"], &["why", "web"]);
+    same(&["rm", "web"], &["delete", "web"]);
 }

@@ -3,7 +3,9 @@
 
 use std::fmt::Write as _;
 
-use jailsupd::control::wire::{Inspected, Ran, Request, StartStage, Streams};
+use jailsupd::control::wire::{
+    ImageInspected, Inspected, Ran, Request, StartStage, Streams, WireError,
+};
 
 use super::exec::{code, ends, environment};
 use super::{Show, results};
@@ -39,14 +41,26 @@ pub(super) fn run(show: &Show<'_>, run: &Run) -> Result<u8, Error> {
     }
 }
 
-/// What follows `KIND:`, or the image of the jail of that name.
+/// What follows `KIND:`, else the image of the jail of that name, else the imported image.
 fn image(show: &Show<'_>, image: &str) -> Result<String, Error> {
     if image.contains(':') {
         return Ok(image.to_owned());
     }
     let request = Request::Inspect { name: image.to_owned() };
-    let inspected: Inspected = results(varlink::call(show.socket, &request)?)?;
-    Ok(inspected.jail.image)
+    let inspected = results::<Inspected>(varlink::call(show.socket, &request)?);
+    let nearest = match inspected {
+        Ok(inspected) => return Ok(inspected.jail.image),
+        Err(Error::Refused(WireError::NoSuchJail { nearest, .. })) => nearest,
+        Err(error) => return Err(error),
+    };
+    let request = Request::InspectImage { image: image.to_owned() };
+    match results::<ImageInspected>(varlink::call(show.socket, &request)?) {
+        Ok(_) => Ok(format!("image:{image}")),
+        Err(Error::Refused(WireError::NoSuchImage { nearest: other, .. })) => {
+            Err(Error::NoSuchImage { name: image.to_owned(), nearest: nearest.or(other) })
+        }
+        Err(error) => Err(error),
+    }
 }
 
 /// The unit's text. Strings are written as TOML takes them, so that none can become a key.

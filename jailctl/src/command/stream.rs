@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::{Show, results};
 use crate::cli::{Events, Logs};
 use crate::error::Error;
-use crate::output::Output;
+use crate::output::{self, Output};
 use crate::render::{self, Style};
 use crate::varlink::Client;
 
@@ -24,7 +24,13 @@ pub(super) fn logs(
         follow: logs.follow,
         since: logs.since.map(|when| when.since_1970(out.now)),
     };
-    stream(show, &request, "entry", out, |entry: &LogEntry, s| render::log_entry(entry, s))
+    let count =
+        stream(show, &request, "entry", out, |entry: &LogEntry, s| render::log_entry(entry, s))?;
+    if count == 0 && !show.json {
+        let since = if logs.since.is_some() { " since then" } else { "" };
+        output::remark(&format!("nothing is in the log of `{}`{since}", logs.name));
+    }
+    Ok(())
 }
 
 pub(super) fn events(
@@ -32,25 +38,39 @@ pub(super) fn events(
     events: &Events,
     out: &mut Output<impl Write>,
 ) -> Result<(), Error> {
-    let request = Request::Events { follow: events.follow, name: events.of.name.clone() };
-    stream(show, &request, "event", out, |event: &Event, s| render::event(event, s))
+    let request = Request::Events {
+        follow: events.follow,
+        name: events.of.name.clone(),
+        lines: events.lines.map(u64::from),
+    };
+    let count = stream(show, &request, "event", out, |event: &Event, s| render::event(event, s))?;
+    if count == 0 && !show.json {
+        output::remark("there are no events yet");
+    }
+    Ok(())
 }
 
-/// Shows `field` of each reply; the last one may have none.
+/// Shows `field` of each reply; the last one may have none. How many there were.
 fn stream<T: DeserializeOwned>(
     show: &Show<'_>,
     request: &Request,
     field: &str,
     out: &mut Output<impl Write>,
     text: impl Fn(&T, Style) -> String,
-) -> Result<(), Error> {
+) -> Result<usize, Error> {
     let mut client = Client::send(show.socket, request)?;
+    let mut count = 0;
     loop {
         let reply = client.receive()?;
         let last = !reply.continues;
         let mut line = results::<Value>(reply)?;
         match line.get_mut(field).map(Value::take) {
-            None | Some(Value::Null) => {}
+            None | Some(Value::Null) => {
+                if last {
+                    return Ok(count);
+                }
+                continue;
+            }
             Some(value) if show.json => out.write(&format!("{value}\n"))?,
             Some(value) => {
                 let item = serde_json::from_value(value).map_err(|error| {
@@ -59,8 +79,9 @@ fn stream<T: DeserializeOwned>(
                 out.write(&text(&item, out.style))?;
             }
         }
+        count += 1;
         if last {
-            return Ok(());
+            return Ok(count);
         }
     }
 }

@@ -51,8 +51,8 @@ pub(super) fn apply(
         outcome.jails.iter().partition(|jail| jail.consequence == Consequence::Invalid);
     match others.iter().filter(|jail| jail.problem.is_some()).count() {
         0 => refuse_invalid(invalid.len()),
-        1 => Err(Error::NotApplied("one jail is".to_owned())),
-        more => Err(Error::NotApplied(format!("{more} jails are"))),
+        1 => Err(Error::NotApplied("one jail is not as its unit says".to_owned())),
+        more => Err(Error::NotApplied(format!("{more} jails are not as their units say"))),
     }
 }
 

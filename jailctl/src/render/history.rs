@@ -3,7 +3,7 @@
 use jailsupd::control::wire::{Event, Evidence};
 
 use super::jail::{heading, last_exit, log_entry};
-use super::time::{span, stamp};
+use super::time::{stamp, wait};
 use super::{Paint, Style, one_line, paint_of, pairs, problems, wrap};
 
 /// One line: time, jail, what happened.
@@ -28,7 +28,7 @@ pub(crate) fn event(event: &Event, style: Style) -> String {
 pub(crate) fn why(evidence: &Evidence, now: u64, style: Style) -> String {
     let rows = [
         ("Unit", Some(evidence.jail.unit.clone())),
-        ("Next start", evidence.next_try_ms.map(|ms| format!("in {}", span(ms * 1000)))),
+        ("Next start", evidence.next_try_ms.map(|ms| format!("in {}", wait(ms)))),
         ("Start failed", evidence.start_problem.clone()),
         ("Last end", evidence.last_exit.as_ref().map(|exit| last_exit(exit, now))),
         ("Restarts", Some(evidence.jail.restarts.to_string())),

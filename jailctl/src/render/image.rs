@@ -9,7 +9,8 @@ use super::{Paint, Style, bytes, one_line, pairs};
 const BAR: usize = 30;
 
 /// Digits of a digest that tell images apart for a person.
-const SHORT: usize = "sha256:".len() + 12;
+pub(super) const DIGITS: usize = 12;
+const SHORT: usize = "sha256:".len() + DIGITS;
 
 /// A line for each image.
 pub(crate) fn images(images: &[Image], now: u64, style: Style) -> String {

@@ -1,6 +1,6 @@
 //! What the commands that change jails say when they are done.
 
-use jailsupd::control::wire::{Changed, JailSummary};
+use jailsupd::control::wire::{Changed, JailState, JailSummary};
 
 use super::{one_line, state_of};
 
@@ -20,7 +20,14 @@ pub(crate) fn asked(name: &str, word: &str, jail: &JailSummary) -> String {
 
 /// A signal was sent.
 pub(crate) fn killed(name: &str, signal: &str, jail: &JailSummary) -> String {
-    format!("{} got {}; it is {} now\n", one_line(name), one_line(signal), state_of(jail))
+    let text =
+        format!("{} got {}; it is {} now\n", one_line(name), one_line(signal), state_of(jail));
+    match jail.state {
+        JailState::Backoff | JailState::Preparing | JailState::Starting => {
+            text + "    its restart policy starts it again; `jailctl stop` keeps it down\n"
+        }
+        _ => text,
+    }
 }
 
 /// Files were changed, or were as they should be.

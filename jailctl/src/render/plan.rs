@@ -66,7 +66,7 @@ pub(crate) fn applied(outcome: &Outcome, style: Style) -> String {
         |jail: &&Applied| jail.consequence != Consequence::Nothing || jail.problem.is_some();
     let told: Vec<&Applied> = outcome.jails.iter().filter(is_told).collect();
     if told.is_empty() {
-        return "all jails are as their units say: nothing was done\n".to_owned();
+        return "all jails are as their units say: nothing is left to do\n".to_owned();
     }
     let width = told.iter().map(|jail| jail.name.chars().count()).max().unwrap_or(0).max(4);
     let head = format!("{:width$}  {:7}  STATE", "NAME", "DONE");

@@ -2,6 +2,7 @@
 
 use jailsupd::control::wire::{Root, Volume};
 
+use super::image::DIGITS;
 use super::time::ago;
 use super::{Paint, Style, bytes, one_line, pairs};
 
@@ -45,10 +46,24 @@ pub(crate) fn roots(roots: &[Root], style: Style) -> String {
             one_line(&root.jail),
             size(root.used),
             size(root.size_max),
-            one_line(&root.image),
+            one_line(&short_digest(&root.image)),
         );
         out.push_str(line.trim_end());
         out.push('\n');
+    }
+    out
+}
+
+/// Digests in it as tables have them.
+fn short_digest(text: &str) -> String {
+    let is_digit = |c: char| c.is_ascii_hexdigit();
+    let mut parts = text.split("sha256:");
+    let mut out = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let digits = part.chars().take_while(|c| is_digit(*c)).count();
+        out.push_str("sha256:");
+        out.extend(part.chars().take(digits.min(DIGITS)));
+        out.extend(part.chars().skip(digits));
     }
     out
 }

@@ -19,6 +19,11 @@ pub(super) fn ago(since: u64, now: u64) -> String {
     out
 }
 
+/// Milliseconds until something as `0.8s`-like spans when they are few, else as [`ago`] has them.
+pub(super) fn wait(ms: u64) -> String {
+    if ms < 10_000 { span(ms * 1000) } else { ago(0, ms) }
+}
+
 /// `2026-11-22T10:31:49.123Z` of milliseconds since 1970 (RFC 3339).
 pub(super) fn stamp(time: u64) -> String {
     let (days, in_day) = (time / 86_400_000, time % 86_400_000);

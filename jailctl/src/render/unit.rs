@@ -4,12 +4,12 @@ use std::collections::BTreeSet;
 
 use jailsupd::control::wire::{Checked, Effect, KeyDoc, UnitRole, UnitText};
 
-use super::{Paint, Style, one_line, pairs, printable, wrap};
+use super::{Paint, Style, one_line, pairs, printable, problem, wrap};
 
 /// The problems as jailsupd tells them; without any, how much was looked at.
 pub(crate) fn checked(checked: &Checked, _: u64, _: Style) -> String {
     if !checked.problems.is_empty() {
-        let texts = checked.problems.iter().map(|p| printable(p.text.trim_end()) + "\n");
+        let texts = checked.problems.iter().map(|p| problem(&p.text));
         return texts.collect::<Vec<_>>().join("\n");
     }
     match checked.checked {

@@ -97,7 +97,7 @@ fn of_several_jails_each_is_tried_and_each_failure_told() {
 jailctl: `bad` is not up but backoff: exit code 7
   help: `jailctl why bad` tells more
 jailctl: there is no jail `wbe`
-  help: `jailctl ls` lists the jails
+  help: did you mean `web`? `jailctl ls` lists the jails
 "
     );
     let many: Vec<String> = (0..200).map(|_| name()).collect();
@@ -108,11 +108,10 @@ jailctl: there is no jail `wbe`
 #[test]
 fn a_refusal_that_names_no_jail_is_told_with_its_jail() {
     let (code, text) = refused(&["kill", "web", "-s", "hup!"]);
-    assert_eq!(code, 1);
+    assert_eq!(code, 2);
     assert_eq!(
         text,
-        "jailctl: `web`: the parameter `signal` is missing or not valid\n  \
-         help: give a name of signal(7), such as SIGHUP or SIGUSR1\n"
+        "jailctl: `web`: \"hup!\" is not a signal\n  help: did you mean \"SIGHUP\"?\n"
     );
 }
 
@@ -122,8 +121,10 @@ fn logs_and_events_pass_on_what_is_asked_for() {
     let (lines, follow) = (Some(3), false);
     let logs = Request::Logs { name: name(), lines, follow, since };
     assert_eq!(asked(&["logs", "web", "-n", "3", "--since", "10m"]), [logs]);
-    let events = |follow, name| [Request::Events { follow, name }];
+    let events = |follow, name| [Request::Events { follow, name, lines: None }];
     assert_eq!(asked(&["events"]), events(false, None));
+    let last = Request::Events { follow: false, name: None, lines: Some(5) };
+    assert_eq!(asked(&["events", "-n", "5"]), [last]);
     assert_eq!(asked(&["events", "-f", "web"]), events(true, Some(name())));
     assert_eq!(
         jailctl(&["events"]).unwrap(),
@@ -227,7 +228,7 @@ web    restart  up
     );
     let error = done.unwrap_err();
     assert_eq!(error.code(), 5);
-    assert!(complaint(&error).starts_with("jailctl: one jail is not as their units say"));
+    assert!(complaint(&error).starts_with("jailctl: one jail is not as its unit says"));
 }
 
 #[test]
@@ -310,6 +311,15 @@ resources.memory_max
     let (code, text) = refused(&["explain", "memroy_max"]);
     assert_eq!(code, 1);
     assert!(text.contains("help: did you mean `resources.memory_max`?"), "{text}");
+    assert_eq!(
+        refused(&["explain", "memory"]),
+        (
+            1,
+            "jailctl: unit files have no key `memory`\n  \
+             help: see `resources.memory_min`, `resources.memory_max`\n"
+                .to_owned()
+        )
+    );
 }
 
 #[test]

@@ -102,11 +102,7 @@ fn answer(request: &Request) -> Vec<Reply> {
             Reply::refusal(&WireError::Conflict { path, hash: "00".to_owned() })
         }
         R::Put { stem, .. } => changed(stem),
-        R::Explain { key: Some(key) } if key.starts_with("memroy") => {
-            let nearest = Some("resources.memory_max".to_owned());
-            Reply::refusal(&WireError::NoSuchKey { key: key.clone(), nearest })
-        }
-        R::Explain { .. } => Reply::with(&KeyDocs { entries: key_docs() }),
+        R::Explain { key } => explain(key.as_deref().unwrap_or_default()),
         R::Schema {} => Reply::with(&UnitSchema { schema: "{\n  \"a\": 1\n}".to_owned() }),
         R::Processes { name: None } => Reply::with(&ProcessTable { jails: processes() }),
         R::Events { follow, .. } => return events(*follow),
@@ -117,7 +113,7 @@ fn answer(request: &Request) -> Vec<Reply> {
         | R::RemoveImage { image: name }
             if name != "web" =>
         {
-            Reply::refusal(&WireError::NoSuchImage { image: name.clone() })
+            Reply::refusal(&WireError::NoSuchImage { image: name.clone(), nearest: None })
         }
         R::InspectImage { .. } => Reply::with(&ImageInspected { image: image() }),
         R::TagImage { name, .. } => {
@@ -131,7 +127,9 @@ fn answer(request: &Request) -> Vec<Reply> {
         R::RemoveRoot { jail } if jail == "db" => {
             Reply::with(&RootRemoved { removed: jail.clone() })
         }
-        R::RemoveRoot { jail } => Reply::refusal(&WireError::NoSuchRoot { jail: jail.clone() }),
+        R::RemoveRoot { jail } => {
+            Reply::refusal(&WireError::NoSuchRoot { jail: jail.clone(), nearest: None })
+        }
         R::ListVolumes {} => Reply::with(&VolumesListed { volumes: volumes() }),
         R::InspectVolume { name } => {
             about_volume(name, |volume| Reply::with(&VolumeInspected { volume }))
@@ -141,6 +139,19 @@ fn answer(request: &Request) -> Vec<Reply> {
         }
         other => return answer_of_jail(other),
     }]
+}
+
+fn explain(key: &str) -> Reply {
+    let unknown = |nearest: Option<&str>, related: &[&str]| {
+        let (key, nearest) = (key.to_owned(), nearest.map(str::to_owned));
+        let related = related.iter().map(|key| (*key).to_owned()).collect();
+        Reply::refusal(&WireError::NoSuchKey { key, nearest, related })
+    };
+    match key {
+        "memroy_max" => unknown(Some("resources.memory_max"), &[]),
+        "memory" => unknown(None, &["resources.memory_min", "resources.memory_max"]),
+        _ => Reply::with(&KeyDocs { entries: key_docs() }),
+    }
 }
 
 pub(super) fn volumes() -> Vec<Volume> {
@@ -190,7 +201,8 @@ pub(super) fn roots() -> Vec<Root> {
 
 fn about_volume(name: &str, reply: impl Fn(Volume) -> Reply) -> Reply {
     let found = volumes().into_iter().find(|volume| volume.name == name);
-    let unknown = || Reply::refusal(&WireError::NoSuchVolume { name: name.to_owned() });
+    let unknown =
+        || Reply::refusal(&WireError::NoSuchVolume { name: name.to_owned(), nearest: None });
     found.map_or_else(unknown, reply)
 }
 
@@ -201,7 +213,8 @@ fn answer_of_jail(request: &Request) -> Vec<Reply> {
     let name = call.parameters.get("name").or(call.parameters.get("stem"));
     let name = name.and_then(|name| name.as_str()).unwrap_or_default();
     if name != "web" && name != "bad" && !call.parameters.is_empty() {
-        return vec![Reply::refusal(&WireError::NoSuchJail { name: name.to_owned() })];
+        let nearest = name.starts_with('w').then(|| "web".to_owned());
+        return vec![Reply::refusal(&WireError::NoSuchJail { name: name.to_owned(), nearest })];
     }
     let mut jail = summary(name, JailState::Up, 0);
     if name == "bad" {
@@ -217,7 +230,9 @@ fn answer_of_jail(request: &Request) -> Vec<Reply> {
         R::Stop { .. } => reached(JailSummary { state: JailState::Down, ..jail }),
         R::Freeze { .. } => reached(JailSummary { frozen: true, ..jail }),
         R::Kill { signal, .. } if signal.ends_with('!') => {
-            Reply::refusal(&WireError::InvalidParameter { parameter: "signal".to_owned() })
+            let problem = format!("\"{signal}\" is not a signal");
+            let help = Some("did you mean \"SIGHUP\"?".to_owned());
+            Reply::refusal(&WireError::InvalidValue { parameter: "signal".into(), problem, help })
         }
         R::Start { .. } | R::Restart { .. } | R::Kill { .. } | R::Thaw { .. } | R::Wait { .. } => {
             reached(jail)

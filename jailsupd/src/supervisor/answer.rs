@@ -1,7 +1,8 @@
 //! Answers to the control socket.
 
 use super::commands::Command;
-use super::poller::{JailId, Source};
+use super::poller::Source;
+use super::unknown::invalid_value;
 use super::{Supervisor, report};
 use crate::control::server::{ClientId, Incoming};
 use crate::control::wire::{
@@ -109,15 +110,14 @@ impl Supervisor {
                 let jails: Vec<JailSummary> = self.jails.iter().map(report::summary).collect();
                 Reply::with(&Listed { jails })
             }
-            Request::Inspect { name } => match self.jails.find(&name) {
-                Some(id) => self.inspect(id),
-                None => Reply::refusal(&WireError::NoSuchJail { name }),
-            },
+            Request::Inspect { name } => self.inspect(&name),
             Request::Logs { name, lines, follow, since } => match self.jails.find(&name) {
                 Some(id) => return self.send_log(client, id, (lines, since), follow),
-                None => Reply::refusal(&WireError::NoSuchJail { name }),
+                None => Reply::refusal(&self.no_such_jail(&name)),
             },
-            Request::Events { follow, name } => return self.send_events(client, follow, name),
+            Request::Events { follow, name, lines } => {
+                return self.send_events(client, (name, lines), follow);
+            }
             Request::Wait { name, state, timeout_ms } => {
                 return self.wait_for(client, &name, state, timeout_ms);
             }
@@ -149,8 +149,8 @@ impl Supervisor {
             Request::Thaw { name, wait } => (name, Command::Thaw, wait),
             Request::Kill { name, signal, wait } => match Signal::from_text(&signal) {
                 Ok(signal) => (name, Command::Kill(signal), wait),
-                Err(_) => {
-                    let error = WireError::InvalidParameter { parameter: "signal".to_owned() };
+                Err(fault) => {
+                    let error = invalid_value("signal", fault);
                     return self.reply(client, &Reply::refusal(&error));
                 }
             },
@@ -195,7 +195,7 @@ impl Supervisor {
 
     fn processes(&self, name: Option<&str>) -> Reply {
         if let Some(name) = name.filter(|name| self.jails.find(name).is_none()) {
-            return Reply::refusal(&WireError::NoSuchJail { name: name.to_owned() });
+            return Reply::refusal(&self.no_such_jail(name));
         }
         let wanted = self.jails.iter().filter(|jail| name.is_none_or(|name| name == jail.name));
         Reply::with(&ProcessTable { jails: wanted.map(report::processes).collect() })
@@ -211,10 +211,10 @@ impl Supervisor {
         }
     }
 
-    fn inspect(&self, id: JailId) -> Reply {
-        match self.jails.get(id) {
+    fn inspect(&self, name: &str) -> Reply {
+        match self.jails.find(name).and_then(|id| self.jails.get(id)) {
             Some(jail) => Reply::with(&Inspected { jail: report::inspected(jail) }),
-            None => Reply::refusal(&WireError::NoSuchJail { name: String::new() }),
+            None => Reply::refusal(&self.no_such_jail(name)),
         }
     }
 

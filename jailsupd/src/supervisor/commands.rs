@@ -28,7 +28,7 @@ impl Supervisor {
     /// Does it, and answers now or when it is reached.
     pub(super) fn command(&mut self, client: ClientId, name: &str, command: Command, wait: bool) {
         let goal = match self.jails.find(name) {
-            None => Err(self.unknown(name)),
+            None => Err(self.no_such_jail(name)),
             Some(id) => self.obey(id, command).map(|goal| (id, goal)),
         };
         match goal {
@@ -38,18 +38,6 @@ impl Supervisor {
                 let answer = Answer::Jail(name.to_owned());
                 self.waiters.push(Waiter { client, jails, answer, until: None });
             }
-        }
-    }
-
-    /// Why there is no such jail.
-    fn unknown(&self, name: &str) -> WireError {
-        let name = name.to_owned();
-        match self.read_units(&[]).masked.iter().find(|masked| masked.name == name) {
-            Some(masked) => {
-                let reason = format!("it is masked by {}: see `jailctl unmask`", masked.file);
-                WireError::NotPossible { name, reason }
-            }
-            None => WireError::NoSuchJail { name },
         }
     }
 
@@ -80,8 +68,7 @@ impl Supervisor {
             return Err(WireError::NotPossible { name: jail.name.clone(), reason });
         }
         if jail.loaded.is_none() {
-            let problem = jail.problems().next().map(crate::unit::Problem::one_line);
-            let reason = problem.unwrap_or_else(|| "it has no unit".to_owned());
+            let reason = no_unit(jail);
             return Err(WireError::NotPossible { name: jail.name.clone(), reason });
         }
         jail.held_down = false;
@@ -140,7 +127,7 @@ impl Supervisor {
         timeout_ms: Option<u64>,
     ) {
         let Some(id) = self.jails.find(name) else {
-            let error = WireError::NoSuchJail { name: name.to_owned() };
+            let error = self.no_such_jail(name);
             return self.reply(client, &Reply::refusal(&error));
         };
         let until = timeout_ms.map(|ms| clock::now().saturating_add(Duration::from_millis(ms)));
@@ -167,7 +154,7 @@ impl Supervisor {
     fn reached(&self, name: &str) -> Reply {
         match self.jails.find(name).and_then(|id| self.jails.get(id)) {
             Some(jail) => Reply::with(&Reached { jail: report::summary(jail) }),
-            None => Reply::refusal(&WireError::NoSuchJail { name: name.to_owned() }),
+            None => Reply::refusal(&self.no_such_jail(name)),
         }
     }
 
@@ -229,5 +216,18 @@ impl Supervisor {
         if let Err(error) = put {
             log::warn!("jail={} its state is not kept: {error}", jail.name);
         }
+    }
+}
+
+/// Why nothing can be started.
+fn no_unit(jail: &Jail) -> String {
+    let mut problems = jail.problems().map(crate::unit::Problem::one_line);
+    match (problems.next(), problems.count()) {
+        (None, _) => "it has no unit".to_owned(),
+        (Some(first), 0) => format!("its unit cannot be used: {first}"),
+        (Some(first), more) => format!(
+            "its unit cannot be used: {first}; `jailctl why {}` shows {more} more",
+            jail.name
+        ),
     }
 }

@@ -1,10 +1,12 @@
 //! Unit files over the control socket: shown, checked, written.
 
+use super::unknown::invalid_value;
 use super::{Supervisor, report};
 use crate::control::wire::{
     Changed, Checked, Reply, UnitDraft, UnitFiles, UnitRole, UnitText, WireError,
 };
-use crate::unit::Resolved;
+use crate::unit::nearest::nearest;
+use crate::unit::{JailName, Resolved};
 use sha2::{Digest as _, Sha256};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -41,7 +43,7 @@ impl Supervisor {
         let of_unit = tree.units.iter().find(|resolved| resolved.name == name);
         let of_template = tree.templates.iter().find(|template| template.name == name);
         match of_unit.map(|u| &u.files).or(of_template.map(|t| &t.files)) {
-            None => Reply::refusal(&WireError::NoSuchJail { name: name.to_owned() }),
+            None => Reply::refusal(&self.no_such_jail(name)),
             Some(files) => {
                 let files = files.iter().filter_map(|path| unit_text(path)).collect();
                 Reply::with(&UnitFiles { files })
@@ -58,7 +60,7 @@ impl Supervisor {
 
     fn check_put(&self, stem: &str, text: &str, expect: Option<&str>) -> Result<(), WireError> {
         if stem.contains('/') || stem.starts_with('.') {
-            return Err(WireError::InvalidParameter { parameter: "stem".to_owned() });
+            JailName::new(stem).map_err(|fault| invalid_value("stem", fault))?;
         }
         let path = self.store.unit(stem).to_string_lossy().into_owned();
         if let Some(expect) = expect {
@@ -66,6 +68,12 @@ impl Supervisor {
             if hash != expect {
                 return Err(WireError::Conflict { path, hash });
             }
+        }
+        // Written, it would undo the mask without a word.
+        let is_mask = |path: &Path| std::fs::read_link(path).is_ok_and(|to| to == Path::new(NULL));
+        if is_mask(Path::new(&path)) {
+            let reason = format!("it is masked by {path}: `jailctl unmask {stem}` first");
+            return Err(WireError::NotPossible { name: stem.to_owned(), reason });
         }
         let (stem, text) = (stem.to_owned(), text.to_owned());
         let tree = self.read_units(&[UnitDraft { stem, text, path: Some(path.clone()) }]);
@@ -88,13 +96,25 @@ impl Supervisor {
     pub(super) fn delete_unit(&mut self, stem: &str) -> Reply {
         let result = match self.store.delete(stem) {
             Ok(Some(path)) => Ok(vec![path]),
-            Ok(None) => {
-                let reason = format!("there is no {}", self.store.unit(stem).display());
-                Err(WireError::NotPossible { name: stem.to_owned(), reason })
-            }
+            Ok(None) => Err(self.not_ours(stem)),
             Err(error) => Err(refused(stem, &error)),
         };
         self.changed(stem, result)
+    }
+
+    /// Why there is nothing to delete.
+    fn not_ours(&self, stem: &str) -> WireError {
+        let file = format!("{stem}.toml");
+        let mut paths = self.directories.iter().rev().map(|directory| directory.join(&file));
+        let reason = match paths.find(|path| path.exists()) {
+            Some(path) => format!(
+                "its unit is {}, and not in /etc/jails.d: `jailctl disable` or `jailctl mask` keeps it down",
+                path.display()
+            ),
+            None if self.jails.find(&jail_of(stem)).is_none() => return self.no_such_jail(stem),
+            None => format!("there is no {}", self.store.unit(stem).display()),
+        };
+        WireError::NotPossible { name: stem.to_owned(), reason }
     }
 
     /// Turns a unit on, or makes an instance of a template (`NAME@INSTANCE`).
@@ -122,9 +142,13 @@ impl Supervisor {
     /// The file of a template.
     fn template(&self, name: &str) -> Result<PathBuf, WireError> {
         let tree = self.read_units(&[]);
-        let template = tree.templates.into_iter().find(|template| template.name == name);
-        let file = template.and_then(|template| template.files.into_iter().next());
-        file.map(PathBuf::from).ok_or_else(|| WireError::NoSuchJail { name: name.to_owned() })
+        let template = tree.templates.iter().find(|template| template.name == name);
+        let file = template.and_then(|template| template.files.first());
+        file.map(PathBuf::from).ok_or_else(|| {
+            let known = tree.templates.iter().map(|template| template.name.as_str());
+            let nearest = nearest(name, known).map(str::to_owned);
+            WireError::NoSuchJail { name: name.to_owned(), nearest }
+        })
     }
 
     /// The drop-in that says it is written only where the unit itself says otherwise.
@@ -151,8 +175,7 @@ impl Supervisor {
     fn stem_of(&self, name: &str) -> Result<String, WireError> {
         let tree = self.read_units(&[]);
         let resolved = tree.units.into_iter().find(|resolved| resolved.name == name);
-        let unknown = || WireError::NoSuchJail { name: name.to_owned() };
-        let files = resolved.ok_or_else(unknown)?.files;
+        let files = resolved.ok_or_else(|| self.no_such_jail(name))?.files;
         let mut stems = files.iter().filter_map(|file| Path::new(file).file_stem()?.to_str());
         Ok(stems.find(|stem| jail_of(stem) == name).unwrap_or(name).to_owned())
     }

@@ -36,8 +36,20 @@ impl Supervisor {
     }
 
     /// Sends what is remembered, and with `follow` what comes.
-    pub(super) fn send_events(&mut self, client: ClientId, follow: bool, name: Option<String>) {
-        for event in past(&self.history, name.as_deref()) {
+    pub(super) fn send_events(
+        &mut self,
+        client: ClientId,
+        (name, lines): (Option<String>, Option<u64>),
+        follow: bool,
+    ) {
+        let mut past = past(&self.history, name.as_deref());
+        // Of a jail that is to come one may wait for events.
+        let unknown = name.as_deref().filter(|name| self.jails.find(name).is_none());
+        if let Some(name) = unknown.filter(|_| past.is_empty() && !follow) {
+            return self.reply(client, &Reply::refusal(&self.no_such_jail(name)));
+        }
+        let lines = lines.map_or(usize::MAX, |lines| usize::try_from(lines).unwrap_or(usize::MAX));
+        for event in past.split_off(past.len().saturating_sub(lines)) {
             let line = EventLine { event: Some(event) };
             self.reply(client, &Reply::with(&line).continued());
         }

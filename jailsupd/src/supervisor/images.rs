@@ -3,6 +3,7 @@
 use super::Supervisor;
 use super::jail::Jail;
 use super::poller::Source;
+use super::unknown::invalid_value;
 use crate::control::server::ClientId;
 use crate::control::wire::{
     Image, ImageImported, ImageInspected, ImageRemoved, ImageTagged, ImagesCollected, ImagesListed,
@@ -11,7 +12,7 @@ use crate::control::wire::{
 use crate::exec::store::{Object, Store};
 use crate::exec::worker::{Said, Worker};
 use crate::exec::{image, import, subvolume};
-use crate::unit::value::FromText as _;
+use crate::unit::value::{Fault, FromText as _, quoted};
 use crate::unit::{Digest, ImageName, ImageSource, Unit};
 use std::collections::BTreeMap;
 use std::io;
@@ -19,6 +20,9 @@ use std::path::Path;
 
 /// At once; each of them reads and writes as fast as the disk can.
 const IMPORTS_MAX: usize = 4;
+
+/// The least that is taken for a digest: its kind, and as many digits as tables show.
+const SHORTEST: usize = "sha256:".len() + 12;
 
 /// An import on its way.
 #[derive(Debug)]
@@ -42,16 +46,12 @@ fn not_possible(name: &str, reason: impl Into<String>) -> Reply {
     Reply::refusal(&WireError::NotPossible { name: name.to_owned(), reason: reason.into() })
 }
 
-fn no_such(image: &str) -> Reply {
-    Reply::refusal(&WireError::NoSuchImage { image: image.to_owned() })
-}
-
 fn failed(name: &str, what: &str, error: &io::Error) -> Reply {
     not_possible(name, format!("{what}: {error}"))
 }
 
 impl Supervisor {
-    fn image_store(&self) -> Store {
+    pub(super) fn image_store(&self) -> Store {
         Store::of(&self.layout)
     }
 
@@ -76,12 +76,12 @@ impl Supervisor {
         path: &str,
         name: Option<&str>,
     ) -> Result<(), Reply> {
-        let invalid = |parameter: &str| {
-            Reply::refusal(&WireError::InvalidParameter { parameter: parameter.to_owned() })
-        };
-        let name = name.map(ImageName::from_text).transpose().map_err(|_| invalid("image"))?;
+        let invalid = |parameter: &str, fault| Reply::refusal(&invalid_value(parameter, fault));
+        let name = name.map(ImageName::from_text).transpose();
+        let name = name.map_err(|fault| invalid("name", fault))?;
         if !path.starts_with('/') {
-            return Err(invalid("path"));
+            let fault = Fault::new(format!("the path {} is not absolute", quoted(path)));
+            return Err(invalid("path", fault));
         }
         if self.imports.len() >= IMPORTS_MAX {
             return Err(not_possible(
@@ -175,7 +175,7 @@ impl Supervisor {
         let digest = self.find_image(image).map(|(_, digest)| digest);
         match digest.and_then(|digest| self.shown_image(&digest)) {
             Some(image) => Reply::with(&ImageInspected { image }),
-            None => no_such(image),
+            None => Reply::refusal(&self.no_such_image(image)),
         }
     }
 
@@ -191,15 +191,25 @@ impl Supervisor {
             store.find(&digest)?;
             return Some((Reference::Digest, digest));
         }
-        let name = ImageName::from_text(image).ok()?;
-        let digest = store.named(&name)?;
-        Some((Reference::Name(name), digest))
+        let name = ImageName::from_text(image).ok();
+        if let Some((name, digest)) =
+            name.and_then(|name| Some((name.clone(), store.named(&name)?)))
+        {
+            return Some((Reference::Name(name), digest));
+        }
+        let all = store.list().unwrap_or_default();
+        let mut alike = all.into_iter().filter(|object| is_short_for(image, &object.digest));
+        let only = alike.next().filter(|_| alike.next().is_none())?;
+        Some((Reference::Digest, only.digest))
     }
 
     pub(super) fn tag_image(&mut self, image: &str, name: &str) -> Reply {
-        let Some((_, digest)) = self.find_image(image) else { return no_such(image) };
-        let Ok(name) = ImageName::from_text(name) else {
-            return Reply::refusal(&WireError::InvalidParameter { parameter: "name".to_owned() });
+        let Some((_, digest)) = self.find_image(image) else {
+            return Reply::refusal(&self.no_such_image(image));
+        };
+        let name = match ImageName::from_text(name) {
+            Ok(name) => name,
+            Err(fault) => return Reply::refusal(&invalid_value("name", fault)),
         };
         match self.image_store().set_name(&name, &digest) {
             Ok(()) => {
@@ -210,7 +220,9 @@ impl Supervisor {
     }
 
     pub(super) fn remove_image(&mut self, image: &str) -> Reply {
-        let Some((reference, digest)) = self.find_image(image) else { return no_such(image) };
+        let Some((reference, digest)) = self.find_image(image) else {
+            return Reply::refusal(&self.no_such_image(image));
+        };
         let store = self.image_store();
         let names = store.all_names().unwrap_or_default();
         let mut own: Vec<ImageName> =
@@ -226,7 +238,8 @@ impl Supervisor {
             None => users,
         };
         if !users.is_empty() {
-            let reason = format!("it is the image of {}", users.join(", "));
+            let reason =
+                format!("it is the image of {}: give them another first", users.join(", "));
             return not_possible(image, reason);
         }
         let mut removed = Vec::new();
@@ -310,6 +323,11 @@ impl Supervisor {
         let files = self.read_units(&[]);
         files.units.iter().filter_map(|found| found.result.as_ref().ok()).for_each(take);
     }
+}
+
+/// Whether it is the beginning of a digest, as a table shows it.
+fn is_short_for(text: &str, digest: &Digest) -> bool {
+    text.len() >= SHORTEST && digest.to_string().starts_with(text)
 }
 
 fn shown(object: Object, names: &[(ImageName, Digest)], users: &Users) -> Image {

@@ -31,6 +31,7 @@ mod sessions;
 mod start;
 mod step;
 mod streams;
+mod unknown;
 mod volumes;
 mod waiters;
 mod why;

@@ -12,7 +12,7 @@ use crate::exec::processes;
 use crate::plan::HostStep;
 use crate::plan::link::show_mac;
 use crate::unit::change::Change;
-use crate::unit::explain::{Explanation, KeyEntry, Otherwise};
+use crate::unit::explain::{Explanation, KeyEntry, Otherwise, Unknown};
 use crate::unit::{Effect, Problem, UserSpec};
 
 /// `NAME START_US DURATION_US STATE MESSAGE`, as init writes it.
@@ -161,8 +161,8 @@ pub(super) fn explain(key: Option<&str>) -> Reply {
             sections.into_iter().flat_map(|section| section.keys).collect()
         }
         Err(unknown) => {
-            let (key, nearest) = (unknown.asked, unknown.nearest);
-            return Reply::refusal(&WireError::NoSuchKey { key, nearest });
+            let Unknown { asked: key, nearest, related } = unknown;
+            return Reply::refusal(&WireError::NoSuchKey { key, nearest, related });
         }
     };
     Reply::with(&KeyDocs { entries: entries.iter().map(key_doc).collect() })

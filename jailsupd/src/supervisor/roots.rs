@@ -60,7 +60,7 @@ impl Supervisor {
     pub(super) fn remove_root(&mut self, name: &str) -> Reply {
         let found = JailName::new(name).ok().filter(|_| root::find(&self.layout, name).is_some());
         let Some(jail_name) = found else {
-            return Reply::refusal(&WireError::NoSuchRoot { jail: name.to_owned() });
+            return Reply::refusal(&self.no_such_root(name));
         };
         let jail = self.jails.find(name).and_then(|id| self.jails.get(id));
         if jail.is_some_and(|jail| jail.life.is_some() || jail.work.is_some()) {

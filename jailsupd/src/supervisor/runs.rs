@@ -6,6 +6,7 @@
 
 use super::jail::Jail;
 use super::poller::JailId;
+use super::unknown::invalid_value;
 use super::waiters::{Answer, Goal, Waiter};
 use super::{Supervisor, clock, report};
 use crate::control::server::ClientId;
@@ -69,9 +70,7 @@ impl Supervisor {
             let reason = "the host goes down".to_owned();
             return Err(WireError::NotPossible { name, reason });
         }
-        if JailName::new(&name).is_err() {
-            return Err(WireError::InvalidParameter { parameter: "name".to_owned() });
-        }
+        JailName::new(&name).map_err(|fault| invalid_value("name", fault))?;
         let tree = self.read_units(&[]);
         let taken = tree.units.iter().any(|resolved| resolved.name == name)
             || tree.masked.iter().any(|masked| masked.name == name);

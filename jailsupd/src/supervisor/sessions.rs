@@ -4,6 +4,7 @@
 use super::Supervisor;
 use super::jail::Jail;
 use super::poller::JailId;
+use super::unknown::invalid_value;
 use crate::control::server::ClientId;
 use crate::control::wire::{self, Reply, Request, TerminalSize, WireError, archive, session};
 use crate::exec::account::Account;
@@ -12,6 +13,7 @@ use crate::exec::enter::{self, Entry};
 use crate::exec::{Error, resident};
 use crate::machine::State;
 use crate::unit::UserSpec;
+use crate::unit::value::{Fault, shown};
 use rustix::fd::{AsFd as _, OwnedFd};
 use std::ffi::CString;
 
@@ -46,44 +48,63 @@ impl Exec {
     }
 
     fn check(self) -> Result<Wanted, WireError> {
-        let wrong = |parameter: &str| WireError::InvalidParameter { parameter: parameter.into() };
-        let strings = |texts: Vec<String>, parameter: &str| -> Result<Vec<CString>, WireError> {
-            texts.into_iter().map(|text| CString::new(text).map_err(|_| wrong(parameter))).collect()
-        };
-        let named = |pair: &String| pair.split_once('=').is_some_and(|(name, _)| !name.is_empty());
+        let unnamed = |pair: &&String| pair.split_once('=').is_none_or(|(name, _)| name.is_empty());
         let copies = self.helper != session::EXEC;
         match self.command.first() {
-            Some(path) if copies && !path.starts_with('/') => return Err(wrong("path")),
+            Some(path) if copies => absolute("path", path)?,
             Some(word) if !word.is_empty() => {}
-            _ => return Err(wrong("command")),
+            _ => return Err(invalid_value("command", Fault::new("the command is empty"))),
         }
-        if !self.environment.iter().all(named) {
-            return Err(wrong("environment"));
+        if let Some(pair) = self.environment.iter().find(unnamed) {
+            let fault = Fault::new(format!("{} is not an environment variable", shown(pair)));
+            return Err(invalid_value("environment", fault.help("write NAME=VALUE")));
         }
-        if self.working_dir.as_ref().is_some_and(|path| !path.starts_with('/')) {
-            return Err(wrong("working_dir"));
+        if let Some(path) = &self.working_dir {
+            absolute("working_dir", path)?;
         }
-        let user = self.user.map(|text| {
-            let (user, group) = match text.split_once(':') {
-                Some((user, group)) => (user, Some(group)),
-                None => (text.as_str(), None),
-            };
-            let group = group.map(UserSpec::from_text).transpose();
-            Ok((
-                UserSpec::from_text(user).map_err(|_| wrong("user"))?,
-                group.map_err(|_| wrong("user"))?,
-            ))
-        });
-        let working_dir = self.working_dir.map(CString::new).transpose();
         Ok(Wanted {
             helper: self.helper,
-            argv: strings(self.command, "command")?,
-            user: user.transpose()?,
-            environment: strings(self.environment, "environment")?,
-            working_dir: working_dir.map_err(|_| wrong("working_dir"))?,
+            argv: strings("command", self.command)?,
+            user: self.user.as_deref().map(user).transpose()?,
+            environment: strings("environment", self.environment)?,
+            working_dir: strings("working_dir", self.working_dir)?.pop(),
             streams: self.streams,
         })
     }
+}
+
+fn absolute(parameter: &str, path: &str) -> Result<(), WireError> {
+    if path.starts_with('/') {
+        return Ok(());
+    }
+    let fault = Fault::new(format!("{} is not an absolute path", shown(path)));
+    let help = match parameter {
+        "path" => "in a jail a path begins with `/`: NAME:/PATH",
+        _ => "in a jail a path begins with `/`",
+    };
+    Err(invalid_value(parameter, fault.help(help)))
+}
+
+/// `USER` or `USER:GROUP`.
+fn user(text: &str) -> Result<(UserSpec, Option<UserSpec>), WireError> {
+    let (user, group) = match text.split_once(':') {
+        Some((user, group)) => (user, Some(group)),
+        None => (text, None),
+    };
+    let spec = |text| UserSpec::from_text(text).map_err(|fault| invalid_value("user", fault));
+    Ok((spec(user)?, group.map(spec).transpose()?))
+}
+
+/// As the kernel takes them.
+fn strings(
+    parameter: &str,
+    texts: impl IntoIterator<Item = String>,
+) -> Result<Vec<CString>, WireError> {
+    let nul = |text: &str| Fault::new(format!("{} holds a NUL byte", shown(text)));
+    let string = |text: String| {
+        CString::new(text.as_str()).map_err(|_| invalid_value(parameter, nul(&text)))
+    };
+    texts.into_iter().map(string).collect()
 }
 
 impl Supervisor {
@@ -106,7 +127,7 @@ impl Supervisor {
         };
         let ends = match (self.jails.find(&name), exec.check()) {
             (_, Err(error)) => Err(error),
-            (None, _) => Err(WireError::NoSuchJail { name }),
+            (None, _) => Err(self.no_such_jail(&name)),
             (Some(id), Ok(wanted)) => self.enter(id, wanted),
         };
         match ends {
@@ -116,9 +137,7 @@ impl Supervisor {
     }
 
     fn enter(&self, id: JailId, wanted: Wanted) -> Result<Ends, WireError> {
-        let Some(jail) = self.jails.get(id) else {
-            return Err(WireError::NoSuchJail { name: String::new() });
-        };
+        let Some(jail) = self.jails.get(id) else { return Err(self.no_such_jail("")) };
         let impossible =
             |reason: String| WireError::NotPossible { name: jail.name.clone(), reason };
         if let Some(reason) = refusal(jail) {
@@ -238,7 +257,7 @@ mod tests {
 
     fn wrong(exec: Exec) -> String {
         match exec.check() {
-            Err(WireError::InvalidParameter { parameter }) => parameter,
+            Err(WireError::InvalidValue { parameter, .. }) => parameter,
             other => panic!("{:?}", other.map(|wanted| wanted.argv)),
         }
     }

@@ -33,7 +33,7 @@ impl Supervisor {
             Some(kept) => {
                 Reply::with(&VolumeInspected { volume: shown(kept, &self.volume_users()) })
             }
-            None => Reply::refusal(&WireError::NoSuchVolume { name: name.to_owned() }),
+            None => Reply::refusal(&self.no_such_volume(name)),
         }
     }
 
@@ -41,7 +41,7 @@ impl Supervisor {
         let found = VolumeName::from_text(name).ok();
         let found = found.filter(|_| volume::find(&self.layout, name).is_some());
         let Some(volume) = found else {
-            return Reply::refusal(&WireError::NoSuchVolume { name: name.to_owned() });
+            return Reply::refusal(&self.no_such_volume(name));
         };
         if let Some(jails) = self.volume_users().remove(name) {
             let reason = format!("it is a volume of {}: its unit names it", jails.join(", "));

@@ -2,7 +2,7 @@
 
 use super::jail::Jail;
 use super::{Supervisor, clock, report};
-use crate::control::wire::{Evidence, ExitReason, JailState, Reply, WireError};
+use crate::control::wire::{Evidence, ExitReason, JailState, Reply};
 use crate::exec::cores;
 use crate::machine::State;
 use crate::unit::{Bytes, Problem};
@@ -13,7 +13,7 @@ const LINES: usize = 10;
 impl Supervisor {
     pub(super) fn why(&self, name: &str) -> Reply {
         let Some(jail) = self.jails.find(name).and_then(|id| self.jails.get(id)) else {
-            return Reply::refusal(&WireError::NoSuchJail { name: name.to_owned() });
+            return Reply::refusal(&self.no_such_jail(name));
         };
         let next_try_ms = match jail.machine.state {
             State::Backoff { until } => {
@@ -65,12 +65,16 @@ fn explain(jail: &Jail, next_try_ms: Option<u64>) -> Vec<String> {
         text.push(format!("Last time it {}.{more}", super::end::describe(exit)));
     }
     text.extend(super::denials::sentence(&jail.denied));
-    match jail.unit_problems.len() {
-        0 => {}
-        count if jail.loaded.is_some() => text.push(format!(
-            "Its unit has {count} problem(s) now; the last good version stays in force."
-        )),
-        count => text.push(format!("Its unit has {count} problem(s); no good version is known.")),
+    let problems = match jail.unit_problems.len() {
+        1 => "a problem".to_owned(),
+        count => format!("{count} problems"),
+    };
+    if !jail.unit_problems.is_empty() {
+        let consequence = match jail.loaded {
+            Some(_) => "the last good version stays in force",
+            None => "no good version is known",
+        };
+        text.push(format!("Its unit has {problems}; {consequence}."));
     }
     if jail.is_stale() {
         text.push(
@@ -92,11 +96,17 @@ fn state(jail: &Jail, next_try_ms: Option<u64>) -> String {
         JailState::Down => {
             "It is down: it ended with success, and its restart policy leaves it so.".into()
         }
-        JailState::Backoff => format!(
-            "It failed {} time(s) in a row and is tried again in {} ms.",
-            jail.machine.failures,
-            next_try_ms.unwrap_or(0)
-        ),
+        JailState::Backoff => {
+            let often = match jail.machine.failures {
+                0 | 1 => "It failed".to_owned(),
+                count => format!("It failed {count} times in a row"),
+            };
+            let wait = match next_try_ms.unwrap_or(0) {
+                ms @ 0..10_000 => format!("{ms} ms"),
+                ms => format!("{} s", ms / 1000),
+            };
+            format!("{often} and is tried again in {wait}.")
+        }
         JailState::Failed => {
             "It failed and is not tried again by itself; `jailctl start` or an edit of its unit tries again.".into()
         }

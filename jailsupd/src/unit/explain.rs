@@ -68,12 +68,14 @@ pub struct Unknown {
     pub asked: String,
     /// The key or table that was probably meant.
     pub nearest: Option<String>,
+    /// The keys that hold the word; without any, those whose text speaks of it.
+    pub related: Vec<String>,
 }
 
 /// Explains `restart.delay`, `delay`, `restart` or `[restart]`; nothing (`""`) is the whole table.
 ///
 /// # Errors
-/// There is no such key or section; the nearest one.
+/// There is no such key or section; those that may have been meant.
 pub fn explain(asked: &str) -> Result<Explanation, Unknown> {
     let asked = asked.trim();
     let word = asked.trim_start_matches('[').trim_end_matches(']');
@@ -92,7 +94,8 @@ pub fn explain(asked: &str) -> Result<Explanation, Unknown> {
     let fields = UNIT.keys.iter().filter_map(list).flat_map(|section| section.keys);
     let is_asked = |entry: &KeyEntry| entry.path() == word || entry.name == word;
     let keys = UNIT.keys.iter().filter(|key| key.fields().is_none()).map(entry);
-    let keys: Vec<KeyEntry> = keys.chain(fields).filter(is_asked).collect();
+    let all: Vec<KeyEntry> = keys.chain(fields).collect();
+    let keys: Vec<KeyEntry> = all.iter().filter(|entry| is_asked(entry)).cloned().collect();
     if !keys.is_empty() {
         return Ok(Explanation::Keys(keys));
     }
@@ -101,7 +104,20 @@ pub fn explain(asked: &str) -> Result<Explanation, Unknown> {
     let sections = UNIT.sections.iter().map(|section| section.name);
     let known = paths.iter().map(String::as_str).chain(names).chain(sections);
     let nearest = nearest(word, known).map(str::to_owned);
-    Err(Unknown { asked: asked.to_owned(), nearest })
+    Err(Unknown { asked: asked.to_owned(), nearest, related: related(word, &all) })
+}
+
+fn related(word: &str, all: &[KeyEntry]) -> Vec<String> {
+    let word = word.to_lowercase().replace('-', "_");
+    let paths = |holds: &dyn Fn(&KeyEntry) -> bool| -> Vec<String> {
+        all.iter().filter(|entry| holds(entry)).map(KeyEntry::path).collect()
+    };
+    let by_name = paths(&|entry| entry.path().contains(&word));
+    if !by_name.is_empty() {
+        return by_name;
+    }
+    let is_part = |c: char| c.is_alphanumeric() || c == '_';
+    paths(&|entry| entry.doc.to_lowercase().split(|c| !is_part(c)).any(|found| found == word))
 }
 
 fn section(section: &Section) -> SectionEntry {

@@ -188,7 +188,7 @@ impl FromText for Digest {
     fn from_text(text: &str) -> Result<Self, Fault> {
         text.strip_prefix("sha256:").and_then(Self::from_hex).ok_or_else(|| {
             Fault::new(format!("{} is not a digest", shown(text))).help(
-                "write \"sha256:\" and 64 digits of 0-9 and a-f, as `jailctl image ls` shows them",
+                "write \"sha256:\" and 64 digits of 0-9 and a-f, as `jailctl image inspect` shows them",
             )
         })
     }

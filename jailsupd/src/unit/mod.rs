@@ -25,7 +25,7 @@ pub mod image;
 mod keys;
 pub mod layer;
 pub mod name;
-mod nearest;
+pub(crate) mod nearest;
 mod parse;
 pub mod path;
 pub mod policy;

@@ -12,7 +12,8 @@ pub(crate) fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) 
     known
         .into_iter()
         .map(|candidate| (edits(&word, &fold(candidate)), candidate))
-        .filter(|(edits, _)| *edits <= most)
+        // Of a single letter each other one is one edit away.
+        .filter(|(edits, _)| *edits <= most && *edits < word.len())
         .min_by_key(|(edits, _)| *edits)
         .map(|(_, candidate)| candidate)
 }
@@ -50,5 +51,6 @@ mod tests {
         assert_eq!(nearest("pids-max", known), Some("pids_max"));
         assert_eq!(nearest("exce", known), Some("exec"));
         assert_eq!(nearest("volume", known), None);
+        assert_eq!(nearest("a", ["b"]), None);
     }
 }

@@ -60,7 +60,10 @@ impl FromText for Signal {
         if let Some(number) = real_time(name) {
             return Ok(Self(number));
         }
+        let number =
+            name.parse().ok().map(Self).filter(|signal| signal.to_string().starts_with("SIG"));
         let help = match nearest(name, NAMES) {
+            _ if number.is_some() => format!("did you mean \"{}\"?", number.unwrap_or(Self::TERM)),
             Some(known) => format!("did you mean \"SIG{known}\"?"),
             None => "give a name of signal(7), such as \"SIGTERM\", \"SIGQUIT\" or \"SIGRTMIN+3\""
                 .to_owned(),

@@ -23,7 +23,10 @@ impl<D> Grammar<D> {
         let fault = Fault::new(format!("unknown {thing} in {}", self.what));
         match self.meant(section, word, table) {
             Some((help, meant)) => (fault.help(help), Some(meant)),
-            None => (fault.help(self.allowed(section, table)), None),
+            None => {
+                let holding = self.holding(section, word).filter(|_| !table);
+                (fault.help(holding.unwrap_or_else(|| self.allowed(section, table))), None)
+            }
         }
     }
 
@@ -42,8 +45,12 @@ impl<D> Grammar<D> {
             }
         }
         if section.is_empty() {
-            if let Some(name) = nearest(word, self.sections.iter().map(|s| s.name)) {
-                return Some((did_you(format!("`[{name}]`")), name.to_owned()));
+            let lists = self.keys.iter().filter(|k| k.section.is_empty() && k.fields().is_some());
+            let names = self.sections.iter().map(|s| s.name).chain(lists.map(|k| k.name));
+            if let Some(name) = nearest(word, names) {
+                let is_list = self.sections.iter().all(|s| s.name != name);
+                let shown = if is_list { format!("`[[{name}]]`") } else { format!("`[{name}]`") };
+                return Some((did_you(shown), name.to_owned()));
             }
         }
         if table {
@@ -57,6 +64,17 @@ impl<D> Grammar<D> {
             did_you(format!("`{name}`, {}", key.home()))
         };
         Some((help, key.path()))
+    }
+
+    /// The keys of a long table that hold a word which is none.
+    fn holding(&self, section: &str, word: &str) -> Option<String> {
+        let names = self.names(section).filter(|name| word.len() > 2 && name.contains(word));
+        let names: Vec<String> = names.map(|name| format!("`{name}`")).collect();
+        match names.as_slice() {
+            [] => None,
+            [only] => Some(format!("did you mean {only}?")),
+            _ => Some(format!("the keys with that word are {}", names.join(", "))),
+        }
     }
 
     fn allowed(&self, section: &str, table: bool) -> String {

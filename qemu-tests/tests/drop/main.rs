@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 mod edits;
+mod mistakes;
 mod orders;
 mod reboot;
 mod sources;

@@ -6,7 +6,7 @@ use jailsupd::control::wire::{
 };
 use qemu_tests::proto::Status;
 
-use crate::{NOT_REACHED, PROBLEMS, REFUSED, etc, guest, put_ready, stay, unit};
+use crate::{NO_SUCH_JAIL, NOT_REACHED, PROBLEMS, etc, guest, put_ready, stay, unit};
 
 #[test]
 fn check_names_all_problems_of_all_files() {
@@ -113,7 +113,7 @@ fn unit_is_written_shown_and_deleted_through_jailctl() {
     assert!(refused.stderr.contains("description"), "{refused:?}");
     assert_eq!(put.paths, ["/etc/jails.d/drafted.toml"]);
     assert_eq!(cat.files[0].text, text);
-    assert_eq!(twice.status, REFUSED, "{twice:?}");
+    assert_eq!(twice.status, NO_SUCH_JAIL, "{twice:?}");
 }
 
 #[test]

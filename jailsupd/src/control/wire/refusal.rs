@@ -15,6 +15,9 @@ pub enum WireError {
     NoSuchJail {
         /// As the client wrote it.
         name: String,
+        /// One that is written alike.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        nearest: Option<String>,
     },
     /// The jail exists, but what was asked cannot be done with it as it is.
     #[serde(rename = "org.warder.Jails.NotPossible")]
@@ -57,6 +60,21 @@ pub enum WireError {
         /// One that is written alike.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         nearest: Option<String>,
+        /// Those that hold the word, or else whose text speaks of it.
+        #[serde(default)]
+        related: Vec<String>,
+    },
+    /// A parameter is of the right type, but its value is none that can be taken.
+    #[serde(rename = "org.warder.Jails.InvalidValue")]
+    #[error("{problem}")]
+    InvalidValue {
+        /// The parameter's name.
+        parameter: String,
+        /// What is wrong with it; names the value.
+        problem: String,
+        /// What is allowed, or was probably meant.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        help: Option<String>,
     },
     /// There is no image of that name or digest.
     #[serde(rename = "org.warder.Storage.NoSuchImage")]
@@ -64,6 +82,9 @@ pub enum WireError {
     NoSuchImage {
         /// As the client wrote it.
         image: String,
+        /// One that is written alike.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        nearest: Option<String>,
     },
     /// The jail has no root of its own.
     #[serde(rename = "org.warder.Storage.NoSuchRoot")]
@@ -71,6 +92,9 @@ pub enum WireError {
     NoSuchRoot {
         /// As the client wrote it.
         jail: String,
+        /// One that is written alike.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        nearest: Option<String>,
     },
     /// There is no volume of that name.
     #[serde(rename = "org.warder.Storage.NoSuchVolume")]
@@ -78,6 +102,9 @@ pub enum WireError {
     NoSuchVolume {
         /// As the client wrote it.
         name: String,
+        /// One that is written alike.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        nearest: Option<String>,
     },
     /// This is not a host that Warder booted.
     #[serde(rename = "org.warder.Host.NotSupported")]

@@ -260,6 +260,9 @@ pub enum Request {
         /// Only of this jail.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         name: Option<String>,
+        /// Only the last so many of what is there.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        lines: Option<u64>,
     },
     /// Why a jail is in its state.
     #[serde(rename = "org.warder.Jails.Why")]

@@ -5,6 +5,9 @@ use super::erofs::{Builder, Error, Meta, Node, ROOT};
 use crate::exec::worker::{Failure, Progress};
 use std::io::{self, Read, Seek, Write};
 
+/// What is wrong with a file whose very start is not understood.
+const NO_IMAGE: &str = "read it as a tar archive, and it is no erofs or squashfs file system";
+
 /// What of an archive is not in the image.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct LeftOut {
@@ -25,6 +28,7 @@ pub(super) fn convert<W: Write + Seek>(
     let refused = |what: &str, error: io::Error| plain(&format!("{what}: {error}"));
     let mut input = Peeked { start: Vec::new(), rest: Counted { input, progress } };
     input.peek().map_err(|error| refused("read the archive", error))?;
+    let mut is_plain = false;
     let unpacked: Box<dyn Read + '_> = match input.start.as_slice() {
         [0x1f, 0x8b, ..] => Box::new(flate2::read::MultiGzDecoder::new(input)),
         [0xfd, b'7', b'z', b'X', b'Z', 0] => Box::new(lzma_rust2::XzReader::new(input, true)),
@@ -32,7 +36,10 @@ pub(super) fn convert<W: Write + Seek>(
             let decoder = ruzstd::decoding::StreamingDecoder::new(input);
             Box::new(decoder.map_err(|error| plain(&format!("read the archive: {error}")))?)
         }
-        _ => Box::new(input),
+        _ => {
+            is_plain = true;
+            Box::new(input)
+        }
     };
     let builder = Builder::new(out, size_max).map_err(|error| refused("write the image", error))?;
     let mut tree = Tree { builder, left_out: LeftOut::default() };
@@ -40,7 +47,8 @@ pub(super) fn convert<W: Write + Seek>(
     let entries = archive.entries().map_err(|error| refused("read the archive", error))?;
     let mut is_empty = true;
     for entry in entries {
-        let mut entry = entry.map_err(|error| refused("read the archive", error))?;
+        let what = if is_empty && is_plain { NO_IMAGE } else { "read the archive" };
+        let mut entry = entry.map_err(|error| refused(what, error))?;
         is_empty = false;
         tree.take(&mut entry)?;
     }
