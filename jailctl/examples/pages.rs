@@ -15,6 +15,9 @@ use clap_complete::Shell;
 #[path = "../src/cli.rs"]
 mod cli;
 #[allow(dead_code)]
+#[path = "../src/keys.rs"]
+mod keys;
+#[allow(dead_code)]
 #[path = "../src/moment.rs"]
 mod moment;
 

@@ -7,6 +7,7 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand};
 use jailsupd::control::wire::{JailState, SOCKET};
 
+use crate::keys::Keys;
 use crate::moment::{Span, When};
 
 /// Overrides the default of `--socket`.
@@ -84,6 +85,8 @@ pub(crate) enum Command {
     Exec(Exec),
     /// Run one program in a jail of its own, which is gone afterwards; its exit code is jailctl's
     Run(Run),
+    /// Attach to the terminal of a jail's program, if its unit gives it one
+    Console(Console),
     /// Copy files and directories between the host and a running jail
     Cp(Copy),
 
@@ -383,6 +386,16 @@ pub(crate) struct Run {
         value_name = "COMMAND"
     )]
     pub(crate) command: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Console {
+    /// The jail's name
+    pub(crate) name: String,
+
+    /// The keys that detach, separated by commas: characters, or ctrl- and one
+    #[arg(long, value_name = "KEYS", default_value = "ctrl-],ctrl-],ctrl-]")]
+    pub(crate) detach_keys: Keys,
 }
 
 #[derive(Debug, Args)]

@@ -1,5 +1,6 @@
 //! What each command asks and shows; here those that only look.
 
+mod console;
 mod copy;
 mod edit;
 mod exec;
@@ -42,6 +43,7 @@ pub(crate) fn run(
 /// The commands that are done or not.
 fn done(show: &Show<'_>, command: &Command, out: &mut Output<impl Write>) -> Result<(), Error> {
     match command {
+        Command::Console(of) => console::console(show, of, out),
         Command::Cp(of) => copy::copy(show, of),
         // Above.
         Command::Exec(_) | Command::Run(_) => Ok(()),

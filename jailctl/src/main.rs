@@ -6,6 +6,7 @@
 mod cli;
 mod command;
 mod error;
+mod keys;
 mod moment;
 mod output;
 mod render;

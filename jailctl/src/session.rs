@@ -3,6 +3,7 @@
 //! jailsupd has given us the descriptors (docs/control.md, "Sessions"); from here on it has no part. One
 //! loop, which only our own output may block: that makes the program wait for a slow reader.
 
+pub(crate) mod console;
 mod screen;
 mod streams;
 
@@ -97,12 +98,6 @@ enum What {
 
 impl Session {
     fn new(ends: Ends, input: bool) -> io::Result<Self> {
-        let mut signals = SigSet::empty();
-        for signal in [SIGCONT, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2, SIGWINCH] {
-            signals.add(signal);
-        }
-        signals.thread_block()?;
-        let flags = SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK;
         let mut outputs = Vec::new();
         if let Some(stdout) = ends.stdout {
             outputs.push(Output::new(stdout, rustix::stdio::stdout())?);
@@ -112,7 +107,7 @@ impl Session {
         }
         Ok(Self {
             socket: ends.session,
-            signals: SignalFd::with_flags(&signals, flags)?,
+            signals: signals()?,
             outputs,
             input: Input::new(ends.stdin, input)?,
             screen: None,
@@ -214,6 +209,17 @@ impl Session {
         self.screen = Some(Screen::new(master.try_clone()?, self.input.wants_more()));
         Ok(())
     }
+}
+
+/// Those that are taken in the loop, and by nobody else.
+fn signals() -> io::Result<SignalFd> {
+    let mut signals = SigSet::empty();
+    for signal in [SIGCONT, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2, SIGWINCH] {
+        signals.add(signal);
+    }
+    signals.thread_block()?;
+    let flags = SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK;
+    Ok(SignalFd::with_flags(&signals, flags)?)
 }
 
 fn timespec(duration: Duration) -> Timespec {

@@ -107,7 +107,10 @@ const fn is_slow(request: &Request) -> bool {
         | Request::Freeze { wait, .. }
         | Request::Thaw { wait, .. }
         | Request::Apply { wait } => *wait,
-        Request::Wait { .. } | Request::ImportImage { .. } | Request::Run { .. } => true,
+        Request::Wait { .. }
+        | Request::ImportImage { .. }
+        | Request::Run { .. }
+        | Request::Console { .. } => true,
         _ => false,
     }
 }

@@ -54,7 +54,7 @@ pub enum Slot {
     StartError = 1,
     /// Read end of the pipe on which the in-jail init reports its main process's end.
     ExitReport = 2,
-    /// Read end of the jail's standard output.
+    /// Read end of the jail's standard output; of one with a terminal, the socket that holds its master.
     Stdout = 3,
     /// Read end of the jail's standard error.
     Stderr = 4,

@@ -40,6 +40,12 @@ impl Screen {
         screen
     }
 
+    /// Joins it to another terminal of the program's.
+    pub(super) fn replace(&mut self, master: OwnedFd) {
+        self.master = master;
+        self.resize();
+    }
+
     /// Every key goes to the program, control-C too.
     pub(super) fn set_raw(&self) {
         if let Some(saved) = &self.saved {

@@ -2,6 +2,7 @@
 
 use std::io;
 
+use crate::keys::Detach;
 use rustix::fd::{BorrowedFd, OwnedFd};
 use rustix::io::Errno;
 
@@ -16,12 +17,14 @@ pub(super) struct Output {
     from: OwnedFd,
     to: BorrowedFd<'static>,
     open: bool,
+    /// Nobody takes what we show.
+    refused: bool,
 }
 
 impl Output {
     pub(super) fn new(from: OwnedFd, to: BorrowedFd<'static>) -> io::Result<Self> {
         rustix::io::ioctl_fionbio(&from, true)?;
-        Ok(Self { from, to, open: true })
+        Ok(Self { from, to, open: true, refused: false })
     }
 
     pub(super) fn from(&self) -> &OwnedFd {
@@ -32,12 +35,19 @@ impl Output {
         self.open
     }
 
+    pub(super) fn is_refused(&self) -> bool {
+        self.refused
+    }
+
     /// Passes on what is there. Nobody who takes it is the same to the program as a closed pipe.
     pub(super) fn pass(&mut self) {
         let mut bytes = [0; BLOCK];
         self.open = match rustix::io::read(&self.from, &mut bytes) {
             Ok(0) => false,
-            Ok(length) => write_all(self.to, &bytes[..length]),
+            Ok(length) => {
+                self.refused = !write_all(self.to, &bytes[..length]);
+                !self.refused
+            }
             // A terminal without processes says EIO.
             Err(errno) => matches!(errno, Errno::AGAIN | Errno::INTR),
         };
@@ -67,6 +77,8 @@ pub(super) struct Input {
     pending: Vec<u8>,
     sink: Option<OwnedFd>,
     terminal: bool,
+    /// Which of our keys are not the program's.
+    detach: Option<Detach>,
 }
 
 impl Input {
@@ -74,7 +86,26 @@ impl Input {
         if let Some(sink) = &sink {
             rustix::io::ioctl_fionbio(sink, true)?;
         }
-        Ok(Self { open: wanted, pending: Vec::new(), sink, terminal: false })
+        let pending = Vec::new();
+        Ok(Self { open: wanted, pending, sink, terminal: false, detach: None })
+    }
+
+    /// Ours until the keys come that detach; its end is nobody's.
+    pub(super) fn of_console(sink: OwnedFd, detach: Detach) -> io::Result<Self> {
+        let input = Self::new(Some(sink), true)?;
+        Ok(Self { detach: Some(detach), ..input })
+    }
+
+    /// Whether the keys that detach have come.
+    pub(super) fn is_detached(&self) -> bool {
+        self.detach.as_ref().is_some_and(Detach::is_complete)
+    }
+
+    /// The same keys for another terminal.
+    pub(super) fn replace(&mut self, sink: OwnedFd) -> io::Result<()> {
+        rustix::io::ioctl_fionbio(&sink, true)?;
+        self.sink = Some(sink);
+        Ok(())
     }
 
     pub(super) fn connect_terminal(&mut self, master: OwnedFd) -> io::Result<()> {
@@ -98,7 +129,10 @@ impl Input {
         match rustix::io::read(rustix::stdio::stdin(), &mut bytes) {
             Ok(length) if length > 0 => {
                 bytes.truncate(length);
-                self.pending = bytes;
+                self.pending = match &mut self.detach {
+                    Some(detach) => detach.pass(&bytes),
+                    None => bytes,
+                };
             }
             Err(Errno::AGAIN | Errno::INTR) => {}
             // The end, or what is as good as it.
@@ -106,7 +140,7 @@ impl Input {
                 self.open = false;
                 if self.terminal {
                     self.pending = vec![END_OF_INPUT];
-                } else {
+                } else if self.detach.is_none() {
                     self.sink = None;
                 }
             }
@@ -115,7 +149,7 @@ impl Input {
 
     /// Writes what the program takes.
     pub(super) fn drain(&mut self) {
-        let Some(sink) = &self.sink else { return };
+        let Some(sink) = self.sink.as_ref().filter(|_| !self.pending.is_empty()) else { return };
         match rustix::io::write(sink, &self.pending) {
             Ok(length) => drop(self.pending.drain(..length)),
             Err(Errno::AGAIN | Errno::INTR) => {}

@@ -33,7 +33,7 @@ pub use storage::{
     Image, ImageImported, ImageInspected, ImageRemoved, ImageTagged, ImagesCollected, ImagesListed,
     Root, RootRemoved, RootsListed, Volume, VolumeInspected, VolumeRemoved, VolumesListed,
 };
-pub use streams::{Ran, Streams, TerminalSize};
+pub use streams::{Attached, Ran, Streams, TerminalSize};
 pub use unit::{
     Applied, Change, Changed, Checked, Consequence, Effect, KeyDoc, KeyDocs, Outcome, PlanStep,
     Planned, Problem, UnitDraft, UnitFiles, UnitRole, UnitSchema, UnitText,

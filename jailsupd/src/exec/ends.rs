@@ -29,6 +29,11 @@ pub struct Size {
     pub columns: u16,
 }
 
+impl Size {
+    /// Before anybody is at it.
+    pub(super) const USUAL: Self = Self { rows: 24, columns: 80 };
+}
+
 /// The client's ends.
 #[derive(Debug)]
 pub struct Ends {

@@ -115,14 +115,30 @@ impl Log {
         stream: Stream,
         now: u64,
     ) -> (Pipe, io::Result<Vec<Line>>) {
+        let mut bytes = Vec::new();
+        let state = read_some(pipe, &mut bytes);
+        (state, self.push(&bytes, stream, state, now))
+    }
+
+    /// Stores the whole lines of what was read already, and returns them.
+    ///
+    /// # Errors
+    /// As [`Log::take`].
+    pub fn push(
+        &mut self,
+        bytes: &[u8],
+        stream: Stream,
+        state: Pipe,
+        now: u64,
+    ) -> io::Result<Vec<Line>> {
         let partial = match stream {
             Stream::Stderr => &mut self.stderr,
             Stream::Stdout | Stream::Warder => &mut self.stdout,
         };
-        let state = read_some(pipe, partial);
+        partial.extend_from_slice(bytes);
         let texts = split_lines(partial, state == Pipe::Closed);
         let lines = texts.into_iter().map(|text| Line { time: now, stream, text }).collect();
-        (state, self.append(lines))
+        self.append(lines)
     }
 
     /// Stores lines and returns them.
@@ -280,7 +296,8 @@ fn start_of_last_lines(file: &File, left: &mut usize) -> io::Result<u64> {
     Ok(0)
 }
 
-fn read_some(pipe: &OwnedFd, partial: &mut Vec<u8>) -> Pipe {
+/// Reads what there is, a turn's worth at most.
+pub fn read_some(pipe: &OwnedFd, partial: &mut Vec<u8>) -> Pipe {
     let mut buffer = vec![0; 64 << 10];
     let mut taken = 0;
     while taken < TURN_MAX {

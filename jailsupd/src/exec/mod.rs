@@ -36,7 +36,7 @@ pub mod spawn;
 pub mod state;
 pub mod store;
 pub mod subvolume;
-mod terminal;
+pub mod terminal;
 pub mod trash;
 pub mod unit_store;
 pub mod units;

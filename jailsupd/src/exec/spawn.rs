@@ -16,7 +16,7 @@ use super::Error;
 use super::account::Account;
 use super::child::{At, Confinement, Jail};
 use super::devices::Pinned;
-use super::ends::{Inside, Streams};
+use super::ends::{Inside, Size, Streams};
 use super::namespaces::Namespaces;
 use super::rlimit;
 use super::terminal;
@@ -77,6 +77,8 @@ pub struct Spawned {
     pub stdout: Option<OwnedFd>,
     /// Read end of its standard error.
     pub stderr: Option<OwnedFd>,
+    /// Where the master of its terminal arrives, when it has one.
+    pub terminal: Option<OwnedFd>,
     go: OwnedFd,
 }
 
@@ -98,10 +100,19 @@ struct Pipes {
     go: (OwnedFd, OwnedFd),
     start_error: (OwnedFd, OwnedFd),
     exit_report: (OwnedFd, OwnedFd),
-    /// Standard output and error.
-    logs: Option<[(OwnedFd, OwnedFd); 2]>,
+    output: Output,
     hand_over: (OwnedFd, OwnedFd),
     null: OwnedFd,
+}
+
+/// Where what the program writes goes.
+enum Output {
+    /// Standard output and error, to the log.
+    Logs([(OwnedFd, OwnedFd); 2]),
+    /// A terminal, whose master comes over this socket.
+    Terminal((OwnedFd, OwnedFd)),
+    /// To a client.
+    Client,
 }
 
 /// Makes the jail's processes. They wait for [`Spawned::go`].
@@ -120,8 +131,8 @@ pub fn spawn(
         prepared.ids.host_user(0).unwrap_or_default(),
     )
     .map_err(|source| Error::Process { what: "leave walls out", source })?;
-    let pipes =
-        Pipes::new(prepared).map_err(|source| Error::Process { what: "make its pipes", source })?;
+    let pipes = Pipes::new(plan, prepared)
+        .map_err(|source| Error::Process { what: "make its pipes", source })?;
     let argv = argv(plan, prepared.client.is_some());
     let envp = Vector::new(environment(plan, prepared.account));
     let groups: Vec<Gid> = prepared.account.groups.iter().map(|gid| Gid::from_raw(*gid)).collect();
@@ -176,15 +187,19 @@ pub fn spawn(
 
 /// What becomes the program's standard streams, and a client's session.
 fn streams<'a>(pipes: &'a Pipes, client: Option<&'a Inside>) -> Vec<BorrowedFd<'a>> {
-    let logs = pipes.logs.iter().flatten().map(|(_, write)| write.as_fd());
+    let of_jailsupd: Vec<BorrowedFd<'a>> = match &pipes.output {
+        Output::Logs(logs) => logs.iter().map(|(_, write)| write.as_fd()).collect(),
+        Output::Terminal((_, theirs)) => vec![theirs.as_fd()],
+        Output::Client => Vec::new(),
+    };
     let of_client = client.map(|Inside { session, stdin, stdout, stderr, .. }| {
         [session, stdin, stdout, stderr].map(AsFd::as_fd)
     });
-    logs.chain(of_client.into_iter().flatten()).collect()
+    of_jailsupd.into_iter().chain(of_client.into_iter().flatten()).collect()
 }
 
 impl Pipes {
-    fn new(prepared: &Prepared<'_>) -> io::Result<Self> {
+    fn new(plan: &Plan, prepared: &Prepared<'_>) -> io::Result<Self> {
         let log = || {
             let (read, write) = pipe()?;
             // More than the kernel allows this user is refused; the default of 64 KiB then stays.
@@ -196,17 +211,23 @@ impl Pipes {
             rustix::fs::fchown(&write, owner, group)?;
             io::Result::Ok((read, write))
         };
-        let flags = SocketFlags::CLOEXEC;
-        let hand_over =
-            rustix::net::socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None)?;
+        let sockets = || {
+            let (kind, flags) = (SocketType::SEQPACKET, SocketFlags::CLOEXEC);
+            rustix::net::socketpair(AddressFamily::UNIX, kind, flags, None)
+        };
+        let hand_over = sockets()?;
         let null = rustix::fs::open(c"/dev/null", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
         let (start_error, exit_report) = (pipe()?, pipe()?);
-        let logs = match prepared.client {
-            None => Some([log()?, log()?]),
+        let output = match prepared.client {
             Some(client) => {
                 client.give_to(prepared.account, prepared.ids)?;
-                None
+                Output::Client
             }
+            None if plan.terminal => {
+                let (ours, theirs) = sockets()?;
+                Output::Terminal((above_fixed(ours)?, above_fixed(theirs)?))
+            }
+            None => Output::Logs([log()?, log()?]),
         };
         rustix::io::ioctl_fionbio(&start_error.0, true)?;
         rustix::io::ioctl_fionbio(&exit_report.0, true)?;
@@ -214,7 +235,7 @@ impl Pipes {
             go: pipe()?,
             start_error,
             exit_report,
-            logs,
+            output,
             hand_over,
             null: above_fixed(null)?,
         })
@@ -223,9 +244,10 @@ impl Pipes {
     /// Closes the child's ends and receives the pidfd.
     fn into_spawned(self) -> Result<Spawned, Error> {
         drop((self.go.0, self.start_error.1, self.exit_report.1));
-        let (stdout, stderr) = match self.logs {
-            Some([(stdout, _), (stderr, _)]) => (Some(stdout), Some(stderr)),
-            None => (None, None),
+        let (stdout, stderr, terminal) = match self.output {
+            Output::Logs([(stdout, _), (stderr, _)]) => (Some(stdout), Some(stderr), None),
+            Output::Terminal((ours, _)) => (None, None, Some(ours)),
+            Output::Client => (None, None, None),
         };
         drop(self.hand_over.1);
         let (pid, pidfd) = match handover::receive(&self.hand_over.0) {
@@ -239,6 +261,7 @@ impl Pipes {
             exit_report: self.exit_report.0,
             stdout,
             stderr,
+            terminal,
             go: self.go.1,
         })
     }
@@ -383,17 +406,28 @@ impl Child<'_> {
     }
 
     fn place_files(&self) -> Result<(), (Stage, i32)> {
-        match (self.client, &self.pipes.logs) {
+        match (self.client, &self.pipes.output) {
             (Some(client), _) => {
                 self.place_client(client)?;
                 self.place_pipes(session::RUN_FD)
             }
-            (None, Some([(_, stdout), (_, stderr)])) => {
+            (None, Output::Logs([(_, stdout), (_, stderr)])) => {
                 self.place([self.pipes.null.as_fd(), stdout.as_fd(), stderr.as_fd()])?;
                 self.place_pipes(EXIT_REPORT_FD)
             }
-            (None, None) => Err((Stage::Files, libc::EBADF)),
+            (None, Output::Terminal((_, jailsupd))) => {
+                self.place_terminal(jailsupd.as_fd(), Size::USUAL)?;
+                self.place_pipes(EXIT_REPORT_FD)
+            }
+            (None, Output::Client) => Err((Stage::Files, libc::EBADF)),
         }
+    }
+
+    /// Opens a terminal for whoever is at the other end of `socket`.
+    fn place_terminal(&self, socket: BorrowedFd<'_>, size: Size) -> Result<(), (Stage, i32)> {
+        let opened = terminal::open_for(socket, size);
+        let peer = opened.map_err(|errno| (Stage::Terminal, errno.raw_os_error()))?;
+        self.place([peer.as_fd(); 3])
     }
 
     fn place_client(&self, client: &Inside) -> Result<(), (Stage, i32)> {
@@ -402,11 +436,7 @@ impl Child<'_> {
             Streams::Pipes { .. } => {
                 self.place([stdin.as_fd(), stdout.as_fd(), stderr.as_fd()])?;
             }
-            Streams::Terminal(size) => {
-                let opened = terminal::open_for(session.as_fd(), size);
-                let peer = opened.map_err(|errno| (Stage::Terminal, errno.raw_os_error()))?;
-                self.place([peer.as_fd(); 3])?;
-            }
+            Streams::Terminal(size) => self.place_terminal(session.as_fd(), size)?,
         }
         sys::fd::place(session.as_fd(), session::RUN_FD).at(Stage::Files)
     }

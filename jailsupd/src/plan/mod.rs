@@ -48,6 +48,8 @@ pub struct Plan {
     pub ids: IdMap,
     /// `oom_score_adj` of its processes (proc(5)).
     pub oom_score_adjust: i16,
+    /// Its standard streams are a terminal of its own.
+    pub terminal: bool,
 }
 
 /// What the unit does not say and the host knows.
@@ -64,6 +66,9 @@ pub struct Context<'a> {
 /// The default search path of a service, as systemd and container engines have it.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
+/// What a terminal is taken for before anybody is at it, as container engines have it.
+const TERM: &str = "xterm";
+
 /// Makes the plan.
 ///
 /// # Errors
@@ -71,6 +76,9 @@ const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 pub fn plan(unit: &Unit, context: Context<'_>) -> Result<Plan, seccomp::Error> {
     let mut environment = unit.process.environment.clone();
     environment.entry("PATH".into()).or_insert_with(|| PATH.into());
+    if unit.process.terminal {
+        environment.entry("TERM".into()).or_insert_with(|| TERM.into());
+    }
     Ok(Plan {
         host: host_steps(unit, context),
         jail: steps::jail_steps(unit, host_name(unit), ulimits(unit), sysctls(unit)),
@@ -81,6 +89,7 @@ pub fn plan(unit: &Unit, context: Context<'_>) -> Result<Plan, seccomp::Error> {
         working_dir: c_string(unit.process.working_dir.as_str()),
         ids: IdMap::new(context.ids, &unit.user),
         oom_score_adjust: unit.resources.oom_score_adjust.get(),
+        terminal: unit.process.terminal,
     })
 }
 

@@ -21,6 +21,9 @@ impl fmt::Display for Plan {
         if self.oom_score_adjust != 0 {
             writeln!(f, "jail: set oom_score_adj {}", self.oom_score_adjust)?;
         }
+        if self.terminal {
+            writeln!(f, "jail: open a terminal")?;
+        }
         if let Some(filter) = &self.filter {
             let log = if filter.log { ", which logs" } else { "" };
             writeln!(f, "jail: install a filter of {} instructions{log}", filter.program.len())?;

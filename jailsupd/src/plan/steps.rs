@@ -272,6 +272,9 @@ pub(super) fn jail_steps(
     steps.extend([KernelMount::Pts, KernelMount::Mqueue].map(JailStep::Attach));
     steps.push(JailStep::MountTmpfs(SHM));
     steps.extend(DEV_LINKS.map(|(target, path)| JailStep::MakeLink { target, path }));
+    if unit.process.terminal {
+        steps.push(JailStep::MakeLink { target: c"pts/0", path: c"/dev/console" });
+    }
     // While /proc/sys can still be written.
     steps.extend(sysctls.into_iter().map(|(path, value)| JailStep::SetSysctl { path, value }));
     steps.push(JailStep::ForbidUserNamespaces);

@@ -6,10 +6,12 @@ use super::poller::JailId;
 use super::pressure::Watched;
 use crate::exec::namespaces::Namespaces;
 use crate::exec::state::{Rest, State as Stored, Stopping};
+use crate::exec::terminal::Terminal;
 use crate::machine::{Machine, State, Want};
 use keeper::client::Held;
 use keeper::{ExitRecord, Slot};
 use rustix::fd::OwnedFd;
+use rustix::fs::FileType;
 use std::time::Duration;
 
 impl Supervisor {
@@ -45,14 +47,16 @@ impl Supervisor {
         else {
             return self.adopt_at_rest(id, &stored, held.exit);
         };
+        let (stdout, terminal) = output(slots.take(Slot::Stdout));
         jail.life = Some(Life {
             pid: stored.pid,
             pidfd,
             start_error: slots.take(Slot::StartError),
             exit_report,
             events: jail.cgroup.events().ok(),
-            stdout: slots.take(Slot::Stdout),
+            stdout,
             stderr: slots.take(Slot::Stderr),
+            terminal,
             limits: Watched::default(),
             failed: None,
             killed: false,
@@ -99,6 +103,18 @@ impl Supervisor {
         let want = if stored.held_down { Want::Down } else { Want::Up };
         jail.machine = Machine { state, want, failures: stored.failures };
         jail.rested = Some(stored.unit.clone());
+    }
+}
+
+/// A pipe to the log, or the socket with a terminal's master.
+fn output(held: Option<OwnedFd>) -> (Option<OwnedFd>, Option<Terminal>) {
+    let is_socket = |fd: &OwnedFd| {
+        let stat = rustix::fs::fstat(fd);
+        stat.is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::Socket)
+    };
+    match held {
+        Some(fd) if is_socket(&fd) => (None, Some(Terminal::new(fd))),
+        pipe => (pipe, None),
     }
 }
 

@@ -66,6 +66,7 @@ impl Supervisor {
     fn is_being_answered(&self, client: ClientId) -> bool {
         self.waiters.iter().any(|waiter| waiter.client == client)
             || self.streams.iter().any(|stream| stream.client == client)
+            || self.consoles.iter().any(|console| console.client == client)
             || self.is_importing(client)
     }
 
@@ -78,6 +79,7 @@ impl Supervisor {
         self.event_followers.retain(|(follower, _)| *follower != client);
         self.waiters.retain(|waiter| waiter.client != client);
         self.streams.retain(|stream| stream.client != client);
+        self.consoles.retain(|console| console.client != client);
         self.stop_imports_of(client);
     }
 
@@ -158,6 +160,7 @@ impl Supervisor {
             other @ (Request::Exec { .. } | Request::CopyFrom { .. } | Request::CopyTo { .. }) => {
                 return self.open_session(client, other);
             }
+            Request::Console { name } => return self.open_console(client, &name),
             Request::Run { unit, name, terminal, stdin } => {
                 return self.run_unit(client, (name, unit), terminal, stdin);
             }

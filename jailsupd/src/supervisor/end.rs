@@ -51,7 +51,7 @@ impl Supervisor {
         self.stored(id, lines);
     }
 
-    fn stored(&mut self, id: JailId, lines: io::Result<Vec<Line>>) {
+    pub(super) fn stored(&mut self, id: JailId, lines: io::Result<Vec<Line>>) {
         match lines {
             Ok(lines) => self.send_to_followers(id, &lines),
             Err(error) if !self.log_failed => {
@@ -100,6 +100,8 @@ impl Supervisor {
         for stream in [Stream::Stdout, Stream::Stderr] {
             self.drain(id, stream);
         }
+        self.drain_terminal(id);
+        self.end_consoles(id, &why);
         self.note(id, &why);
         let failed = self.jails.get(id).and_then(|jail| jail.life.as_ref()?.failed);
         // An earlier jailsupd died before it said go: nobody is to blame, and it is started again.
@@ -152,6 +154,10 @@ impl Supervisor {
                 [&life.start_error, &life.stdout, &life.stderr, &life.events].into_iter().flatten()
             {
                 self.poller.forget(pipe);
+            }
+            if let Some(terminal) = &life.terminal {
+                self.poller.forget(&terminal.socket);
+                terminal.master.iter().for_each(|master| self.poller.forget(master));
             }
             let inode = rustix::fs::fstat(&life.pidfd).map_or(0, |stat| stat.st_ino);
             let freed = self.keeper.remove(&name, &slots);

@@ -8,6 +8,7 @@ use crate::exec::cgroup::Cgroup;
 use crate::exec::logs::Log;
 use crate::exec::namespaces::Namespaces;
 use crate::exec::state::State as Stored;
+use crate::exec::terminal::Terminal;
 use crate::exec::worker::Worker;
 use crate::machine::{Machine, Policy, State};
 use crate::plan::{IdRange, Plan};
@@ -75,6 +76,7 @@ pub(super) struct Life {
     pub(super) events: Option<OwnedFd>,
     pub(super) stdout: Option<OwnedFd>,
     pub(super) stderr: Option<OwnedFd>,
+    pub(super) terminal: Option<Terminal>,
     /// What the kernel tells of its limits.
     pub(super) limits: Watched,
     /// It said that its start failed.

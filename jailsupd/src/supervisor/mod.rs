@@ -8,6 +8,7 @@ mod adopt;
 mod answer;
 mod clock;
 mod commands;
+mod consoles;
 mod denials;
 mod drive;
 mod end;
@@ -55,6 +56,7 @@ use crate::exec::{Layout, cores, helper, spawn};
 use crate::machine::{Event, Moment};
 use crate::unit::host::Host;
 use crate::unit::{Policy, Problem};
+use consoles::Console;
 use images::Import;
 use jail::Jail;
 use jails::Jails;
@@ -110,6 +112,7 @@ pub struct Supervisor {
     /// What the programs of jails that are about to start for a client get, by the jails' names.
     runs: BTreeMap<String, Inside>,
     streams: Vec<LogStream>,
+    consoles: Vec<Console>,
     imports: Vec<Import>,
     /// Of the last import.
     import_number: u32,
@@ -193,6 +196,7 @@ impl Supervisor {
             waiters: Vec::new(),
             runs: BTreeMap::new(),
             streams: Vec::new(),
+            consoles: Vec::new(),
             imports: Vec::new(),
             import_number: 0,
             store: Store::new(Path::new(unit_store::DIRECTORY)),
@@ -261,6 +265,8 @@ impl Supervisor {
             Source::StartError(id) => self.on_start_error(id),
             Source::Stdout(id) => self.on_output(id, Stream::Stdout),
             Source::Stderr(id) => self.on_output(id, Stream::Stderr),
+            Source::Terminal(id) => self.on_terminal(id),
+            Source::Console(client) => self.on_console(client),
             Source::Cgroup(id) => self.on_cgroup(id),
             Source::Units => self.on_units(),
             Source::Janitor => self.on_janitor(),

@@ -27,6 +27,10 @@ pub(super) enum Source {
     Stdout(JailId),
     /// A jail's standard error.
     Stderr(JailId),
+    /// A jail's terminal.
+    Terminal(JailId),
+    /// A client at a terminal can take more, or is gone.
+    Console(ClientId),
     /// A jail was frozen or thawed.
     Cgroup(JailId),
     /// Something happened in a unit directory.
@@ -63,6 +67,8 @@ impl Source {
             Self::Work(id) => (10, id),
             Self::Import(number) => (11, number),
             Self::KernelLog => (12, 0),
+            Self::Terminal(id) => (13, id),
+            Self::Console(id) => (14, id),
         };
         kind << 32 | u64::from(id)
     }
@@ -83,6 +89,8 @@ impl Source {
             10 => Self::Work(id),
             11 => Self::Import(id),
             12 => Self::KernelLog,
+            13 => Self::Terminal(id),
+            14 => Self::Console(id),
             kind => {
                 let signal = Signal::ALL.into_iter().find(|s| kind == LIMITS + *s as u64)?;
                 Self::Limit(id, signal)
@@ -180,9 +188,11 @@ mod tests {
             Source::Work(6),
             Source::Import(7),
             Source::KernelLog,
+            Source::Terminal(8),
+            Source::Console(9),
         ] {
             assert_eq!(Source::from_data(source.to_data()), Some(source));
         }
-        assert_eq!(Source::from_data(13 << 32), None);
+        assert_eq!(Source::from_data(15 << 32), None);
     }
 }

@@ -11,6 +11,7 @@ use crate::exec::devices::Pinned;
 use crate::exec::ends::Inside;
 use crate::exec::spawn::{Prepared, Spawned};
 use crate::exec::state::State;
+use crate::exec::terminal::Terminal;
 use crate::exec::worker::Worker;
 use crate::exec::{
     Error, cores, devices, image, limits, namespaces, overlay, root, spawn, volume, walls,
@@ -155,6 +156,7 @@ impl Supervisor {
             events: jail.cgroup.events().ok(),
             stdout: spawned.stdout,
             stderr: spawned.stderr,
+            terminal: spawned.terminal.map(Terminal::new),
             limits: Watched::default(),
             failed: None,
             killed: false,
@@ -347,7 +349,11 @@ impl Supervisor {
             (Slot::ExitReport, spawned.exit_report.as_fd()),
             (Slot::State, state.as_fd()),
         ];
-        let logs = [(Slot::Stdout, &spawned.stdout), (Slot::Stderr, &spawned.stderr)];
+        let logs = [
+            (Slot::Stdout, &spawned.stdout),
+            (Slot::Stderr, &spawned.stderr),
+            (Slot::Stdout, &spawned.terminal),
+        ];
         slots.extend(logs.iter().filter_map(|(slot, pipe)| Some((*slot, pipe.as_ref()?.as_fd()))));
         self.keeper.put(&jail.name, &slots).map_err(Error::Keeper)?;
         Ok(stored)
@@ -364,6 +370,9 @@ impl Supervisor {
             (&life.stdout, Source::Stdout(id)),
             (&life.stderr, Source::Stderr(id)),
         ];
+        if let Some(terminal) = &life.terminal {
+            self.poller.watch(&terminal.socket, Source::Terminal(id))?;
+        }
         for (pipe, source) in pipes {
             if let Some(pipe) = pipe {
                 self.poller.watch(pipe, source)?;

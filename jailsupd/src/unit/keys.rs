@@ -199,6 +199,8 @@ static KEYS: &[Key<Draft>] = &[
         "The directory in the jail that the program starts in."),
     key!("process" "core_dump": Option<Bytes> = process.core_dump; Anew; Unset("no core is dumped"); "\"64M\"";
         "Keeps the core of a process of the jail that dies of a fault, up to that size. Dumps go to a store of the jail on the data partition, which holds those of this start and of the last one that left any, each time not much more than the size given here; `jailctl why` names the files. In the jail the store is `/dev/cores`."),
+    key!("process" "terminal": bool = process.terminal; Anew; Default("false"); "true";
+        "Whether the program has a terminal instead of pipes, for programs that people talk to: `jailctl console` attaches to it. What the terminal shows is in the log, too. `TERM` is `xterm` unless `environment` says otherwise. A shell ignores SIGTERM at a terminal: give it `stop.signal = \"SIGHUP\"`."),
     key!("user" "size": IdCount = user.size; Anew; Default("65536"); "131072";
         "How many ids the jail has, from 0 on: a multiple of 65536. More than the default is for images with users beyond 65535; the program itself runs as one up to 65535."),
     key!("user" "uid_map": Vec<Mapping> = user.uid_map; Anew; Default("[]"); "[\"1000:1000:1\"]";

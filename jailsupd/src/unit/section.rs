@@ -119,6 +119,8 @@ pub struct Process {
     pub working_dir: JailPath,
     /// The most that one core dump may be; none is no core dump.
     pub core_dump: Option<Bytes>,
+    /// Whether its standard streams are a terminal, which `console` attaches to.
+    pub terminal: bool,
 }
 
 impl Default for Process {
@@ -130,6 +132,7 @@ impl Default for Process {
             environment: BTreeMap::new(),
             working_dir: JailPath::root(),
             core_dump: None,
+            terminal: false,
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Programs that people run in jails: `jailctl exec`. The tests take turns on one boot of the debug image.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+mod consoles;
 mod copies;
 mod lives;
 mod many;
@@ -32,7 +33,7 @@ const WALLED: &str =
 
 fn guest() -> Guest<'static> {
     let mut guest = SHARED.guest(|| Machine::new("exec", Image::Debug).jails(jails()));
-    for jail in ["room", "walled"] {
+    for jail in ["room", "walled", "desk"] {
         guest.agent().wait_state(jail, JailState::Up).unwrap();
     }
     guest
@@ -43,6 +44,7 @@ fn jails() -> Jails {
     Jails::new()
         .and_then(|jails| jails.nuisance_unit("room", &["stay"], ""))
         .and_then(|jails| jails.unit("walled", &walled))
+        .and_then(|jails| jails.unit("desk", &consoles::unit()))
         .unwrap()
 }
 

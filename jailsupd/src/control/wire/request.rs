@@ -202,6 +202,12 @@ pub enum Request {
         #[serde(default)]
         stdin: bool,
     },
+    /// Attach to the terminal of a jail's program; a call with `more`. The first reply brings descriptors.
+    #[serde(rename = "org.warder.Jails.Console")]
+    Console {
+        /// The jail.
+        name: String,
+    },
     /// Run a jail for one program, with its streams; a call with `more`. The first reply brings descriptors.
     #[serde(rename = "org.warder.Jails.Run")]
     Run {
@@ -399,7 +405,11 @@ impl Request {
     pub const fn needs_more(&self) -> bool {
         matches!(
             self,
-            Self::Logs { .. } | Self::Events { .. } | Self::ImportImage { .. } | Self::Run { .. }
+            Self::Logs { .. }
+                | Self::Events { .. }
+                | Self::ImportImage { .. }
+                | Self::Run { .. }
+                | Self::Console { .. }
         )
     }
 

@@ -50,3 +50,17 @@ pub struct Ran {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub problem: Option<String>,
 }
+
+/// Results of `org.warder.Jails.Console`: first the descriptors, counted from 0, then how the program ended.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Attached {
+    /// The terminal's master: to be written to, and its size to be set. In the first reply only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub terminal: Option<u64>,
+    /// Where to read what the terminal shows; in the first reply only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub output: Option<u64>,
+    /// How the program ended, for people; in the last reply only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub end: Option<String>,
+}

@@ -8,12 +8,12 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::{
-    Call, Changed, Checked, Consequence, Decoder, Effect, EventLine, ExitReason, FrameError,
-    INTERFACES, ImageImported, ImageInspected, ImageRemoved, ImageTagged, ImagesCollected,
-    ImagesListed, Inspected, InterfaceDescription, JailState, KeyDocs, Listed, LogLine,
-    MAX_MESSAGE, Outcome, Planned, ProcessTable, Ran, Reached, Reply, Request, RootRemoved,
-    RootsListed, Seccomp, ServiceInfo, StageState, Stream, Streams, UnitFiles, UnitRole,
-    UnitSchema, VolumeInspected, VolumeRemoved, VolumesListed, WireError, encode,
+    Attached, Call, Changed, Checked, Consequence, Decoder, Effect, EventLine, ExitReason,
+    FrameError, INTERFACES, ImageImported, ImageInspected, ImageRemoved, ImageTagged,
+    ImagesCollected, ImagesListed, Inspected, InterfaceDescription, JailState, KeyDocs, Listed,
+    LogLine, MAX_MESSAGE, Outcome, Planned, ProcessTable, Ran, Reached, Reply, Request,
+    RootRemoved, RootsListed, Seccomp, ServiceInfo, StageState, Stream, Streams, UnitFiles,
+    UnitRole, UnitSchema, VolumeInspected, VolumeRemoved, VolumesListed, WireError, encode,
 };
 use samples::{
     applied, change, draft, event, evidence, exit, host_info, image, jail, jail_processes, key_doc,
@@ -170,6 +170,8 @@ fn each_result_has_the_fields_of_its_text() {
         problem: end.map(|_| String::new()),
     };
     assert_results("Run", &ran(Some(1)), &ran(None));
+    let attached = Attached { terminal: Some(0), output: Some(1), end: Some(String::new()) };
+    assert_results("Console", &attached, &Attached::default());
     for method in ["Exec", "CopyFrom", "CopyTo"] {
         assert_results(method, &ends(Some(1)), &ends(None));
     }
@@ -239,6 +241,7 @@ fn sessions() -> Vec<Request> {
             terminal: Some(terminal_size()),
             stdin: true,
         },
+        Request::Console { name: name() },
         Request::CopyFrom { name: name(), path: name(), user: Some(name()) },
         Request::CopyTo { name: name(), path: name(), base: name(), user: Some(name()) },
     ]
@@ -327,6 +330,7 @@ fn a_group_that_may_look_may_change_nothing() {
             "RemoveRoot",
             "Exec",
             "Run",
+            "Console",
             "CopyFrom",
             "CopyTo"
         ]

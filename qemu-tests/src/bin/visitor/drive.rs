@@ -1,10 +1,11 @@
 //! A person at a terminal: `drive ROWSxCOLUMNS STEP... -- COMMAND...`, with the steps `expect:TEXT`,
-//! `send:TEXT` (^C and ^] are keys), `resize:ROWSxCOLUMNS` and `hangup`. Shows what the screen showed, says whether the
+//! `send:TEXT` (^C and ^] are keys), `resize:ROWSxCOLUMNS`, `await:PATH` and `hangup`. Shows what the screen showed, says whether the
 //! terminal is as it was, and ends as the command did.
 
 use std::{
     io,
     os::{fd::OwnedFd, unix::process::ExitStatusExt},
+    path::Path,
     process::{self, Child, Command},
     time::{Duration, Instant},
 };
@@ -84,6 +85,13 @@ impl Terminal {
                 let Some(master) = &self.master else { return Ok(()) };
                 Ok(tcsetwinsize(master, winsize(size)?)?)
             }
+            Some(("await", path)) => {
+                let end = Instant::now() + PATIENCE;
+                while !Path::new(path).exists() && Instant::now() < end {
+                    self.look()?;
+                }
+                Ok(())
+            }
             None if step == "hangup" => {
                 self.master = None;
                 Ok(())
@@ -100,6 +108,8 @@ impl Terminal {
                 self.seen += at + text.len();
                 return Ok(());
             }
+            // Only what comes later can have its end.
+            self.seen = self.seen.max(self.screen.len().saturating_sub(text.len() - 1));
             if Instant::now() >= end || !self.look()? {
                 return Err(io::Error::other(format!("the screen does not show {text:?}")));
             }

@@ -38,6 +38,7 @@ fn main() -> io::Result<()> {
         ["who"] => who()?,
         ["terminal"] => terminal()?,
         ["size"] => size()?,
+        ["desk"] => desk()?,
         ["stubborn"] => {
             // Neither ends it.
             let signals = Signals::new([SIGHUP, SIGTERM])?;
@@ -101,6 +102,31 @@ fn size() -> io::Result<()> {
         println!("size={}x{}", size.ws_row, size.ws_col);
         signals.forever().next();
     }
+}
+
+/// A service at a terminal: does what the lines say that are typed.
+fn desk() -> io::Result<()> {
+    terminal()?;
+    let console = fs::canonicalize("/dev/console")? == fs::read_link("/proc/self/fd/0")?;
+    println!("console={console}");
+    for line in io::stdin().lines() {
+        let line = line?;
+        match line.split_once(' ').unwrap_or((&line, "")) {
+            ("size", _) => {
+                let size = tcgetwinsize(stdin())?;
+                println!("size={}x{}", size.ws_row, size.ws_col);
+            }
+            ("flood", lines) => {
+                for number in 0..lines.parse().unwrap_or(0) {
+                    println!("{number} {}", "x".repeat(1000));
+                }
+                println!("flood is over");
+            }
+            ("leave", code) => std::process::exit(code.parse().unwrap_or(1)),
+            _ => println!("said: {line}"),
+        }
+    }
+    Ok(())
 }
 
 /// Makes standard input the controlling terminal, as a login does, and executes.
