@@ -56,6 +56,8 @@ stages! {
     Pivot = 10, "change to its root";
     /// Attaching proc, sysfs or cgroup2.
     AttachKernelMounts = 11, "attach /proc and /sys";
+    /// Leaving of sysfs only what is needed.
+    NarrowSys = 51, "narrow /sys";
     /// No user namespaces inside the jail's.
     UserNamespaces = 27, "forbid user namespaces";
     /// Kernel settings of its own namespaces.

@@ -3,6 +3,7 @@
 
 mod confinement;
 mod kernel_files;
+mod narrow_sys;
 
 pub(super) use confinement::{Confinement, drop_bounding_set, set_capabilities};
 
@@ -81,6 +82,7 @@ impl Jail<'_> {
             JailStep::MakeKernelMounts => kernel.make().at(Stage::KernelMounts),
             JailStep::Pivot => self.pivot().at(Stage::Pivot),
             JailStep::Attach(mount) => kernel.attach(*mount).at(Stage::AttachKernelMounts),
+            JailStep::NarrowSys(parts) => narrow_sys::narrow(kernel, parts).at(Stage::NarrowSys),
             JailStep::MountTmpfs(tmpfs) => mount_tmpfs(tmpfs).at(Stage::Tmpfs),
             JailStep::MountVolume { target, number } => {
                 self.mount_volume(target, *number).at(Stage::Volume)

@@ -40,6 +40,8 @@ pub enum Wall {
     HelperMode,
     HelperSeals,
     Keyring,
+    NarrowSys,
+    VolumeLinks,
 }
 
 /// Builds a wall, unless it is to be left out.
@@ -58,6 +60,7 @@ pub fn leaves_out(step: &JailStep) -> bool {
     match step {
         JailStep::ForbidUserNamespaces => is_down(Wall::UserNamespaceLimit),
         JailStep::MakePrivate => is_down(Wall::PrivateMounts),
+        JailStep::NarrowSys(_) => is_down(Wall::NarrowSys),
         JailStep::Mask(_) => is_down(Wall::Masks),
         JailStep::MakeReadOnly(_) => is_down(Wall::ReadOnlyPaths),
         JailStep::JoinKeyring => is_down(Wall::Keyring),

@@ -11,6 +11,7 @@ pub mod link;
 pub mod seccomp;
 mod show;
 mod steps;
+mod sysfs;
 mod volumes;
 
 pub use cgroup::{DiskLimit, Limit};
@@ -18,6 +19,7 @@ pub use id_map::IdMap;
 pub use ids::IdRange;
 pub use link::Link;
 pub use steps::{HostStep, JailStep, KernelMount, Tmpfs};
+pub use sysfs::PartOfSys;
 pub use volumes::{PathStep, VolumeTmpfs};
 
 use crate::unit::{NetworkMode, RootMode, Ulimit, UlimitName, Unit};

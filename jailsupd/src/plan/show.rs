@@ -106,6 +106,10 @@ impl fmt::Display for JailStep {
                 text(mount.path()),
                 if mount.read_only() { ", read-only" } else { "" }
             ),
+            Self::NarrowSys(parts) => {
+                let parts: Vec<String> = parts.iter().map(|part| text(&part.path)).collect();
+                write!(f, "narrow /sys to {}", parts.join(", "))
+            }
             Self::ForbidUserNamespaces => f.write_str("forbid user namespaces in its own"),
             Self::MountVolume { target, number } => {
                 write!(f, "attach volume {number} at {}", place(target))

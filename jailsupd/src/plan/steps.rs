@@ -1,10 +1,15 @@
 //! The steps themselves.
 
+use super::c_string;
 use super::cgroup::{DiskLimit, Limit};
 use super::id_map::IdMap;
 use super::link::Link;
+use super::sysfs::{self, PartOfSys};
 use super::volumes::{self, PathStep, VolumeTmpfs};
-use crate::unit::{Backing, Bytes, Device, ImageSource, RootMode, Ulimit, Unit, UserSpec, Volume};
+use crate::unit::{
+    Backing, Bytes, Covered, Device, ImageSource, OF_PROC, RootMode, Security, Ulimit, Unit,
+    UserSpec, Volume,
+};
 use std::ffi::{CStr, CString};
 
 /// Done by jailsupd, before the jail's processes exist.
@@ -106,10 +111,12 @@ pub enum JailStep {
         /// Where it is.
         path: &'static CStr,
     },
-    /// Hide a file or directory of a kernel file system, if it exists.
-    Mask(&'static CStr),
-    /// Make a path of a kernel file system read-only, if it exists.
-    MakeReadOnly(&'static CStr),
+    /// Put a tmpfs with nothing but these parts of it in the place of sysfs.
+    NarrowSys(Vec<PartOfSys>),
+    /// Hide a file or directory, if it exists.
+    Mask(CString),
+    /// Make a path read-only, if it exists.
+    MakeReadOnly(CString),
     /// sethostname(2).
     SetHostName(CString),
     /// setrlimit(2), and no core dump.
@@ -221,23 +228,6 @@ const DEV_LINKS: [(&CStr, &CStr); 5] = [
     (c"pts/ptmx", c"/dev/ptmx"),
 ];
 
-/// Kernel files that tell of the host or reach into it: the masks of the OCI runtimes' default, and
-/// what newer kernels added.
-const MASKS: [&CStr; 12] = [
-    c"/proc/acpi",
-    c"/proc/asound",
-    c"/proc/interrupts",
-    c"/proc/kallsyms",
-    c"/proc/kcore",
-    c"/proc/keys",
-    c"/proc/latency_stats",
-    c"/proc/sched_debug",
-    c"/proc/scsi",
-    c"/proc/timer_list",
-    c"/sys/devices/virtual/powercap",
-    c"/sys/firmware",
-];
-
 /// What can be read, and written only on the host. A write to /proc/pressure sets a trigger on all of it.
 const READ_ONLY: [&CStr; 6] = [
     c"/proc/bus",
@@ -247,6 +237,14 @@ const READ_ONLY: [&CStr; 6] = [
     c"/proc/sys",
     c"/proc/sysrq-trigger",
 ];
+
+/// What is hidden of /proc, and what the unit hides.
+fn masks(security: &Security) -> impl Iterator<Item = CString> {
+    let shown = |path: &str| security.unmask.iter().any(|hidden| hidden.as_str() == path);
+    let of_proc = OF_PROC.into_iter().filter(move |path| !shown(path));
+    let own = security.mask.iter().map(Covered::as_str);
+    of_proc.chain(own).map(c_string)
+}
 
 pub(super) fn jail_steps(
     unit: &Unit,
@@ -264,8 +262,9 @@ pub(super) fn jail_steps(
     }
     // Before the kernel's file systems: whatever links the image has, none leads into those.
     steps.extend(volumes::jail_steps(&unit.volumes));
-    let early = [KernelMount::Proc, KernelMount::Sys, KernelMount::Cgroup];
-    steps.extend(early.map(JailStep::Attach));
+    steps.extend([KernelMount::Proc, KernelMount::Sys].map(JailStep::Attach));
+    steps.extend(sysfs::parts(&unit.security.unmask).map(JailStep::NarrowSys));
+    steps.push(JailStep::Attach(KernelMount::Cgroup));
     steps.push(JailStep::MountTmpfs(DEV));
     steps.push(JailStep::BindDevices);
     steps.extend([c"/dev/pts", c"/dev/shm", c"/dev/mqueue"].map(JailStep::MakeDirectory));
@@ -278,8 +277,10 @@ pub(super) fn jail_steps(
     // While /proc/sys can still be written.
     steps.extend(sysctls.into_iter().map(|(path, value)| JailStep::SetSysctl { path, value }));
     steps.push(JailStep::ForbidUserNamespaces);
-    steps.extend(MASKS.map(JailStep::Mask));
-    steps.extend(READ_ONLY.map(JailStep::MakeReadOnly));
+    steps.extend(masks(&unit.security).map(JailStep::Mask));
+    steps.extend(READ_ONLY.map(|path| JailStep::MakeReadOnly(path.to_owned())));
+    let read_only = unit.security.read_only_paths.iter().map(|path| c_string(path.as_str()));
+    steps.extend(read_only.map(JailStep::MakeReadOnly));
     steps.push(JailStep::MakePrivate);
     steps.push(JailStep::SetHostName(host_name));
     steps.push(JailStep::SetLimits(ulimits));

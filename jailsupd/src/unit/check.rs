@@ -42,6 +42,10 @@ pub(crate) fn unit(walk: &mut Walk<'_>, draft: &mut Draft) {
     }
     user(walk, &draft.user);
     devices(walk, &draft.security.add_device);
+    if draft.security.unmask.len() > 32 {
+        let help = "name a directory that holds them";
+        walk.refuse("security.unmask", "has more than 32 entries", help);
+    }
     resources(walk, &draft.resources);
     restart(walk, &draft.restart);
 }

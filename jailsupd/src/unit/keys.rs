@@ -10,6 +10,7 @@ use super::amount::{Bytes, CpuQuota};
 use super::capability::Capabilities;
 use super::device::Device;
 use super::document::{Effect, Grammar, Key, NotYet, Presence, Section};
+use super::hidden::{Covered, Hidden};
 use super::image::{Digest, ImageSource};
 use super::name::{HostName, LinkName, UserSpec};
 use super::path::JailPath;
@@ -217,6 +218,12 @@ static KEYS: &[Key<Draft>] = &[
         "Whether the kernel logs the calls that the filter denies. `jailctl why` then shows them by name."),
     key!(+ "security" "sysctl": Sysctls = security.sysctl; Anew; Default("{}"); "{ \"net.core.somaxconn\" = \"1024\" }";
         "Kernel settings of the jail's own network and IPC namespaces, as sysctl(8) names them: net.*, kernel.msg*, kernel.sem, kernel.shm*, fs.mqueue.*. The host's policy says which of them. A drop-in adds to those of the file below it."),
+    key!("security" "mask": Vec<Covered> = security.mask; Anew; Default("[]"); "[\"/proc/cpuinfo\", \"/srv/private\"]";
+        "Paths that the jail does not see, beside those that none does: a file is empty, a directory has nothing in it. What is not there needs no hiding."),
+    key!("security" "unmask": Vec<Hidden> = security.unmask; Anew; Default("[]"); "[\"/sys/dev/char\", \"/sys/devices/pci0000:00\"]";
+        "Kernel files that the jail sees although they tell of the host: `/proc/acpi`, `/proc/asound`, `/proc/interrupts`, `/proc/kallsyms`, `/proc/kcore`, `/proc/keys`, `/proc/latency_stats`, `/proc/sched_debug`, `/proc/scsi`, `/proc/timer_list`, and of `/sys`, which has little in a jail, any path or the whole. A device's driver library may need some of it. All stays read-only. The host's policy says which of them units may ask for: by default none."),
+    key!("security" "read_only_paths": Vec<Covered> = security.read_only_paths; Anew; Default("[]"); "[\"/etc\"]";
+        "Paths that the jail cannot write, with all that is mounted below them, although its root is not read-only."),
     key!("network" "mode": NetworkMode = network.mode; Anew; Default("\"macvlan\""); "\"none\"";
         "`macvlan`: the jail has an Ethernet address of its own on the parent link, and is a host like any other there. `none`: a loopback link only."),
     key!("network" "parent": LinkName = network.parent; Anew; Default("\"uplink\""); "\"eth1\"";

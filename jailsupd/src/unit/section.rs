@@ -10,6 +10,7 @@ use super::address::{IpPrefix, MacAddress};
 use super::amount::Bytes;
 use super::capability::Capabilities;
 use super::device::Device;
+use super::hidden::{Covered, Hidden};
 use super::image::ImageSource;
 use super::name::{HostName, LinkName, UserSpec};
 use super::path::JailPath;
@@ -150,6 +151,12 @@ pub struct Security {
     pub seccomp_log: bool,
     /// Settings of its network and IPC namespaces.
     pub sysctl: Sysctls,
+    /// What is hidden beside the kernel's.
+    pub mask: Vec<Covered>,
+    /// What of the kernel's is not hidden.
+    pub unmask: Vec<Hidden>,
+    /// What cannot be written.
+    pub read_only_paths: Vec<Covered>,
 }
 
 impl Default for Security {
@@ -160,6 +167,9 @@ impl Default for Security {
             seccomp: Seccomp::Default,
             seccomp_log: false,
             sysctl: Sysctls::default(),
+            mask: Vec::new(),
+            unmask: Vec::new(),
+            read_only_paths: Vec::new(),
         }
     }
 }

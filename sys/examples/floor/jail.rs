@@ -45,12 +45,26 @@ const MASKED_FILES: [&CStr; 7] = [
     c"/proc/sched_debug",
     c"/proc/timer_list",
 ];
-const MASKED_DIRECTORIES: [&CStr; 5] = [
-    c"/proc/acpi",
-    c"/proc/asound",
-    c"/proc/scsi",
-    c"/sys/devices/virtual/powercap",
-    c"/sys/firmware",
+const MASKED_DIRECTORIES: [&CStr; 3] = [c"/proc/acpi", c"/proc/asound", c"/proc/scsi"];
+/// What is left of sysfs.
+const PARTS_OF_SYS: [&CStr; 6] = [
+    c"class/net",
+    c"devices/system/cpu",
+    c"devices/system/node",
+    c"devices/virtual/net",
+    c"kernel/mm/hugepages",
+    c"kernel/mm/transparent_hugepage",
+];
+/// The directories that lead there.
+const OVER_PARTS: [&CStr; 8] = [
+    c"class",
+    c"devices",
+    c"devices/system",
+    c"devices/virtual",
+    c"fs",
+    c"fs/cgroup",
+    c"kernel",
+    c"kernel/mm",
 ];
 const READ_ONLY_PATHS: [&CStr; 6] = [
     c"/proc/bus",
@@ -102,8 +116,11 @@ impl Jail<'_> {
         rustix::process::pivot_root(c".", c".")?;
         unmount(c".", UnmountFlags::DETACH)?;
         rustix::process::chdir(c"/")?;
-        for (mount, (_, path)) in kernel.iter().flatten().zip(KERNEL).take(3) {
+        for (mount, (kind, path)) in kernel.iter().flatten().zip(KERNEL).take(3) {
             attach(mount, path)?;
+            if kind == c"sysfs" {
+                narrow_sys(mount)?;
+            }
         }
         let tmpfs = make(c"tmpfs", &[(c"mode", c"0755"), (c"size", c"64k")], SEALED)?;
         attach(&tmpfs, c"/dev")?;
@@ -169,6 +186,29 @@ fn kernel_mount(kind: &CStr) -> rustix::io::Result<OwnedFd> {
     }
     let read_only = kind == c"sysfs" || kind == c"cgroup2";
     make(kind, &[], if read_only { SEALED | READ_ONLY } else { SEALED })
+}
+
+/// A tmpfs in the place of sysfs, with copies of parts of it. One that this kernel has not is left out.
+fn narrow_sys(sysfs: &OwnedFd) -> io::Result<()> {
+    let mut copies: [Option<OwnedFd>; PARTS_OF_SYS.len()] = Default::default();
+    for (place, path) in copies.iter_mut().zip(PARTS_OF_SYS) {
+        *place = copy(sysfs, path, false).ok();
+    }
+    unmount(c"/sys", UnmountFlags::DETACH)?;
+    let narrow = make(c"tmpfs", &[(c"mode", c"0755"), (c"size", c"64k")], SEALED)?;
+    attach(&narrow, c"/sys")?;
+    let mode = Mode::from_raw_mode(0o755);
+    for path in OVER_PARTS {
+        rustix::fs::mkdirat(&narrow, path, mode)?;
+    }
+    for (part, path) in copies.iter().zip(PARTS_OF_SYS) {
+        let Some(part) = part else { continue };
+        rustix::fs::mkdirat(&narrow, path, mode)?;
+        let flags = rustix::mount::MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH;
+        rustix::mount::move_mount(part, c"", &narrow, path, flags)?;
+    }
+    let read_only = Attributes { set: READ_ONLY.bits().into(), ..Attributes::default() };
+    sys::mount::set_attributes(narrow.as_fd(), false, read_only)
 }
 
 fn fill_dev(dev: &OwnedFd, devices: &[Option<OwnedFd>]) -> rustix::io::Result<()> {

@@ -17,7 +17,7 @@ const SELECTOR: &str = "/run/warder/weaken";
 const LEAKED: i32 = 500;
 
 /// Every wall, by the name that the selector knows it by.
-const WALLS: [(&str, Wall); 23] = [
+const WALLS: [(&str, Wall); 25] = [
     ("seccomp", Wall::Seccomp),
     ("landlock", Wall::Landlock),
     ("no-new-privs", Wall::NoNewPrivs),
@@ -41,6 +41,8 @@ const WALLS: [(&str, Wall); 23] = [
     ("helper-mode", Wall::HelperMode),
     ("helper-seals", Wall::HelperSeals),
     ("keyring", Wall::Keyring),
+    ("narrow-sys", Wall::NarrowSys),
+    ("volume-links", Wall::VolumeLinks),
 ];
 
 /// A bit for each wall that is down.

@@ -22,6 +22,7 @@ mod sysctl;
 use super::amount::{Bytes, CpuQuota};
 use super::capability::Capabilities;
 use super::document::{Effect, Grammar, Key, Presence, Section};
+use super::hidden::Hidden;
 use super::host::Pattern;
 use super::keys::{Version, key};
 use super::layer::Layer;
@@ -57,6 +58,8 @@ pub(crate) struct Bounds {
     add_device: Vec<PathPrefix>,
     /// System call filters.
     seccomp: Vec<SeccompBound>,
+    /// Kernel files that tell of the host.
+    unmask: Vec<Hidden>,
     /// Kernel settings.
     sysctl: Vec<SysctlPattern>,
     /// Kinds of links.
@@ -129,6 +132,7 @@ impl Default for Bounds {
             add_device: Vec::new(),
             seccomp: SECCOMP.iter().filter_map(|text| SeccompBound::from_text(text).ok()).collect(),
             sysctl: SYSCTLS.iter().filter_map(|text| SysctlPattern::from_text(text).ok()).collect(),
+            unmask: Vec::new(),
             network_mode: vec![NetworkMode::Macvlan, NetworkMode::None],
             network_parent: Pattern::from_text("*").into_iter().collect(),
             volume_source: prefixes(&SHARED),
@@ -177,6 +181,8 @@ static KEYS: &[Key<Bounds>] = &[
         "System call filters that units may ask for: profiles by name, and directories of the host whose files may be profiles. `none` is not in the default: without a filter a jail reaches the whole kernel."),
     key!("security" "sysctl": Vec<SysctlPattern> = sysctl; Live; Otherwise("[\"net.core.somaxconn\", \"net.ipv4.ip_local_port_range\", \"net.ipv4.ip_unprivileged_port_start\", \"net.ipv4.ping_group_range\", \"net.ipv4.tcp_*\", \"net.ipv6.bindv6only\", \"net.ipv6.conf.*\", \"kernel.*\", \"fs.mqueue.*\"]"); "[\"net.*\"]";
         "Patterns for the kernel settings that units may set in their own namespaces; `*` stands for any characters. Those of the whole host are in no unit's reach, whatever stands here."),
+    key!("security" "unmask": Vec<Hidden> = unmask; Live; Otherwise("[]"); "[\"/sys/dev/char\", \"/sys/devices\"]";
+        "Kernel files that tell of the host, or directories of them, that units may have in sight. They are no secret that the host's safety hangs on, but of use to an attacker: `/proc/kallsyms` and `/sys/firmware`, for example, tell where the kernel's code is and what the machine is."),
     key!("network" "mode": Vec<NetworkMode> = network_mode; Live; Otherwise("[\"macvlan\", \"none\"]"); "[\"none\"]";
         "Kinds of links that units may ask for."),
     key!("network" "parent": Vec<Pattern> = network_parent; Live; Otherwise("[\"*\"]"); "[\"uplink\"]";

@@ -17,6 +17,7 @@ const RULES: &[Rule] = &[
     devices,
     seccomp,
     sysctl,
+    unmask,
     network,
     volumes,
     memory,
@@ -122,6 +123,14 @@ fn sysctl(review: &mut Review<'_>) {
     let asked = unit.security.sysctl.iter().map(|(name, _)| name.as_str());
     for name in asked.filter(|name| !allowed(name)) {
         review.refuse("security.sysctl", format!("sets {name}"));
+    }
+}
+
+fn unmask(review: &mut Review<'_>) {
+    let (unit, bounds) = (review.unit, &review.policy.bounds.unmask);
+    let more = unit.security.unmask.iter().find(|path| !bounds.iter().any(|b| b.holds(path)));
+    if let Some(path) = more {
+        review.refuse("security.unmask", format!("asks to see {path}"));
     }
 }
 
