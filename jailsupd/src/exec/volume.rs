@@ -2,6 +2,7 @@
 //! jail's ids. Nothing below the top of a volume is ever changed here.
 
 use super::account::Account;
+use super::walls::{self, Wall};
 use super::worker::{Doing as _, Worker, spawn};
 use super::{Error, Layout, copy, mounts, private_directory, subvolume, trash};
 use crate::plan::IdRange;
@@ -50,13 +51,19 @@ pub fn open(request: &Request<'_>, layout: &Layout) -> Result<OwnedFd, Error> {
         }
     };
     let mut set = MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV;
+    let mut clear = MountAttrFlags::empty();
+    if walls::is_down(Wall::NoSetuid) {
+        // The data partition's own mount has it, too.
+        set.remove(MountAttrFlags::MOUNT_ATTR_NOSUID);
+        clear |= MountAttrFlags::MOUNT_ATTR_NOSUID;
+    }
     set.set(MountAttrFlags::MOUNT_ATTR_RDONLY, volume.read_only);
     set.set(MountAttrFlags::MOUNT_ATTR_NOEXEC, volume.noexec);
     let attributes = Attributes {
         set: set.bits().into(),
+        clear: clear.bits().into(),
         propagation: libc::MS_PRIVATE,
         id_map: Some(request.users),
-        ..Attributes::default()
     };
     // All that is mounted below it, too: else a read-only volume had writable parts.
     sys::mount::set_attributes(tree.as_fd(), true, attributes)
@@ -71,7 +78,8 @@ fn error(what: &'static str, name: &str, source: io::Error) -> Error {
 fn bind(path: &HostPath) -> Result<OwnedFd, Error> {
     let refused = |what| move |errno: Errno| error(what, path.as_str(), errno.into());
     // A link could lead out of what the host's policy allows.
-    let resolve = ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
+    let mut resolve = ResolveFlags::NO_MAGICLINKS;
+    resolve.set(ResolveFlags::NO_SYMLINKS, !walls::is_down(Wall::VolumeLinks));
     let flags = OFlags::PATH | OFlags::CLOEXEC;
     let place = match rustix::fs::openat2(CWD, path.as_path(), flags, Mode::empty(), resolve) {
         Err(Errno::NOENT | Errno::NOTDIR) => {

@@ -83,7 +83,7 @@ impl Kind {
             Self::Capable => {
                 (String::new(), format!("[security]\nadd_capability = [{}]\n", capability_names()))
             }
-            Self::User => ("user = 1000\n".into(), String::new()),
+            Self::User => ("user = 1000\n".into(), volume("/data/shared/pool", "/pool")),
             Self::PasswdLink => ("user = \"mallory\"\n".into(), String::new()),
             Self::Elsewhere => ("working_dir = \"/proc/self/fd/500\"\n".into(), String::new()),
         };
@@ -97,6 +97,23 @@ impl Kind {
             _ => text,
         }
     }
+}
+
+fn volume(source: &str, path: &str) -> String {
+    format!("[[volume]]\nsource = \"{source}\"\npath = \"{path}\"\n")
+}
+
+/// Jails that race: one swaps directories of a volume for links, one has what is swapped as its own volume, one
+/// waits for what `jailctl exec` brings in.
+fn racers(jails: Jails) -> Result<Jails> {
+    let (pool, sub) =
+        (volume("/data/shared/pool", "/pool"), volume("/data/shared/pool/sub", "/mnt"));
+    let swap = "\"/bin/attacker\", \"swap\", \"/pool\"";
+    let victim = "\"/bin/attacker\", \"all\", \"0\", \"volume-of-the-host\"";
+    jails
+        .unit("swapper", &unit("hostile", swap, "", &pool))?
+        .unit("victim", &unit("hostile", victim, "", &sub))?
+        .unit("lurker", &unit("hostile", "\"/bin/attacker\", \"lurk\"", "", ""))
 }
 
 fn unit(image: &str, exec: &str, process: &str, rest: &str) -> String {
@@ -201,12 +218,12 @@ pub(crate) fn all() -> Result<Jails> {
     for kind in [Kind::Bare, Kind::Linked, Kind::Capable, Kind::User, Kind::Elsewhere] {
         jails = jails.unit(kind.name(), &kind.unit(&[]))?;
     }
-    jails.unit("killer", &unit("hostile", "\"/bin/attacker\", \"kill-all\"", "", ""))
+    racers(jails)?.unit("killer", &unit("hostile", "\"/bin/attacker\", \"kill-all\"", "", ""))
 }
 
 /// A jail for each case, all waiting to be started.
 pub(crate) fn weak(cases: &[Case]) -> Result<Jails> {
-    let mut jails = disk()?;
+    let mut jails = racers(disk()?)?;
     for case in cases {
         jails = jails.unit(&case.jail(), &case.kind.unit(case.attacks))?;
     }

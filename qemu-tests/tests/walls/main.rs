@@ -6,6 +6,7 @@
 mod hostile_images;
 mod jails;
 mod one_by_one;
+mod races;
 mod together;
 
 use std::time::Duration;
@@ -19,7 +20,8 @@ const ATTACKS_LIMIT: Duration = Duration::from_secs(30);
 /// Once in a boot: the attacker's other side on the host, for attacks to find.
 const HOST: &str = "if [ ! -e /run/hostile ]; then mkdir /run/hostile && mount -t tmpfs tmpfs /run/hostile && \
      cp /usr/share/jails/attacker /run/hostile/attacker && chmod 755 /run/hostile/attacker && \
-     echo mallory:x:0:0::/:/ >/run/hostile/passwd && echo new && \
+     echo mallory:x:0:0::/:/ >/run/hostile/passwd && mkdir -p /data/shared/pool/sub && \
+     cp /run/hostile/attacker /data/shared/pool/setuid && chmod 4755 /data/shared/pool/setuid && echo new && \
      { /run/hostile/attacker host </dev/null >/dev/null 2>&1 & }; fi";
 
 /// [`HOST`], and a policy that lets the unit `capable` have its capabilities.

@@ -45,6 +45,7 @@ pub(crate) const CASES: &[Case] = &[
         attacks: &["unshare-user", "clone-user", "clone3-user"],
     },
     Case { walls: &["masks"], kind: Kind::Bare, attacks: &["masked-files"] },
+    Case { walls: &["narrow-sys"], kind: Kind::Bare, attacks: &["sys-of-the-host"] },
     Case { walls: &["read-only-paths"], kind: Kind::Bare, attacks: &["proc-sys-write"] },
     Case { walls: &["sys-read-only"], kind: Kind::Linked, attacks: &["sys-write"] },
     Case {
@@ -66,7 +67,7 @@ pub(crate) const CASES: &[Case] = &[
     Case {
         walls: &["nosuid", "no-new-privs", "seccomp", "landlock"],
         kind: Kind::User,
-        attacks: &["setuid-in-image"],
+        attacks: &["setuid-in-image", "setuid-on-volume"],
     },
     Case {
         walls: &["nosuid", "no-new-privs", "seccomp", "landlock", "bounding-set"],
@@ -100,9 +101,9 @@ pub(crate) const CASES: &[Case] = &[
 ];
 
 /// The host's setting refuses ptrace(2) to everybody without CAP_SYS_PTRACE: a wall of its own behind the others.
-const NO_YAMA: &str = "echo 0 >/proc/sys/kernel/yama/ptrace_scope";
+pub(crate) const NO_YAMA: &str = "echo 0 >/proc/sys/kernel/yama/ptrace_scope";
 
-fn guest() -> Guest<'static> {
+pub(crate) fn guest() -> Guest<'static> {
     WEAK.guest(|| Machine::new("weak", Image::Debug).jails(super::jails::weak(CASES).unwrap()))
 }
 

@@ -14,6 +14,8 @@ pub(crate) const ATTACKS: &[Attack] = &[
     ("working-directory", working_directory),
     ("leaked-files", leaked_files),
     ("masked-files", masked_files),
+    ("sys-of-the-host", sys_of_the_host),
+    ("volume-of-the-host", volume_of_the_host),
     ("proc-sys-write", proc_sys_write),
     ("proc-write", proc_write),
     ("sys-write", sys_write),
@@ -84,6 +86,28 @@ fn masked_files() -> Outcome {
         Err("all are empty".into())
     } else {
         Ok(format!("show something: {}", shown.join(" ")))
+    }
+}
+
+/// The host's disks, buses, firmware and terminals.
+fn sys_of_the_host() -> Outcome {
+    let all = ["block", "bus/pci/devices", "class/block", "class/tty", "dev/block", "module"];
+    let paths = all.iter().map(|name| format!("/sys/{name}"));
+    let shown: Vec<_> = paths.filter(|path| shows_something(path)).collect();
+    if shown.is_empty() {
+        Err("none is there".into())
+    } else {
+        Ok(format!("show something: {}", shown.join(" ")))
+    }
+}
+
+/// A volume that another jail's link has led to the host's files.
+fn volume_of_the_host() -> Outcome {
+    match fs::read_to_string("/mnt/passwd") {
+        Ok(text) if text.contains("mallory") => {
+            Ok("the volume shows /run/hostile of the host".into())
+        }
+        _ => Err("the volume shows no file of the host".into()),
     }
 }
 

@@ -9,6 +9,7 @@ use crate::{Attack, Outcome};
 pub(crate) const ATTACKS: &[Attack] = &[
     ("capabilities", capabilities),
     ("setuid-in-image", setuid_in_image),
+    ("setuid-on-volume", setuid_on_volume),
     ("file-capabilities-in-image", file_capabilities_in_image),
     ("started-at-all", started_at_all),
 ];
@@ -39,6 +40,15 @@ fn setuid_in_image() -> Outcome {
         return Err("is root".into());
     }
     let told = told("/hostile/setuid")?;
+    if told.starts_with("euid=0 ") { Ok(told) } else { Err(told) }
+}
+
+/// Root of another jail has left this program with the set-user-id bit on a volume that both have.
+fn setuid_on_volume() -> Outcome {
+    if getuid().is_root() {
+        return Err("is root".into());
+    }
+    let told = told("/pool/setuid")?;
     if told.starts_with("euid=0 ") { Ok(told) } else { Err(told) }
 }
 

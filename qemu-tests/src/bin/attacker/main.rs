@@ -5,6 +5,8 @@
 //! attacker all CAPABILITIES [ATTACK...]   each in a process of its own, one line of JSON for each
 //! attacker one ATTACK                     exit 0 and the oracle, or exit 1 and what stood in the way
 //! attacker list                           the attacks, one a line
+//! attacker swap DIRECTORY                 a directory and a link in it take turns, without end
+//! attacker lurk                           is after whatever `jailctl exec` brings into the jail, without end
 //! attacker kill-all                       SIGKILL to every process that there is a number for
 //! attacker host                           on the host: things that no jail may reach; stays
 //! ```
@@ -15,6 +17,7 @@ mod calls;
 mod files;
 mod identity;
 mod init;
+mod races;
 #[path = "../hostile/raw.rs"]
 mod raw;
 mod sockets;
@@ -53,11 +56,13 @@ fn main() -> io::Result<ExitCode> {
         ["all", capabilities, ref chosen @ ..] => all(capabilities, chosen),
         ["one", name] => Ok(one(name)),
         ["list"] => Ok(list()),
+        ["swap", directory] => races::swap(directory),
+        ["lurk"] => races::lurk(),
         ["kill-all"] => Ok(calls::kill_all()),
         ["host"] => sockets::be_the_host(),
         ["identity"] => Ok(identity::tell()),
         _ => Err(io::Error::other(
-            "usage: attacker all CAPABILITIES [ATTACK...] | one ATTACK | list | kill-all | host",
+            "usage: attacker all CAPABILITIES [ATTACK...] | one ATTACK | list | swap DIRECTORY | lurk | kill-all | host",
         )),
     }
 }
