@@ -19,7 +19,7 @@ fn run(guest: &mut Guest<'_>, words: &[&str]) -> Output {
 fn assert_gone(guest: &mut Guest<'_>) {
     let names: Vec<String> =
         guest.agent().list().unwrap().into_iter().map(|row| row.name).collect();
-    assert_eq!(names, ["nginx", "room", "walled"]);
+    assert_eq!(names, ["desk", "nginx", "room", "walled"]);
     let script = "ls /run/jailsupd/runs /sys/fs/cgroup/jails | grep run-; ls /data/jails /data/log | grep run-; true";
     assert_eq!(guest.sh(script), "");
 }
