@@ -32,12 +32,12 @@ pub(crate) const CASES: &[Case] = &[
     Case {
         walls: &["seccomp"],
         kind: Kind::Capable,
-        attacks: &["fsopen", "open-tree", "setns", "sethostname"],
+        attacks: &["fsopen", "open-tree", "setns", "sethostname", "unshare-mount"],
     },
     Case {
         walls: &["seccomp", "landlock"],
         kind: Kind::Capable,
-        attacks: &["mount", "umount-mask", "unshare-mount"],
+        attacks: &["mount", "umount-mask"],
     },
     Case {
         walls: &["seccomp", "user-namespace-limit"],
@@ -53,17 +53,9 @@ pub(crate) const CASES: &[Case] = &[
         kind: Kind::Bare,
         attacks: &["cgroup-write"],
     },
+    Case { walls: &["bounding-set"], kind: Kind::Bare, attacks: &["capabilities"] },
+    Case { walls: &["bounding-set", "capabilities"], kind: Kind::Bare, attacks: &["raw-icmp"] },
     // Without no_new_privs the kernel takes filter and Landlock only from CAP_SYS_ADMIN, so they go too.
-    Case {
-        walls: &["bounding-set", "no-new-privs", "seccomp", "landlock"],
-        kind: Kind::Bare,
-        attacks: &["capabilities"],
-    },
-    Case {
-        walls: &["bounding-set", "capabilities"],
-        kind: Kind::Bare,
-        attacks: &["capabilities", "raw-icmp"],
-    },
     Case {
         walls: &["nosuid", "no-new-privs", "seccomp", "landlock"],
         kind: Kind::User,
