@@ -24,7 +24,7 @@ use std::io;
 use sys::mount::Attributes;
 
 /// The result of a stage.
-type Staged = Result<(), (Stage, i32)>;
+pub(super) type Staged = Result<(), (Stage, i32)>;
 
 /// Names the stage of a failure.
 pub(super) trait At {

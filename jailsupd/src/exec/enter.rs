@@ -14,11 +14,11 @@
 
 use super::Error;
 use super::account::Account;
-use super::child::{At, Confinement};
+use super::child::{At, Confinement, Staged};
 use super::ends::{self, Ends, Inside, Streams};
+use super::place;
 use super::rlimit;
 use super::spawn::{become_root, set_oom_score};
-use super::terminal;
 use crate::plan::{IdMap, Plan};
 use jail_init::session::{self, Message};
 use jail_init::{Stage, StartError};
@@ -124,7 +124,7 @@ impl Intermediate<'_> {
         }
     }
 
-    fn make(&self) -> Result<(), (Stage, i32)> {
+    fn make(&self) -> Staged {
         // The jail's root has no say over these processes, which are copies of jailsupd until they execute.
         rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)
             .at(Stage::CloseFiles)?;
@@ -167,36 +167,18 @@ impl Child<'_> {
     }
 
     /// Returns only on failure.
-    fn execute(&self) -> Result<(), (Stage, i32)> {
+    fn execute(&self) -> Staged {
         sys::fd::close_all_except(self.keep).at(Stage::CloseFiles)?;
         // The helper waits for signals; one that comes early must not be lost.
         sys::signal::reset().and_then(|()| sys::signal::block_all()).at(Stage::CloseFiles)?;
         rustix::process::setsid().at(Stage::CloseFiles)?;
         self.confinement.join(&self.entry.plan.jail)?;
-        match self.entry.streams {
-            Streams::Pipes { .. } => {
-                let Inside { stdin, stdout, stderr, .. } = self.inside;
-                self.place([stdin.as_fd(), stdout.as_fd(), stderr.as_fd()]).at(Stage::Files)?;
-            }
-            Streams::Terminal(size) => {
-                let opened = terminal::open_for(self.inside.session.as_fd(), size);
-                let peer = opened.map_err(|errno| (Stage::Terminal, errno.raw_os_error()))?;
-                self.place([peer.as_fd(); 3]).at(Stage::Files)?;
-                // Its own number is closed already.
-                std::mem::forget(peer);
-            }
-        }
+        place::client(self.inside, session::EXEC_FD)?;
+        sys::fd::close_from_except(session::EXEC_FD.unsigned_abs() + 1, self.helper)
+            .at(Stage::Files)?;
         self.confinement.install_filter()?;
         io::Result::<()>::Err(sys::exec::execute_fd(self.helper, self.argv, self.envp))
             .at(Stage::Init)
-    }
-
-    fn place(&self, streams: [BorrowedFd<'_>; 3]) -> io::Result<()> {
-        for (file, number) in streams.into_iter().zip(0..) {
-            sys::fd::place(file, number)?;
-        }
-        sys::fd::place(self.inside.session.as_fd(), session::EXEC_FD)?;
-        sys::fd::close_from_except(session::EXEC_FD.unsigned_abs() + 1, self.helper)
     }
 
     fn report(&self, stage: Stage, errno: i32) -> u8 {

@@ -26,6 +26,7 @@ mod mounts;
 pub mod namespaces;
 pub mod net;
 pub mod overlay;
+mod place;
 pub mod pressure;
 pub mod privileges;
 pub mod processes;

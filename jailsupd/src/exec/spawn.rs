@@ -14,12 +14,12 @@ mod handover;
 
 use super::Error;
 use super::account::Account;
-use super::child::{At, Confinement, Jail};
+use super::child::{At, Confinement, Jail, Staged};
 use super::devices::Pinned;
-use super::ends::{Inside, Size, Streams};
+use super::ends::{Inside, Size};
 use super::namespaces::Namespaces;
+use super::place;
 use super::rlimit;
-use super::terminal;
 use super::walls::{self, Wall};
 use crate::plan::{IdMap, Plan};
 use jail_init::session::{self, Message};
@@ -347,7 +347,7 @@ impl Intermediate<'_> {
         }
     }
 
-    fn make(&self) -> Result<(), (Stage, i32)> {
+    fn make(&self) -> Staged {
         set_oom_score(self.oom_score).at(Stage::OomScore)?;
         rlimit::make_room(self.child.jail.steps).at(Stage::Limits)?;
         walls::leak();
@@ -389,7 +389,7 @@ impl Child<'_> {
     }
 
     /// Returns only on failure.
-    fn start(&self) -> Result<(), (Stage, i32)> {
+    fn start(&self) -> Staged {
         close_all_except(self.keep).at(Stage::CloseFiles)?;
         // The in-jail init waits for signals; one that comes early must not be lost.
         sys::signal::reset().and_then(|()| sys::signal::block_all()).at(Stage::CloseFiles)?;
@@ -405,51 +405,26 @@ impl Child<'_> {
         io::Result::<()>::Err(sys::exec::execute_fd(helper, argv, envp)).at(Stage::Init)
     }
 
-    fn place_files(&self) -> Result<(), (Stage, i32)> {
+    fn place_files(&self) -> Staged {
         match (self.client, &self.pipes.output) {
             (Some(client), _) => {
-                self.place_client(client)?;
+                place::client(client, session::RUN_FD)?;
                 self.place_pipes(session::RUN_FD)
             }
             (None, Output::Logs([(_, stdout), (_, stderr)])) => {
-                self.place([self.pipes.null.as_fd(), stdout.as_fd(), stderr.as_fd()])?;
+                place::files([self.pipes.null.as_fd(), stdout.as_fd(), stderr.as_fd()])?;
                 self.place_pipes(EXIT_REPORT_FD)
             }
             (None, Output::Terminal((_, jailsupd))) => {
-                self.place_terminal(jailsupd.as_fd(), Size::USUAL)?;
+                place::terminal(jailsupd.as_fd(), Size::USUAL)?;
                 self.place_pipes(EXIT_REPORT_FD)
             }
             (None, Output::Client) => Err((Stage::Files, libc::EBADF)),
         }
     }
 
-    /// Opens a terminal for whoever is at the other end of `socket`.
-    fn place_terminal(&self, socket: BorrowedFd<'_>, size: Size) -> Result<(), (Stage, i32)> {
-        let opened = terminal::open_for(socket, size);
-        let peer = opened.map_err(|errno| (Stage::Terminal, errno.raw_os_error()))?;
-        self.place([peer.as_fd(); 3])
-    }
-
-    fn place_client(&self, client: &Inside) -> Result<(), (Stage, i32)> {
-        let Inside { session, stdin, stdout, stderr, streams } = client;
-        match *streams {
-            Streams::Pipes { .. } => {
-                self.place([stdin.as_fd(), stdout.as_fd(), stderr.as_fd()])?;
-            }
-            Streams::Terminal(size) => self.place_terminal(session.as_fd(), size)?,
-        }
-        sys::fd::place(session.as_fd(), session::RUN_FD).at(Stage::Files)
-    }
-
-    fn place(&self, streams: [BorrowedFd<'_>; 3]) -> Result<(), (Stage, i32)> {
-        for (file, number) in streams.into_iter().zip(0..) {
-            sys::fd::place(file, number).at(Stage::Files)?;
-        }
-        Ok(())
-    }
-
     /// Those to jailsupd; everything above `last` is closed.
-    fn place_pipes(&self, last: i32) -> Result<(), (Stage, i32)> {
+    fn place_pipes(&self, last: i32) -> Staged {
         let pipes = [
             (&self.pipes.start_error.1, START_ERROR_FD),
             (&self.pipes.exit_report.1, EXIT_REPORT_FD),
