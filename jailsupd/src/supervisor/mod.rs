@@ -6,6 +6,7 @@
 
 mod adopt;
 mod answer;
+mod begin;
 mod clock;
 mod commands;
 mod consoles;
@@ -49,23 +50,23 @@ use crate::exec::last_good::LastGood;
 use crate::exec::logs::Log;
 use crate::exec::net::Network;
 use crate::exec::trash::{self, Janitor};
-use crate::exec::unit_store::{self, Store};
-use crate::exec::units;
+use crate::exec::unit_store::Store;
 use crate::exec::watch::Watch;
-use crate::exec::{Layout, cores, helper, spawn};
+use crate::exec::{Layout, cores};
 use crate::machine::{Event, Moment};
 use crate::unit::host::Host;
 use crate::unit::{Policy, Problem};
+pub use begin::StartError;
 use consoles::Console;
 use images::Import;
 use jail::Jail;
 use jails::Jails;
 use keeper::{Client, Slot};
 use poller::{JailId, Poller, Source};
-use rustix::fd::{AsFd as _, OwnedFd};
+use rustix::fd::OwnedFd;
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 use streams::LogStream;
 use waiters::Waiter;
@@ -74,15 +75,6 @@ use waiters::Waiter;
 const QUIET: Duration = Duration::from_millis(50);
 /// How long changes that do not end put the reading off.
 const BURST: Duration = Duration::from_millis(500);
-
-/// Bytes of events that are kept, at least.
-const EVENTS_MAX: u64 = 256 << 10;
-
-/// The file of events; no jail's name starts like this.
-const EVENTS: &str = "_events.log";
-
-/// The in-jail init on the host.
-const HELPER: &str = "/usr/lib/warder/jail-init";
 
 /// Everything that jailsupd holds.
 #[derive(Debug)]
@@ -137,91 +129,11 @@ pub struct Supervisor {
     going_down: bool,
     /// The keeper is gone, or told us to end: leave the loop with this status.
     done: Option<u8>,
-    /// See [`spawn::fill_low_numbers`].
+    /// See [`crate::exec::spawn::fill_low_numbers`].
     _low_numbers: Vec<OwnedFd>,
 }
 
-/// Why jailsupd cannot begin.
-#[derive(Debug, thiserror::Error)]
-#[error("cannot {what}")]
-pub struct StartError {
-    what: &'static str,
-    source: io::Error,
-}
-
-/// Names the step of a start that failed.
-fn to<T>(what: &'static str, result: Result<T, impl Into<io::Error>>) -> Result<T, StartError> {
-    result.map_err(|source| StartError { what, source: source.into() })
-}
-
 impl Supervisor {
-    /// Takes everything that is needed, reads the units and adopts what runs.
-    ///
-    /// # Errors
-    /// When a thing is missing without which no jail could run. The keeper tries again.
-    pub fn start(layout: Layout) -> Result<Self, StartError> {
-        let keeper = to("reach the keeper: is this its child?", Client::inherit())?;
-        let low_numbers = to("use /dev/null", spawn::fill_low_numbers())?;
-        to("use a mount namespace of its own", own_mounts())?;
-        to("make its run directory", layout.make())?;
-        to("make the jails' cgroup", make_cgroups(&layout.cgroups))?;
-        let poller = to("use epoll", Poller::new())?;
-        let server = to("listen", Server::listen(Path::new(crate::control::wire::SOCKET)))?;
-        to("wait for the keeper", poller.watch(&keeper, Source::Keeper))?;
-        to("wait for clients", poller.watch(server.listener(), Source::Listener))?;
-        let directories = unit_directories();
-        let watch = to("watch the unit directories", watch(&directories, &poller))?;
-        let (host, host_problems) = to("set the host's name", named_host())?;
-        let mut supervisor = Self {
-            keeper,
-            poller,
-            server,
-            network: to("use rtnetlink", Network::open())?,
-            ids: to("read the table of id ranges", Table::open(&layout))?,
-            images: Images::default(),
-            device_programs: Programs::default(),
-            helper: to("seal the in-jail init", helper::seal(Path::new(HELPER)))?,
-            machine_id: std::fs::read_to_string("/etc/machine-id").unwrap_or_default(),
-            history: Log::in_file(layout.logs().join(EVENTS), EVENTS_MAX),
-            host,
-            host_problems,
-            kernel: kernel_version(),
-            policy: Policy::default(),
-            policy_problems: Vec::new(),
-            uplink: None,
-            uplink_problem: None,
-            jails: Jails::default(),
-            followers: Vec::new(),
-            event_followers: Vec::new(),
-            waiters: Vec::new(),
-            runs: BTreeMap::new(),
-            streams: Vec::new(),
-            consoles: Vec::new(),
-            imports: Vec::new(),
-            import_number: 0,
-            store: Store::new(Path::new(unit_store::DIRECTORY)),
-            last_good: to("keep units", LastGood::open(&layout.last_good()))?,
-            to_prepare: VecDeque::new(),
-            watch,
-            directories,
-            rescan_at: None,
-            changed_at: Moment::ZERO,
-            kernel_log: None,
-            janitor: None,
-            log_failed: false,
-            protected: None,
-            going_down: false,
-            done: None,
-            layout,
-            _low_numbers: low_numbers,
-        };
-        supervisor.tidy_storage();
-        supervisor.set_up_uplink();
-        to("adopt running jails", supervisor.adopt())?;
-        supervisor.empty_trash();
-        Ok(supervisor)
-    }
-
     /// Runs until the host goes down. Returns the exit status.
     pub fn run(&mut self) -> u8 {
         self.on_keeper();
@@ -440,66 +352,4 @@ impl Supervisor {
             }
         }
     }
-}
-
-/// The first two numbers of the kernel's release.
-fn kernel_version() -> (u32, u32) {
-    let release = rustix::system::uname();
-    let release = release.release().to_string_lossy();
-    let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map(|n| n.parse().unwrap_or(0));
-    (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0))
-}
-
-/// What the host's file says, with the host's name set from it.
-fn named_host() -> io::Result<(Host, Vec<Problem>)> {
-    let (host, problems) = host_file::read_host();
-    for problem in &problems {
-        log::error!("{}", problem.one_line());
-    }
-    if let Some(name) = &host.hostname {
-        rustix::system::sethostname(name.as_str().as_bytes())?;
-    }
-    Ok((host, problems))
-}
-
-/// Where units are looked for, the later winning. /run's are ours to make; the others are there on a Warder
-/// host, and may be missing elsewhere.
-fn unit_directories() -> Vec<PathBuf> {
-    let all = units::DIRECTORIES.iter().chain([&runs::DIRECTORY]);
-    let all: Vec<PathBuf> = all.map(PathBuf::from).collect();
-    for directory in &all {
-        let _ = std::fs::create_dir_all(directory);
-    }
-    all
-}
-
-/// Watches the directories of units, and that of the policy.
-fn watch(directories: &[PathBuf], poller: &Poller) -> io::Result<Watch> {
-    let all = directories.iter().cloned().chain([PathBuf::from(policy::DIRECTORY)]);
-    let watch = Watch::new(all.collect())?;
-    poller.watch(&watch, Source::Units)?;
-    Ok(watch)
-}
-
-/// Mounts that are made for a moment during a start are nobody else's business, and go with us. What
-/// the host mounts later still reaches us.
-fn own_mounts() -> io::Result<()> {
-    use rustix::fs::{Mode, OFlags};
-    use sys::mount::Attributes;
-    sys::mount::own_namespace()?;
-    let root = rustix::fs::open(c"/", OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
-    let slave = Attributes { propagation: libc::MS_SLAVE, ..Attributes::default() };
-    sys::mount::set_attributes(root.as_fd(), true, slave)
-}
-
-/// The jails' part of the cgroup tree, with every controller that the host has for its children.
-fn make_cgroups(path: &PathBuf) -> io::Result<()> {
-    match std::fs::create_dir(path) {
-        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
-        _ => {}
-    }
-    let available = std::fs::read_to_string(path.join("cgroup.controllers"))?;
-    let enable: Vec<String> =
-        available.split_whitespace().map(|controller| format!("+{controller}")).collect();
-    std::fs::write(path.join("cgroup.subtree_control"), enable.join(" "))
 }
