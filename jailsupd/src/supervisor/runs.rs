@@ -65,16 +65,19 @@ impl Supervisor {
 
     /// A good unit, of a name that nothing else has.
     fn check_run(&self, name: Option<String>, unit: &str) -> Result<String, WireError> {
-        let name = name.unwrap_or_else(|| self.free_name());
+        let tree = self.read_units(&[]);
+        let is_taken = |name: &str| {
+            tree.units.iter().any(|resolved| resolved.name == name)
+                || tree.masked.iter().any(|masked| masked.name == name)
+                || self.jails.find(name).is_some()
+        };
+        let name = name.unwrap_or_else(|| first_free(is_taken));
         if self.going_down {
             let reason = "the host goes down".to_owned();
             return Err(WireError::NotPossible { name, reason });
         }
         JailName::new(&name).map_err(|fault| invalid_value("name", fault))?;
-        let tree = self.read_units(&[]);
-        let taken = tree.units.iter().any(|resolved| resolved.name == name)
-            || tree.masked.iter().any(|masked| masked.name == name);
-        if taken || self.jails.find(&name).is_some() {
+        if is_taken(&name) {
             let reason = "there is a jail of that name already".to_owned();
             return Err(WireError::NotPossible { name, reason });
         }
@@ -89,12 +92,6 @@ impl Supervisor {
             .map(report::problem)
             .collect();
         if problems.is_empty() { Ok(name) } else { Err(WireError::InvalidUnit { problems }) }
-    }
-
-    /// The first that is free, so that a host has as many ranges of ids for these jails as ran at once.
-    fn free_name(&self) -> String {
-        let mut names = (1u32..).map(|number| format!("run-{number}"));
-        names.find(|name| self.jails.find(name).is_none()).unwrap_or_default()
     }
 
     /// What the start of this jail is to use instead of pipes to the log.
@@ -177,6 +174,12 @@ impl Supervisor {
 
 fn path_of(name: &str) -> String {
     format!("{DIRECTORY}/{name}.toml")
+}
+
+/// A name for a jail that has none. The first, so that a host has as many ranges of ids for these jails as ran at once.
+fn first_free(is_taken: impl Fn(&str) -> bool) -> String {
+    let mut names = (1u32..).map(|number| format!("run-{number}"));
+    names.find(|name| !is_taken(name)).unwrap_or_default()
 }
 
 fn file_of(name: &str) -> PathBuf {

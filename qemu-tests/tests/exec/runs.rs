@@ -106,6 +106,18 @@ fn begin(guest: &mut Guest<'_>) {
 }
 
 #[test]
+fn masked_name_is_not_the_one_that_a_run_gets() {
+    let mut guest = guest();
+    guest.sh("ln -s /dev/null /etc/jails.d/run-1.toml");
+
+    let output = run(&mut guest, &[IMAGE, "/bin/nuisance", "exit", "7"]);
+
+    guest.sh("rm /etc/jails.d/run-1.toml");
+    assert_eq!(output.status, Status::Exit(7), "{output:?}");
+    assert_gone(&mut guest);
+}
+
+#[test]
 fn jail_goes_with_its_client() {
     let mut guest = guest();
     begin(&mut guest);
