@@ -69,8 +69,10 @@ const fn paint_of(state: JailState) -> Paint {
         JailState::Up => Paint::Good,
         JailState::Down => Paint::Dim,
         JailState::Failed | JailState::Invalid => Paint::Bad,
-        JailState::Preparing
+        JailState::Waiting
+        | JailState::Preparing
         | JailState::Starting
+        | JailState::Activating
         | JailState::Stopping
         | JailState::Cleaning
         | JailState::Backoff => Paint::Passing,

@@ -114,6 +114,11 @@ pub(super) fn last_exit(exit: &Exit, now: u64) -> String {
         ExitReason::Signaled => format!("killed by {signal}"),
         ExitReason::Oom => "killed by the kernel: out of memory".to_owned(),
         ExitReason::Killed => "killed: it did not stop in time".to_owned(),
+        ExitReason::StartTimeout => "it was not ready in time".to_owned(),
+        ExitReason::Watchdog => "it gave no sign of life in time".to_owned(),
+        ExitReason::RuntimeMax => "it had run as long as it may".to_owned(),
+        ExitReason::Unhealthy => "it was not healthy".to_owned(),
+        ExitReason::Dependency => "it lost a jail that it needs".to_owned(),
         ExitReason::StartFailed => {
             let stage = exit.stage.as_deref().unwrap_or("the start failed");
             exit.errno.as_ref().map_or(stage.to_owned(), |errno| format!("{stage}: {errno}"))

@@ -23,7 +23,11 @@ pub(crate) fn killed(name: &str, signal: &str, jail: &JailSummary) -> String {
     let text =
         format!("{} got {}; it is {} now\n", one_line(name), one_line(signal), state_of(jail));
     match jail.state {
-        JailState::Backoff | JailState::Preparing | JailState::Starting => {
+        JailState::Backoff
+        | JailState::Waiting
+        | JailState::Preparing
+        | JailState::Starting
+        | JailState::Activating => {
             text + "    its restart policy starts it again; `jailctl stop` keeps it down\n"
         }
         _ => text,

@@ -1,7 +1,7 @@
 //! What jailsupd remembers of a running jail in the keeper's vault: a memfd with one JSON object, so
 //! that the next jailsupd knows what it adopts.
 
-use crate::control::wire::Exit;
+use crate::control::wire::{Exit, ExitReason};
 use rustix::fd::OwnedFd;
 use rustix::fs::MemfdFlags;
 use serde::{Deserialize, Serialize};
@@ -30,6 +30,9 @@ pub struct State {
     pub restarts: u32,
     /// Failures in a row.
     pub failures: u32,
+    /// Its restarts within the interval of its start limit.
+    #[serde(default)]
+    pub limit: Limit,
     /// Someone has stopped it by hand.
     #[serde(default)]
     pub held_down: bool,
@@ -50,8 +53,11 @@ pub struct State {
 /// A stop that may outlive who asked for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Stopping {
-    /// It is started again when it has ended.
+    /// It is started again when it has ended, since someone wants it so.
     pub again: bool,
+    /// Why it is to end; missing when someone wants it so.
+    #[serde(default)]
+    pub reason: Option<ExitReason>,
     /// The number of the signal that asks it: sent anew by who adopts it, since it may not have been.
     pub signal: i32,
     /// When it is killed: `CLOCK_BOOTTIME`, microseconds. Missing once that is done.
@@ -65,11 +71,24 @@ pub enum Rest {
     Down,
     /// Failed.
     Failed,
+    /// To be started when what it needs is there.
+    Waiting,
     /// To be started again at this time: `CLOCK_BOOTTIME`, microseconds.
     Backoff {
         /// When.
         until_us: u64,
     },
+}
+
+/// Restarts of a jail by itself.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Limit {
+    /// When the interval began: `CLOCK_BOOTTIME`, microseconds.
+    pub since_us: u64,
+    /// Restarts in it.
+    pub restarts: u32,
+    /// There were too many.
+    pub reached: bool,
 }
 
 impl State {

@@ -4,26 +4,33 @@
 //! how a jail is built.
 //!
 //! ```text
-//!            want up             spawned             executed
-//!   Down ──────────► Preparing ──────────► Starting ──────────► Up
-//!    ▲  ▲                │ failed             │ ended            │ │
-//!    │  │                ▼                    ▼            ended │ │ want down, restart
-//!    │  └────────────  Cleaning ◄──────────────────────────────── ◄┘ Stopping
-//!    │   want down       │  │  │ cleaned                              (signal, then kill)
-//!    │                   │  │  └────► Preparing       (a restart was asked for)
-//!    │                   │  └───────► Backoff ───► Preparing   (policy, after the delay)
-//!    └── Failed ◄────────┘
+//!            want up        admitted          spawned          executed           ready
+//!   Down ──────────► Waiting ─────► Preparing ─────► Starting ─────► Activating ─────► Up
+//!    ▲  ▲               ▲               │ failed        │ ended          │ │             │ │
+//!    │  │               │               ▼               ▼                ▼ │ too late    ▼ │ asked to end,
+//!    │  └───────────────┼─────────── Cleaning ◄─────────◄────────────────◄ ▼ ◄───────────◄ ▼ no sign of life, ...
+//!    │   want down      │             │  │  │   ended                      Stopping (signal, then kill)
+//!    │                  │  restart    │  │  └────────────────────────────────┘
+//!    │                  ├─────────────┘  └────► Backoff ───► Waiting   (policy, after the delay)
+//!    │                  └──── what it needs is gone
+//!    └── Failed ◄──── Cleaning   (policy, or its start limit)
 //! ```
 //!
 //! * [`Want`] is what people want, [`State`] what is. A manual start or restart always acts at once:
-//!   from Backoff and Failed too, and it clears the count of failures.
-//! * Events that a state does not expect change nothing: each such pair is written out below, so
+//!   from Backoff and Failed too, and it clears the counts of failures and of restarts.
+//! * A jail whose [`Policy`] has nothing to wait for passes Waiting by, and one that need not say that it is
+//!   ready Activating.
+//! * Events that a state does not expect change nothing: each such pair is written out in `next`, so
 //!   that a new state or event cannot be forgotten.
 
+mod after;
+mod next;
 #[cfg(test)]
 mod tests;
 
-use crate::unit::{Restart, RestartPolicy, Signal, Stop};
+use crate::unit::{HealthOnFailure, Restart, Signal, Stop};
+pub use after::end_of;
+pub use next::next;
 use std::time::Duration;
 
 /// Time since boot (`CLOCK_BOOTTIME`).
@@ -43,30 +50,45 @@ pub enum Want {
 pub enum State {
     /// Nothing: not wanted, or ended in a way after which its policy does not start it again.
     Down,
+    /// It is wanted, and something that it needs is not there.
+    Waiting,
     /// Its image, cgroup, namespaces and links are being made.
     Preparing,
     /// Its processes exist; its program is not executed yet.
     Starting,
-    /// Its program runs.
+    /// Its program runs and has not said that it is ready.
+    Activating {
+        /// When it must have said so.
+        ready_by: Moment,
+    },
+    /// Its program runs and is ready.
     Up {
         /// Since when.
         since: Moment,
+        /// When it must have given a sign of life; `None` when it need not, or is frozen.
+        watchdog_at: Option<Moment>,
+        /// When it has run long enough.
+        runtime_until: Option<Moment>,
     },
     /// It was asked to end.
     Stopping {
         /// When everything in it is killed; `None` once that is done.
         kill_at: Option<Moment>,
-        /// Whether it is to start again when it is gone.
-        again: bool,
-        /// When it was executed, to judge its uptime.
+        /// Why it is to end.
+        cause: Cause,
+        /// What people have said since: whether it is to start again.
+        again: Option<bool>,
+        /// When it was ready, to judge its uptime.
         up_since: Option<Moment>,
     },
     /// Its processes are gone; what they leave behind is being cleared away.
     Cleaning {
         /// How it ended.
         end: End,
-        /// It was asked to end, and this is whether it is to start again.
-        asked: Option<bool>,
+        /// Why.
+        cause: Cause,
+        /// What people have said: whether it is to start again.
+        again: Option<bool>,
         /// How long it was up.
         uptime: Duration,
     },
@@ -79,13 +101,37 @@ pub enum State {
     Failed,
 }
 
+/// Why a jail ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cause {
+    /// By itself, or by what befell it.
+    Own,
+    /// Someone wants it so.
+    Asked,
+    /// It did not say in time that it is ready.
+    StartTimeout,
+    /// It gave no sign of life.
+    Watchdog,
+    /// It has run as long as it may.
+    RuntimeMax,
+    /// Its checks failed.
+    Unhealthy,
+    /// What it cannot be without is gone.
+    Dependency,
+}
+
 /// How a jail ended, as far as the policy cares.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum End {
-    /// The main process exited with 0.
+    /// The main process ended as it should: exited with 0, or as `success_exit_status` says.
     Success,
     /// It exited otherwise or was killed.
     Failure,
+    /// It ended in one of the ways of `prevent_exit_status`; and whether that is a success.
+    Final {
+        /// It is one of `success_exit_status`, or 0, too.
+        success: bool,
+    },
     /// It could not be started, for a reason that may pass (a link that is not there yet, memory).
     NotStarted,
     /// It could not be started, and cannot be until its unit or image changes.
@@ -101,12 +147,28 @@ pub enum Event {
     Stop,
     /// Someone wants it down and up again.
     Restart,
+    /// Everything that it waits for is there.
+    Admitted,
     /// Everything is prepared and its processes exist.
     Spawned,
     /// Preparing failed; no process exists.
     PrepareFailed(End),
     /// Its program was executed.
     Executed,
+    /// Its program is ready for its clients.
+    Ready,
+    /// Its program gave a sign of life.
+    Alive,
+    /// Its program asks for that much time from now on, for whatever it is doing.
+    Extend(Duration),
+    /// It was frozen, or thawed.
+    Frozen(bool),
+    /// Its program says that it is stuck.
+    Stuck,
+    /// Its checks have failed often enough.
+    Unhealthy,
+    /// What it cannot be without is gone.
+    DependencyGone,
     /// Its last process is gone.
     Ended(End),
     /// What it left behind is cleared away.
@@ -129,12 +191,22 @@ pub enum Action {
 }
 
 /// The parts of a unit that decide what happens.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Policy {
     /// `[restart]`.
     pub restart: Restart,
     /// `[stop]`.
     pub stop: Stop,
+    /// It is started when it is admitted, and not before.
+    pub waits: bool,
+    /// How long it may take to say that it is ready; `None` when it need not say so.
+    pub ready_within: Option<Duration>,
+    /// How long it may give no sign of life.
+    pub watchdog: Option<Duration>,
+    /// How long it may run.
+    pub runtime_max: Option<Duration>,
+    /// What follows when its checks fail.
+    pub on_unhealthy: HealthOnFailure,
 }
 
 /// One jail's whole life as far as decisions need it.
@@ -146,240 +218,65 @@ pub struct Machine {
     pub want: Want,
     /// Failures in a row, for the delay.
     pub failures: u32,
+    /// Its restarts, for the start limit.
+    pub limit: Limit,
+    /// The state of the dice that scatter restarts: any number, best another for each jail.
+    pub dice: u64,
+}
+
+/// Restarts of a jail by itself within an interval.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Limit {
+    /// When the interval began.
+    pub since: Moment,
+    /// Restarts in it.
+    pub restarts: u32,
+    /// There were too many of them: it is Failed for that.
+    pub reached: bool,
 }
 
 impl Machine {
     /// A jail that nobody wants yet.
-    pub const NEW: Self = Self { state: State::Down, want: Want::Down, failures: 0 };
+    pub const NEW: Self = Self {
+        state: State::Down,
+        want: Want::Down,
+        failures: 0,
+        limit: Limit { since: Moment::ZERO, restarts: 0, reached: false },
+        dice: 0,
+    };
 
     /// When [`Event::Tick`] is due.
     #[must_use]
     pub fn deadline(&self) -> Option<Moment> {
         match self.state {
             State::Backoff { until } => Some(until),
+            State::Activating { ready_by } => Some(ready_by),
+            State::Up { watchdog_at, runtime_until, .. } => {
+                watchdog_at.into_iter().chain(runtime_until).min()
+            }
             State::Stopping { kill_at, .. } => kill_at,
             State::Down
+            | State::Waiting
             | State::Preparing
             | State::Starting
-            | State::Up { .. }
             | State::Cleaning { .. }
             | State::Failed => None,
         }
     }
-}
 
-/// The next state, and what to do about it.
-#[must_use]
-pub fn next(
-    machine: Machine,
-    event: Event,
-    now: Moment,
-    policy: &Policy,
-) -> (Machine, Vec<Action>) {
-    let wanted = match event {
-        Event::Start | Event::Restart => Machine { want: Want::Up, failures: 0, ..machine },
-        Event::Stop => Machine { want: Want::Down, ..machine },
-        Event::Spawned
-        | Event::PrepareFailed(_)
-        | Event::Executed
-        | Event::Ended(_)
-        | Event::Cleaned
-        | Event::Tick => machine,
-    };
-    match machine.state {
-        State::Down | State::Failed => idle(wanted, event),
-        State::Backoff { until } => backoff(wanted, until, event, now),
-        State::Preparing => preparing(wanted, event, now, policy),
-        State::Starting => running(wanted, None, event, now, policy),
-        State::Up { since } => running(wanted, Some(since), event, now, policy),
-        State::Stopping { kill_at, again, up_since } => {
-            stopping(wanted, (kill_at, again, up_since), event, now)
-        }
-        State::Cleaning { end, asked, uptime } => {
-            cleaning(wanted, (end, asked, uptime), event, now, policy)
+    /// Why it is being stopped, or has just ended; none in any other state.
+    #[must_use]
+    pub fn cause(&self) -> Option<Cause> {
+        match self.state {
+            State::Stopping { cause, .. } | State::Cleaning { cause, .. } => Some(cause),
+            State::Down
+            | State::Waiting
+            | State::Preparing
+            | State::Starting
+            | State::Activating { .. }
+            | State::Up { .. }
+            | State::Backoff { .. }
+            | State::Failed => None,
         }
     }
-}
-
-fn stay(machine: Machine) -> (Machine, Vec<Action>) {
-    (machine, Vec::new())
-}
-
-fn go(machine: Machine, state: State, actions: Vec<Action>) -> (Machine, Vec<Action>) {
-    (Machine { state, ..machine }, actions)
-}
-
-fn idle(machine: Machine, event: Event) -> (Machine, Vec<Action>) {
-    match event {
-        Event::Start | Event::Restart => go(machine, State::Preparing, vec![Action::Prepare]),
-        Event::Stop => go(machine, State::Down, Vec::new()),
-        Event::Spawned
-        | Event::PrepareFailed(_)
-        | Event::Executed
-        | Event::Ended(_)
-        | Event::Cleaned
-        | Event::Tick => stay(machine),
-    }
-}
-
-fn backoff(machine: Machine, until: Moment, event: Event, now: Moment) -> (Machine, Vec<Action>) {
-    match event {
-        Event::Start | Event::Restart => go(machine, State::Preparing, vec![Action::Prepare]),
-        Event::Tick if now >= until => go(machine, State::Preparing, vec![Action::Prepare]),
-        Event::Stop => go(machine, State::Down, Vec::new()),
-        Event::Tick
-        | Event::Spawned
-        | Event::PrepareFailed(_)
-        | Event::Executed
-        | Event::Ended(_)
-        | Event::Cleaned => stay(machine),
-    }
-}
-
-fn preparing(
-    machine: Machine,
-    event: Event,
-    now: Moment,
-    policy: &Policy,
-) -> (Machine, Vec<Action>) {
-    match (event, machine.want) {
-        (Event::Spawned, Want::Up) => go(machine, State::Starting, Vec::new()),
-        (Event::Spawned, Want::Down) => ask_to_stop(machine, None, false, now, policy),
-        (Event::PrepareFailed(end), want) => {
-            let asked = (want == Want::Down).then_some(false);
-            let state = State::Cleaning { end, asked, uptime: Duration::ZERO };
-            go(machine, state, vec![Action::Clean])
-        }
-        // Preparing is not interrupted: its end looks at what is wanted then.
-        (
-            Event::Start
-            | Event::Stop
-            | Event::Restart
-            | Event::Executed
-            | Event::Ended(_)
-            | Event::Cleaned
-            | Event::Tick,
-            Want::Up | Want::Down,
-        ) => stay(machine),
-    }
-}
-
-/// Starting (not executed yet: no `since`) and Up.
-fn running(
-    machine: Machine,
-    since: Option<Moment>,
-    event: Event,
-    now: Moment,
-    policy: &Policy,
-) -> (Machine, Vec<Action>) {
-    match event {
-        Event::Executed if since.is_none() => go(machine, State::Up { since: now }, Vec::new()),
-        Event::Stop => ask_to_stop(machine, since, false, now, policy),
-        Event::Restart => ask_to_stop(machine, since, true, now, policy),
-        Event::Ended(end) => {
-            let uptime = since.map_or(Duration::ZERO, |since| now.saturating_sub(since));
-            go(machine, State::Cleaning { end, asked: None, uptime }, vec![Action::Clean])
-        }
-        Event::Start
-        | Event::Executed
-        | Event::Spawned
-        | Event::PrepareFailed(_)
-        | Event::Cleaned
-        | Event::Tick => stay(machine),
-    }
-}
-
-fn ask_to_stop(
-    machine: Machine,
-    up_since: Option<Moment>,
-    again: bool,
-    now: Moment,
-    policy: &Policy,
-) -> (Machine, Vec<Action>) {
-    let kill_at = Some(now.saturating_add(policy.stop.timeout));
-    let state = State::Stopping { kill_at, again, up_since };
-    go(machine, state, vec![Action::Signal(policy.stop.signal)])
-}
-
-fn stopping(
-    machine: Machine,
-    (kill_at, again, up_since): (Option<Moment>, bool, Option<Moment>),
-    event: Event,
-    now: Moment,
-) -> (Machine, Vec<Action>) {
-    match event {
-        Event::Tick if kill_at.is_some_and(|at| now >= at) => {
-            go(machine, State::Stopping { kill_at: None, again, up_since }, vec![Action::Kill])
-        }
-        Event::Start | Event::Restart => {
-            go(machine, State::Stopping { kill_at, again: true, up_since }, Vec::new())
-        }
-        Event::Stop => go(machine, State::Stopping { kill_at, again: false, up_since }, Vec::new()),
-        Event::Ended(end) => {
-            let uptime = up_since.map_or(Duration::ZERO, |since| now.saturating_sub(since));
-            let state = State::Cleaning { end, asked: Some(again), uptime };
-            go(machine, state, vec![Action::Clean])
-        }
-        Event::Tick
-        | Event::Spawned
-        | Event::PrepareFailed(_)
-        | Event::Executed
-        | Event::Cleaned => stay(machine),
-    }
-}
-
-fn cleaning(
-    machine: Machine,
-    (end, asked, uptime): (End, Option<bool>, Duration),
-    event: Event,
-    now: Moment,
-    policy: &Policy,
-) -> (Machine, Vec<Action>) {
-    match event {
-        Event::Start | Event::Restart => {
-            go(machine, State::Cleaning { end, asked: Some(true), uptime }, Vec::new())
-        }
-        Event::Stop => go(machine, State::Cleaning { end, asked: Some(false), uptime }, Vec::new()),
-        Event::Cleaned => match asked {
-            Some(true) => go(machine, State::Preparing, vec![Action::Prepare]),
-            Some(false) => go(machine, State::Down, Vec::new()),
-            None => after_end(machine, end, uptime, now, &policy.restart),
-        },
-        Event::Spawned
-        | Event::PrepareFailed(_)
-        | Event::Executed
-        | Event::Ended(_)
-        | Event::Tick => stay(machine),
-    }
-}
-
-/// A jail has ended by itself: what its policy says.
-fn after_end(
-    machine: Machine,
-    end: End,
-    uptime: Duration,
-    now: Moment,
-    restart: &Restart,
-) -> (Machine, Vec<Action>) {
-    let failed = end != End::Success;
-    let again = match restart.policy {
-        RestartPolicy::No => false,
-        RestartPolicy::OnSuccess => !failed,
-        RestartPolicy::OnFailure => failed,
-        RestartPolicy::Always => true,
-    };
-    if !again || end == End::NeverStarts {
-        let state = if failed { State::Failed } else { State::Down };
-        return go(machine, state, Vec::new());
-    }
-    let earlier = if uptime >= restart.reset_after { 0 } else { machine.failures };
-    let until = now.saturating_add(delay(restart, earlier));
-    let failures = earlier.saturating_add(1);
-    (Machine { state: State::Backoff { until }, failures, ..machine }, Vec::new())
-}
-
-/// `delay * 2^failures`, at most `delay_max`.
-fn delay(restart: &Restart, failures: u32) -> Duration {
-    let factor = 2u32.checked_pow(failures).unwrap_or(u32::MAX);
-    restart.delay.saturating_mul(factor).min(restart.delay_max)
 }

@@ -1,13 +1,14 @@
 //! Adoption: what an earlier jailsupd has left running is taken over as it is. Adoption never kills.
 
 use super::Supervisor;
-use super::jail::{Kept, Life};
+use super::end;
+use super::jail::{Jail, Kept, Life};
 use super::poller::JailId;
 use super::pressure::Watched;
 use crate::exec::namespaces::Namespaces;
 use crate::exec::state::{Rest, State as Stored, Stopping};
 use crate::exec::terminal::Terminal;
-use crate::machine::{Machine, State, Want};
+use crate::machine::{Cause, Limit, Machine, State, Want};
 use keeper::client::Held;
 use keeper::{ExitRecord, Slot};
 use rustix::fd::OwnedFd;
@@ -65,14 +66,16 @@ impl Supervisor {
         // Up as of its start: an unread start-error pipe says the rest, as soon as the loop runs.
         let since = Duration::from_micros(stored.started_us);
         let (state, want) = match stored.stopping {
-            None => (State::Up { since }, Want::Up),
-            Some(Stopping { again, kill_at_us, .. }) => {
+            None => (up(since, jail), Want::Up),
+            Some(Stopping { again, reason, kill_at_us, .. }) => {
                 let kill_at = kill_at_us.map(Duration::from_micros);
-                let want = if again { Want::Up } else { Want::Down };
-                (State::Stopping { kill_at, again, up_since: Some(since) }, want)
+                let cause = end::cause_of(reason);
+                let again = (cause == Cause::Asked).then_some(again);
+                let want = if again == Some(false) { Want::Down } else { Want::Up };
+                (State::Stopping { kill_at, cause, again, up_since: Some(since) }, want)
             }
         };
-        jail.machine = Machine { state, want, failures: stored.failures };
+        jail.machine = machine(jail.machine, (state, want), &stored);
         jail.since = super::clock::wall_ms_of(since);
         log::info!("jail={name} adopted pid={}", stored.pid);
         if let Some(Stopping { signal, .. }) = stored.stopping {
@@ -98,12 +101,28 @@ impl Supervisor {
         let state = match rest {
             Rest::Down => State::Down,
             Rest::Failed => State::Failed,
+            Rest::Waiting => State::Waiting,
             Rest::Backoff { until_us } => State::Backoff { until: Duration::from_micros(until_us) },
         };
         let want = if stored.held_down { Want::Down } else { Want::Up };
-        jail.machine = Machine { state, want, failures: stored.failures };
+        jail.machine = machine(jail.machine, (state, want), stored);
         jail.rested = Some(stored.unit.clone());
     }
+}
+
+/// The state of a jail that runs and is ready. It may run as long as it might have without this change of jailsupd.
+fn up(since: Duration, jail: &Jail) -> State {
+    let runtime_until = jail.policy().runtime_max.map(|time| since.saturating_add(time));
+    State::Up { since, watchdog_at: None, runtime_until }
+}
+
+fn machine(former: Machine, (state, want): (State, Want), stored: &Stored) -> Machine {
+    let limit = Limit {
+        since: Duration::from_micros(stored.limit.since_us),
+        restarts: stored.limit.restarts,
+        reached: stored.limit.reached,
+    };
+    Machine { state, want, failures: stored.failures, limit, ..former }
 }
 
 /// A pipe to the log, or the socket with a terminal's master.

@@ -3,11 +3,11 @@
 use super::jail::Jail;
 use super::poller::JailId;
 use super::waiters::{Answer, Goal, Waiter};
-use super::{Supervisor, clock, report};
+use super::{Supervisor, clock, end, report};
 use crate::control::server::ClientId;
 use crate::control::wire::{JailState, Ran, Reached, Reply, WireError};
-use crate::exec::state::{Rest, State as Stored, Stopping};
-use crate::machine::{Event, Moment, State};
+use crate::exec::state::{Limit as StoredLimit, Rest, State as Stored, Stopping};
+use crate::machine::{self, Event, Moment, State};
 use crate::unit::Signal;
 use keeper::Slot;
 use rustix::fd::AsFd as _;
@@ -73,7 +73,10 @@ impl Supervisor {
         }
         jail.held_down = false;
         let state = jail.machine.state;
-        let running = matches!(state, State::Preparing | State::Starting | State::Up { .. });
+        let running = matches!(
+            state,
+            State::Preparing | State::Starting | State::Activating { .. } | State::Up { .. }
+        );
         // One that runs already satisfies a start, never a restart.
         let count = if running && event == Event::Start { jail.starts } else { jail.starts + 1 };
         let why = if event == Event::Start { "someone started it" } else { "someone restarted it" };
@@ -167,9 +170,8 @@ impl Supervisor {
         }
         let rest = match jail.machine.state {
             State::Failed => Rest::Failed,
-            State::Backoff { until } => {
-                Rest::Backoff { until_us: u64::try_from(until.as_micros()).unwrap_or(u64::MAX) }
-            }
+            State::Waiting => Rest::Waiting,
+            State::Backoff { until } => Rest::Backoff { until_us: microseconds(until) },
             _ => Rest::Down,
         };
         // A jail that is down for being disabled is started by what enables it.
@@ -180,6 +182,7 @@ impl Supervisor {
             held_down: jail.held_down,
             restarts: jail.restarts,
             failures: jail.machine.failures,
+            limit: stored_limit(jail.machine.limit),
             last_exit: jail.last_exit.clone(),
             rest: Some(rest),
             ..Stored::default()
@@ -199,10 +202,12 @@ impl Supervisor {
         let signal = jail.policy().stop.signal.number();
         let Some(life) = &mut jail.life else { return };
         let stopping = match jail.machine.state {
-            State::Stopping { kill_at, again, .. } => {
-                let us = |at: Moment| u64::try_from(at.as_micros()).unwrap_or(u64::MAX);
-                Some(Stopping { again, signal, kill_at_us: kill_at.map(us) })
-            }
+            State::Stopping { kill_at, cause, again, .. } => Some(Stopping {
+                again: again == Some(true),
+                reason: end::reason_of(cause).filter(|_| again.is_none()),
+                signal,
+                kill_at_us: kill_at.map(microseconds),
+            }),
             _ => None,
         };
         if life.stored.stopping == stopping {
@@ -217,6 +222,16 @@ impl Supervisor {
             log::warn!("jail={} its state is not kept: {error}", jail.name);
         }
     }
+}
+
+fn microseconds(at: Moment) -> u64 {
+    u64::try_from(at.as_micros()).unwrap_or(u64::MAX)
+}
+
+/// The count of restarts, as the keeper remembers it.
+pub(super) fn stored_limit(limit: machine::Limit) -> StoredLimit {
+    let (restarts, reached) = (limit.restarts, limit.reached);
+    StoredLimit { since_us: microseconds(limit.since), restarts, reached }
 }
 
 /// Why nothing can be started.

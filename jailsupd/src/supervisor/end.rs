@@ -8,8 +8,8 @@ use super::pressure;
 use crate::control::wire::{Exit, ExitReason, Usage};
 use crate::exec::logs::{Line, Pipe, Stream};
 use crate::exec::{Error, overlay, root};
-use crate::machine::{End, Event, Want};
-use crate::unit::Signal;
+use crate::machine::{self, Cause, End, Event, Want};
+use crate::unit::{ExitStatus, Restart, Signal};
 use jail_init::{ExitReport, Stage, StartError};
 use keeper::{ExitRecord, Slot};
 use rustix::fd::OwnedFd;
@@ -88,8 +88,11 @@ impl Supervisor {
         };
         let report = read_report(&life.exit_report);
         let oom = jail.cgroup.usage().oom_kills > 0;
-        let (exit, end) = judge(life, report, record, oom);
         let unit = jail.loaded.as_ref().map(|loaded| &loaded.unit);
+        let cause = jail.machine.cause().unwrap_or(Cause::Own);
+        let (exit, status) = judge(life, report, record, (cause, oom));
+        let restart = unit.map(|unit| unit.restart.clone()).unwrap_or_default();
+        let end = end_of(life, status, &restart);
         let evidence =
             (exit.reason == ExitReason::Oom).then(|| pressure::evidence(&jail.cgroup, unit));
         let why = match &evidence {
@@ -206,8 +209,8 @@ fn judge(
     life: &Life,
     report: Option<ExitReport>,
     record: Option<ExitRecord>,
-    oom: bool,
-) -> (Exit, End) {
+    (cause, oom): (Cause, bool),
+) -> (Exit, Option<ExitStatus>) {
     let (code, status) = match (report, record) {
         (Some(report), _) => (Some(report.code), report.status),
         (None, Some(record)) => (Some(record.code), record.status),
@@ -218,10 +221,13 @@ fn judge(
     let reason = match (&life.failed, code) {
         (Some(_), _) => ExitReason::StartFailed,
         (None, _) if oom => ExitReason::Oom,
-        (None, _) if life.killed => ExitReason::Killed,
-        (None, Some(libc::CLD_EXITED)) => ExitReason::Exited,
-        (None, Some(_)) => ExitReason::Signaled,
-        (None, None) => ExitReason::Unknown,
+        (None, code) => match (reason_of(cause), code) {
+            (Some(reason), _) => reason,
+            (None, _) if life.killed => ExitReason::Killed,
+            (None, Some(libc::CLD_EXITED)) => ExitReason::Exited,
+            (None, Some(_)) => ExitReason::Signaled,
+            (None, None) => ExitReason::Unknown,
+        },
     };
     let exited = code == Some(libc::CLD_EXITED);
     let signaled = code.is_some() && !exited;
@@ -241,19 +247,55 @@ fn judge(
             max_rss: report.max_rss_kib * 1024,
         }),
     };
-    (exit, end_of(life, reason, status))
+    let status = match u8::try_from(status) {
+        _ if reason == ExitReason::Oom => None,
+        Ok(code) if exited => Some(ExitStatus::Code(code)),
+        _ if signaled => Some(ExitStatus::Signal(Signal::from_number(status))),
+        _ => None,
+    };
+    (exit, status)
 }
 
-fn end_of(life: &Life, reason: ExitReason, status: i32) -> End {
-    match (reason, &life.failed) {
-        (ExitReason::Exited, _) if status == 0 => End::Success,
-        (ExitReason::StartFailed, Some(failed)) => {
-            let source = io::Error::from_raw_os_error(failed.errno);
-            let error = Error::Jail { stage: failed.stage, source };
-            if error.is_permanent() { End::NeverStarts } else { End::NotStarted }
-        }
-        _ => End::Failure,
+/// The reason that people are told, of an end that was not its own doing nor anybody's wish.
+pub(super) const fn reason_of(cause: Cause) -> Option<ExitReason> {
+    match cause {
+        Cause::Own | Cause::Asked => None,
+        Cause::StartTimeout => Some(ExitReason::StartTimeout),
+        Cause::Watchdog => Some(ExitReason::Watchdog),
+        Cause::RuntimeMax => Some(ExitReason::RuntimeMax),
+        Cause::Unhealthy => Some(ExitReason::Unhealthy),
+        Cause::Dependency => Some(ExitReason::Dependency),
     }
+}
+
+/// The cause of a stop that was told as this reason; without one, someone wanted it.
+pub(super) const fn cause_of(reason: Option<ExitReason>) -> Cause {
+    match reason {
+        Some(ExitReason::StartTimeout) => Cause::StartTimeout,
+        Some(ExitReason::Watchdog) => Cause::Watchdog,
+        Some(ExitReason::RuntimeMax) => Cause::RuntimeMax,
+        Some(ExitReason::Unhealthy) => Cause::Unhealthy,
+        Some(ExitReason::Dependency) => Cause::Dependency,
+        Some(
+            ExitReason::Exited
+            | ExitReason::Signaled
+            | ExitReason::Oom
+            | ExitReason::Killed
+            | ExitReason::StartFailed
+            | ExitReason::Unknown,
+        )
+        | None => Cause::Asked,
+    }
+}
+
+/// What its end is to its policy; one without a status, or for want of memory, is a failure.
+fn end_of(life: &Life, status: Option<ExitStatus>, restart: &Restart) -> End {
+    if let Some(failed) = &life.failed {
+        let source = io::Error::from_raw_os_error(failed.errno);
+        let error = Error::Jail { stage: failed.stage, source };
+        return if error.is_permanent() { End::NeverStarts } else { End::NotStarted };
+    }
+    status.map_or(End::Failure, |status| machine::end_of(status, restart))
 }
 
 /// One line for the logs.
@@ -267,6 +309,11 @@ pub(super) fn describe(exit: &Exit) -> String {
     match exit.reason {
         ExitReason::Oom => format!("ran out of memory and {status}"),
         ExitReason::Killed => format!("did not stop in time: {status}"),
+        ExitReason::StartTimeout => format!("was not ready in time: {status}"),
+        ExitReason::Watchdog => format!("gave no sign of life in time: {status}"),
+        ExitReason::RuntimeMax => format!("had run as long as it may: {status}"),
+        ExitReason::Unhealthy => format!("was not healthy: {status}"),
+        ExitReason::Dependency => format!("lost a jail that it needs: {status}"),
         ExitReason::StartFailed => {
             let stage = exit.stage.as_deref().unwrap_or_default();
             format!("did not start: {stage}: {}", exit.errno.as_deref().unwrap_or_default())

@@ -12,9 +12,10 @@ use crate::exec::terminal::Terminal;
 use crate::exec::worker::Worker;
 use crate::machine::{Machine, Policy, State};
 use crate::plan::{IdRange, Plan};
-use crate::unit::{Problem, Restart, Stop, Unit};
+use crate::unit::{Problem, Unit};
 use jail_init::StartError;
 use rustix::fd::OwnedFd;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
 /// A jail, running or not.
 #[derive(Debug)]
@@ -105,7 +106,7 @@ impl Jail {
             loaded: None,
             unit_problems: Vec::new(),
             start_problem: None,
-            machine: Machine::NEW,
+            machine: Machine { dice: dice(name), ..Machine::NEW },
             since: clock::wall_ms(),
             restarts: 0,
             starts: 0,
@@ -126,13 +127,12 @@ impl Jail {
 
     /// The policy of the unit in force; a jail without one is only ever stopped.
     pub(super) fn policy(&self) -> Policy {
-        self.loaded.as_ref().map_or_else(
-            || Policy { restart: Restart::default(), stop: Stop::default() },
-            |loaded| Policy {
-                restart: loaded.unit.restart.clone(),
-                stop: loaded.unit.stop.clone(),
-            },
-        )
+        self.loaded.as_ref().map_or_else(Policy::default, |loaded| Policy {
+            restart: loaded.unit.restart.clone(),
+            stop: loaded.unit.stop.clone(),
+            runtime_max: loaded.unit.process.runtime_max,
+            ..Policy::default()
+        })
     }
 
     /// The state as clients see it.
@@ -140,8 +140,10 @@ impl Jail {
         match self.machine.state {
             State::Down if self.loaded.is_none() => JailState::Invalid,
             State::Down => JailState::Down,
+            State::Waiting => JailState::Waiting,
             State::Preparing => JailState::Preparing,
             State::Starting => JailState::Starting,
+            State::Activating { .. } => JailState::Activating,
             State::Up { .. } => JailState::Up,
             State::Stopping { .. } => JailState::Stopping,
             State::Cleaning { .. } => JailState::Cleaning,
@@ -152,7 +154,10 @@ impl Jail {
 
     /// Whether nothing of it is left that a shutdown would have to wait for.
     pub(super) fn is_at_rest(&self) -> bool {
-        matches!(self.machine.state, State::Down | State::Failed | State::Backoff { .. })
+        matches!(
+            self.machine.state,
+            State::Down | State::Waiting | State::Failed | State::Backoff { .. }
+        )
     }
 
     /// All problems, the foremost first.
@@ -167,4 +172,11 @@ impl Jail {
             _ => false,
         }
     }
+}
+
+/// Where a jail's dice begin: elsewhere for each, and after each boot.
+fn dice(name: &str) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    (name, clock::wall_ms()).hash(&mut hasher);
+    hasher.finish()
 }

@@ -206,7 +206,8 @@ pub(super) fn places(ends: Ends) -> (wire::Streams, Vec<OwnedFd>) {
 
 /// Why nothing can be executed in the jail as it is.
 fn refusal(jail: &Jail) -> Option<String> {
-    if !matches!(jail.machine.state, State::Up { .. }) || jail.life.is_none() {
+    let runs = matches!(jail.machine.state, State::Activating { .. } | State::Up { .. });
+    if !runs || jail.life.is_none() {
         return Some(format!(
             "it is {}: only in a jail that is up something can be executed",
             jail.state()

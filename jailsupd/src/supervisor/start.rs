@@ -2,6 +2,7 @@
 
 use super::Supervisor;
 use super::clock;
+use super::commands::stored_limit;
 use super::jail::{Kept, Life, Loaded};
 use super::poller::{JailId, Source};
 use super::pressure::Watched;
@@ -337,6 +338,7 @@ impl Supervisor {
             started_us: u64::try_from(clock::now().as_micros()).unwrap_or(0),
             restarts: jail.restarts,
             failures: jail.machine.failures,
+            limit: stored_limit(jail.machine.limit),
             last_exit: jail.last_exit.clone(),
             image: image::digest(&loaded.unit.image.source, &self.layout)
                 .map(|digest| digest.to_string()),

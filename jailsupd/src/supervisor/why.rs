@@ -107,6 +107,10 @@ fn state(jail: &Jail, next_try_ms: Option<u64>) -> String {
             };
             format!("{often} and is tried again in {wait}.")
         }
+        JailState::Failed if jail.machine.limit.reached => {
+            let restarts = jail.machine.limit.restarts.saturating_sub(1);
+            format!("It failed and is not tried again by itself: it was restarted {restarts} times within its restart.start_limit_interval; `jailctl start` or an edit of its unit tries again.")
+        }
         JailState::Failed => {
             "It failed and is not tried again by itself; `jailctl start` or an edit of its unit tries again.".into()
         }

@@ -342,6 +342,9 @@ fn restart(walk: &mut Walk<'_>, restart: &Restart) {
     if restart.delay < Duration::from_millis(1) {
         walk.refuse("restart.delay", "is too short", "at least \"1ms\"");
     }
+    if restart.start_limit_interval < Duration::from_millis(1) {
+        walk.refuse("restart.start_limit_interval", "is too short", "at least \"1ms\"");
+    }
     if restart.delay > restart.delay_max {
         let key = if walk.has("restart.delay_max") { "restart.delay_max" } else { "restart.delay" };
         let (delay, most) = (show_duration(restart.delay), show_duration(restart.delay_max));

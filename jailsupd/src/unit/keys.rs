@@ -10,6 +10,7 @@ use super::amount::{Bytes, CpuQuota};
 use super::capability::Capabilities;
 use super::device::Device;
 use super::document::{Effect, Grammar, Key, NotYet, Presence, Section};
+use super::exit_status::ExitStatus;
 use super::hidden::{Covered, Hidden};
 use super::image::{Digest, ImageSource};
 use super::name::{HostName, LinkName, UserSpec};
@@ -20,7 +21,8 @@ use super::resources::{
 };
 use super::seccomp::Seccomp;
 use super::section::{
-    Backing, Network, NetworkMode, Process, Restart, RestartPolicy, Root, RootMode, Security, Stop,
+    Backing, Jitter, Network, NetworkMode, Process, Restart, RestartPolicy, Root, RootMode,
+    Security, StartLimit, Stop,
 };
 use super::signal::Signal;
 use super::sysctl::Sysctls;
@@ -200,6 +202,8 @@ static KEYS: &[Key<Draft>] = &[
         "The directory in the jail that the program starts in."),
     key!("process" "core_dump": Option<Bytes> = process.core_dump; Anew; Unset("no core is dumped"); "\"64M\"";
         "Keeps the core of a process of the jail that dies of a fault, up to that size. Dumps go to a store of the jail on the data partition, which holds those of this start and of the last one that left any, each time not much more than the size given here; `jailctl why` names the files. In the jail the store is `/dev/cores`."),
+    key!("process" "runtime_max": Option<Duration> = process.runtime_max; Anew; Unset("no limit"); "\"12h\"";
+        "How long the program may run from when it is ready. Then it is asked to end, which counts as a failure: `restart.policy` decides what follows."),
     key!("process" "terminal": bool = process.terminal; Anew; Default("false"); "true";
         "Whether the program has a terminal instead of pipes, for programs that people talk to: `jailctl console` attaches to it. What the terminal shows is in the log, too. `TERM` is `xterm` unless `environment` says otherwise. A shell ignores SIGTERM at a terminal: give it `stop.signal = \"SIGHUP\"`."),
     key!("user" "size": IdCount = user.size; Anew; Default("65536"); "131072";
@@ -288,6 +292,16 @@ static KEYS: &[Key<Draft>] = &[
         "The longest wait that the doubling leads to."),
     key!("restart" "reset_after": Duration = restart.reset_after; Live; Default("\"10m\""); "\"1h\"";
         "After that long up without an end, the next restart waits for `delay` again."),
+    key!("restart" "jitter": Jitter = restart.jitter; Live; Default("10"); "25";
+        "By up to how many percent each wait is shorter or longer, at random, so that jails that failed together do not all come back in the same moment."),
+    key!("restart" "start_limit_burst": Option<StartLimit> = restart.start_limit_burst; Live; Unset("no limit: `delay_max` is the longest wait, and it is tried for ever"); "5";
+        "The most restarts within `start_limit_interval`. One more, and the jail has failed and stays down until someone starts it by hand, which is never refused, or its unit changes."),
+    key!("restart" "start_limit_interval": Duration = restart.start_limit_interval; Live; Default("\"10m\""); "\"1h\"";
+        "The interval of `start_limit_burst`. The waits count, too: with the default ones, the tenth restart comes some 100 seconds after the first."),
+    key!("restart" "success_exit_status": Vec<ExitStatus> = restart.success_exit_status; Live; Default("[]"); "[143, \"SIGTERM\"]";
+        "Exit codes and signals that are a success, beside exit code 0."),
+    key!("restart" "prevent_exit_status": Vec<ExitStatus> = restart.prevent_exit_status; Live; Default("[]"); "[2, \"SIGABRT\"]";
+        "Exit codes and signals after which the jail is not started again, whatever `policy` says."),
     key!("stop" "signal": Signal = stop.signal; Live; Default("\"SIGTERM\""); "\"SIGQUIT\"";
         "The signal that asks the program to end, by the names of signal(7)."),
     key!("stop" "timeout": Duration = stop.timeout; Live; Default("\"10s\""); "\"30s\"";

@@ -19,6 +19,7 @@ mod check;
 mod command;
 pub mod device;
 mod document;
+mod exit_status;
 pub mod explain;
 mod hidden;
 pub mod host;
@@ -57,6 +58,7 @@ pub use capability::{Capabilities, Capability};
 pub use change::{Change, Consequence, consequence, diff};
 pub use device::{Access, Device};
 pub use document::Effect;
+pub use exit_status::ExitStatus;
 pub use explain::explain;
 pub use hidden::{Covered, Hidden, OF_PROC};
 pub use host::Host;
@@ -70,8 +72,8 @@ pub use problem::{Place, Problem};
 pub use resources::{HugePage, IoDevice, Resources};
 pub use seccomp::Seccomp;
 pub use section::{
-    Backing, Image, Network, NetworkMode, Process, Restart, RestartPolicy, Root, RootMode,
-    Security, Stop,
+    Backing, HealthOnFailure, Image, Network, NetworkMode, Process, Restart, RestartPolicy, Root,
+    RootMode, Security, Stop,
 };
 pub use signal::Signal;
 pub use sysctl::{SysctlName, Sysctls};

@@ -83,6 +83,9 @@ fn kind(kind: &Kind) -> Value {
         Kind::NameOrId => {
             json!({ "type": ["string", "integer"], "minimum": 0, "maximum": super::UserSpec::MAX_ID })
         }
+        Kind::ExitStatus => {
+            json!({ "type": ["string", "integer"], "minimum": 0, "maximum": 255 })
+        }
         Kind::List(of) => json!({ "type": "array", "items": self::kind(of) }),
         Kind::Map => json!({
             "type": "object",

@@ -10,6 +10,7 @@ use super::address::{IpPrefix, MacAddress};
 use super::amount::Bytes;
 use super::capability::Capabilities;
 use super::device::Device;
+use super::exit_status::ExitStatus;
 use super::hidden::{Covered, Hidden};
 use super::image::ImageSource;
 use super::name::{HostName, LinkName, UserSpec};
@@ -17,7 +18,7 @@ use super::path::JailPath;
 use super::seccomp::Seccomp;
 use super::signal::Signal;
 use super::sysctl::Sysctls;
-use super::value::{Fault, FromText, Kind, choices, shown};
+use super::value::{Fault, FromText, Kind, Whole, choices, shown};
 
 /// Makes an enum whose variants are the words a key takes.
 macro_rules! words {
@@ -122,6 +123,8 @@ pub struct Process {
     pub core_dump: Option<Bytes>,
     /// Whether its standard streams are a terminal, which `console` attaches to.
     pub terminal: bool,
+    /// How long it may run once it is ready.
+    pub runtime_max: Option<Duration>,
 }
 
 impl Default for Process {
@@ -134,6 +137,7 @@ impl Default for Process {
             working_dir: JailPath::root(),
             core_dump: None,
             terminal: false,
+            runtime_max: None,
         }
     }
 }
@@ -228,6 +232,11 @@ words! {
     }
 }
 
+/// Percent of a wait.
+pub type Jitter = Whole<0, 100>;
+/// How many restarts are allowed.
+pub type StartLimit = Whole<1, 10_000>;
+
 /// `[restart]`: what follows when the jail ends by itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Restart {
@@ -239,6 +248,16 @@ pub struct Restart {
     pub delay_max: Duration,
     /// Time up after which the count of restarts in a row starts anew.
     pub reset_after: Duration,
+    /// Percent by which a wait may be shorter or longer.
+    pub jitter: Jitter,
+    /// Restarts within an interval after which it is not started again.
+    pub start_limit_burst: Option<StartLimit>,
+    /// That interval.
+    pub start_limit_interval: Duration,
+    /// Ends that are a success, beside exit code 0.
+    pub success_exit_status: Vec<ExitStatus>,
+    /// Ends after which it is not started again.
+    pub prevent_exit_status: Vec<ExitStatus>,
 }
 
 impl Default for Restart {
@@ -248,7 +267,28 @@ impl Default for Restart {
             delay: Duration::from_millis(100),
             delay_max: Duration::from_secs(60),
             reset_after: Duration::from_secs(600),
+            jitter: Jitter::clamped(10),
+            start_limit_burst: None,
+            start_limit_interval: Duration::from_secs(600),
+            success_exit_status: Vec::new(),
+            prevent_exit_status: Vec::new(),
         }
+    }
+}
+
+words! {
+    /// What follows when the checks of a jail's health have failed often enough: Quadlet's `HealthOnFailure`.
+    #[derive(Default)]
+    HealthOnFailure, "consequence of failed checks" {
+        /// It is only told.
+        None = "none",
+        /// Everything in it is killed; then its restart policy decides.
+        Kill = "kill",
+        /// It is asked to end, and started again.
+        #[default]
+        Restart = "restart",
+        /// It is asked to end, and has failed.
+        Stop = "stop",
     }
 }
 

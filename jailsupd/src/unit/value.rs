@@ -96,6 +96,8 @@ pub enum Kind {
     Choice(&'static [&'static str]),
     /// A user's name or number.
     NameOrId,
+    /// An exit code, or a signal's name.
+    ExitStatus,
     /// A list of such values.
     List(&'static Kind),
     /// A table of strings.
@@ -146,6 +148,7 @@ impl Kind {
             Self::Percent => "a string (percent of one processor)".to_owned(),
             Self::Choice(words) => format!("one of {}", choices(words)),
             Self::NameOrId => "a name or a number".to_owned(),
+            Self::ExitStatus => "an exit code or the name of a signal".to_owned(),
             Self::List(of) => format!("a list, each element {}", of.noun()),
             Self::Map => "a table of strings".to_owned(),
             Self::Tables(_) => "a list of tables".to_owned(),

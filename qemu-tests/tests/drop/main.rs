@@ -6,6 +6,7 @@ mod edits;
 mod mistakes;
 mod orders;
 mod reboot;
+mod restarts;
 mod sources;
 mod unseen;
 mod views;

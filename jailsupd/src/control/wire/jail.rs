@@ -36,11 +36,15 @@ words! {
     JailState {
         /// Not there, and not wanted.
         Down = "down",
+        /// Wanted, and something that it needs is not there yet.
+        Waiting = "waiting",
         /// Image, mounts, links and cgroup are being made.
         Preparing = "preparing",
         /// Its program is being started.
         Starting = "starting",
-        /// Its program runs.
+        /// Its program runs and has not said yet that it is ready.
+        Activating = "activating",
+        /// Its program runs and is ready.
         Up = "up",
         /// Asked to end.
         Stopping = "stopping",
@@ -182,6 +186,16 @@ words! {
         Oom = "oom",
         /// It was stopped, and had to be killed after the time-out.
         Killed = "killed",
+        /// It did not say within `start.timeout` that it is ready.
+        StartTimeout = "start_timeout",
+        /// It gave no sign of life within `process.watchdog`.
+        Watchdog = "watchdog",
+        /// It ran for `process.runtime_max`.
+        RuntimeMax = "runtime_max",
+        /// The checks of its health failed.
+        Unhealthy = "unhealthy",
+        /// A jail that it cannot be without was gone.
+        Dependency = "dependency",
         /// It did not come to its program; `stage` and `errno` say where and why.
         StartFailed = "start_failed",
         /// Nobody saw it: jailsupd and keeper both began anew.

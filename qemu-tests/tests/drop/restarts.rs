@@ -1,0 +1,75 @@
+//! What follows when a jail ends by itself, as `[restart]` and `process.runtime_max` say.
+
+use jailsupd::control::wire::{ExitReason, JailState};
+
+use crate::{NOT_REACHED, guest, put_ready, unit};
+
+/// Fails at once; a burst of restarts takes no time that a test would notice.
+fn fails(rest: &str) -> String {
+    unit(&["exit", "7"], &format!("[restart]\ndelay = \"10ms\"\n{rest}"))
+}
+
+#[test]
+fn a_crash_loop_ends_at_its_start_limit_and_begins_anew_by_hand() {
+    let mut guest = guest();
+
+    guest.put("looping", &fails("start_limit_burst = 3"));
+    let failed = guest.agent().wait_state("looping", JailState::Failed).unwrap();
+    let why = guest.ctl(&["why", "looping"]);
+    guest.agent().kill_jailsupd().unwrap();
+    guest.ctl(&["apply"]);
+    let still = guest.agent().listed("looping").unwrap();
+    let after = guest.ctl(&["why", "looping"]);
+    let by_hand = guest.agent().jailctl(&["start", "looping"]).unwrap();
+    let again = guest.agent().wait_state("looping", JailState::Failed).unwrap();
+
+    assert_eq!(failed.restarts, 3);
+    assert!(why.contains("it was restarted 3 times"), "{why}");
+    assert_eq!((still.state, still.restarts), (JailState::Failed, 3));
+    assert!(after.contains("it was restarted 3 times"), "{after}");
+    assert_eq!(by_hand.status, NOT_REACHED);
+    assert_eq!(again.restarts, 3);
+    assert!(again.since > failed.since);
+    guest.remove("looping");
+}
+
+#[test]
+fn exit_codes_are_what_the_unit_says_they_are() {
+    let mut guest = guest();
+
+    guest.put("succeeds", &fails("success_exit_status = [7]"));
+    guest.put("prevents", &fails("policy = \"always\"\nprevent_exit_status = [7, \"SIGABRT\"]"));
+    let down = guest.agent().wait_state("succeeds", JailState::Down).unwrap();
+    let failed = guest.agent().wait_state("prevents", JailState::Failed).unwrap();
+
+    for row in [down, failed] {
+        let exit = guest.agent().last_exit(&row.name).unwrap();
+        assert_eq!((row.restarts, exit.reason, exit.code), (0, ExitReason::Exited, Some(7)));
+        guest.remove(&row.name);
+    }
+}
+
+#[test]
+fn a_jail_that_has_run_long_enough_is_ended_also_by_the_next_jailsupd() {
+    let mut guest = guest();
+    let limits = "[restart]\npolicy = \"no\"";
+    let unit = |time: &str| {
+        unit(&["say", "ready"], limits)
+            .replace("[process]", &format!("[process]\nruntime_max = \"{time}\""))
+    };
+
+    guest.put("brief", &unit("200ms"));
+    let brief = guest.agent().wait_state("brief", JailState::Failed).unwrap();
+    let exit = guest.agent().last_exit("brief").unwrap();
+    put_ready(&mut guest, "longer", "");
+    guest.put("longer", &unit("20s"));
+    guest.agent().wait_state("longer", JailState::Up).unwrap();
+    guest.agent().kill_jailsupd().unwrap();
+    let longer = guest.agent().wait_state("longer", JailState::Failed).unwrap();
+
+    assert_eq!((exit.reason, exit.code), (ExitReason::RuntimeMax, Some(0)));
+    assert!(brief.problem.unwrap().contains("had run as long as it may"));
+    assert!(longer.problem.unwrap().contains("had run as long as it may"));
+    guest.remove("brief");
+    guest.remove("longer");
+}
