@@ -111,16 +111,16 @@ fn writer_gets_no_more_of_the_disk_than_its_limit() {
     let unit =
         |limit: &str| strain(&["disk"], &format!("[resources]\nmemory_max = \"32M\"\n{limit}"));
     guest.put_up("writer", &unit("io_write_bandwidth_max = [\"data 2M\"]"));
-    let (bytes, time) = written(&mut guest);
-    guest.agent().wait_until(&beyond(bytes + (8 << 20)), SOON * 3).unwrap();
-    let (more, later) = written(&mut guest);
+    let (bytes, time) = written(&mut guest, "writer");
+    guest.agent().wait_until(&beyond("writer", bytes + (8 << 20)), SOON * 3).unwrap();
+    let (more, later) = written(&mut guest, "writer");
     guest.assert_others_answer();
     // The same process, now without the limit.
     guest.put("writer", &unit(""));
     guest.agent().wait_until("! grep -q . /sys/fs/cgroup/jails/writer/io.max", SOON).unwrap();
-    let (free, free_time) = written(&mut guest);
-    guest.agent().wait_until(&beyond(free + (32 << 20)), SOON * 3).unwrap();
-    let (free_more, free_later) = written(&mut guest);
+    let (free, free_time) = written(&mut guest, "writer");
+    guest.agent().wait_until(&beyond("writer", free + (32 << 20)), SOON * 3).unwrap();
+    let (free_more, free_later) = written(&mut guest, "writer");
 
     let limited = (more - bytes) as f64 / (later - time);
     let unlimited = (free_more - free) as f64 / (free_later - free_time);
@@ -130,20 +130,59 @@ fn writer_gets_no_more_of_the_disk_than_its_limit() {
     guest.remove("writer");
 }
 
-/// What the writer has written, and the guest's time in seconds.
-fn written(guest: &mut qemu_tests::Guest<'_>) -> (u64, f64) {
-    let script = "cat /sys/fs/cgroup/jails/writer/io.stat /proc/uptime";
-    let text = guest.agent().shell(script).unwrap();
+/// What a jail has written, and the guest's time in seconds.
+fn written(guest: &mut qemu_tests::Guest<'_>, jail: &str) -> (u64, f64) {
+    let script = format!("cat /sys/fs/cgroup/jails/{jail}/io.stat /proc/uptime");
+    let text = guest.agent().shell(&script).unwrap();
     let bytes = text.split_whitespace().filter_map(|word| word.strip_prefix("wbytes="));
     let bytes = bytes.map(|bytes| bytes.parse::<u64>().unwrap()).sum();
     let uptime = text.lines().last().unwrap().split(' ').next().unwrap();
     (bytes, uptime.parse().unwrap())
 }
 
-fn beyond(bytes: u64) -> String {
+fn beyond(jail: &str, bytes: u64) -> String {
     format!(
-        "[ $(tr ' ' '\\n' </sys/fs/cgroup/jails/writer/io.stat | sed -n 's/wbytes=//p' | sort -n | tail -1) -gt {bytes} ]"
+        "[ $(tr ' ' '\\n' </sys/fs/cgroup/jails/{jail}/io.stat | sed -n 's/wbytes=//p' | sort -n | tail -1) -gt {bytes} ]"
     )
+}
+
+#[test]
+fn busy_disk_is_shared_by_weight() {
+    let mut guest = guest();
+    let unit = |weight: u32| {
+        let limits =
+            format!("[resources]\nmemory_max = \"32M\"\nio_weight = {weight}\n{NEVER_AGAIN}");
+        strain(&["disk"], &limits)
+    };
+    guest.put_up("heavy", &unit(800));
+    guest.put_up("light", &unit(100));
+    // Whatever the build machine has for a disk: to the guest it is one of 4 MB a second, and busy.
+    guest.sh(
+        "cd /sys/fs/cgroup; disk=$(grep -o '^[0-9:]* enable=1' io.cost.qos | cut -d' ' -f1); \
+         echo \"$disk ctrl=user model=linear rbps=4000000 rseqiops=500 rrandiops=500 wbps=4000000 wseqiops=500 wrandiops=500\" >io.cost.model; \
+         echo \"$disk enable=1 ctrl=user rpct=0 wpct=0 min=100 max=100\" >io.cost.qos",
+    );
+    // What they had written before is on the disk when both have written more.
+    for jail in ["heavy", "light"] {
+        let (bytes, _) = written(&mut guest, jail);
+        guest.agent().wait_until(&beyond(jail, bytes + (2 << 20)), SOON * 6).unwrap();
+    }
+    let (heavy, _) = written(&mut guest, "heavy");
+    let (light, _) = written(&mut guest, "light");
+    guest.agent().wait_until(&beyond("heavy", heavy + (16 << 20)), SOON * 6).unwrap();
+    let (heavy_more, _) = written(&mut guest, "heavy");
+    let (light_more, _) = written(&mut guest, "light");
+    guest.assert_others_answer();
+    guest
+        .sh("cd /sys/fs/cgroup; disk=$(grep -o '^[0-9:]* enable=1' io.cost.qos | cut -d' ' -f1); \
+         echo \"$disk ctrl=auto\" >io.cost.model; echo \"$disk enable=1 ctrl=auto\" >io.cost.qos");
+
+    let share = (heavy_more - heavy) as f64 / (light_more - light).max(1) as f64;
+    assert!(share > 2.5, "with eight times the weight it wrote {share} times as much");
+    for jail in ["heavy", "light"] {
+        guest.ctl(&["stop", jail]);
+        guest.remove(jail);
+    }
 }
 
 #[test]

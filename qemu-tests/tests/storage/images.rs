@@ -5,7 +5,7 @@ use std::{fs, path::Path};
 use jailsupd::control::wire::{ImageInspected, ImagesListed, JailState};
 use qemu_tests::Guest;
 
-use crate::{Boxes, NOT_THERE, REFUSED, SOON, guest, unit, unit_as};
+use crate::{Boxes, NOT_THERE, REFUSED, SOON, guest, machine, unit, unit_as};
 
 const STORE: &str = "/data/images/.store";
 const EMPTY: &str = "[ -z \"$(ls -A /data/images/.store/new)\" ]";
@@ -265,4 +265,33 @@ fn hostile_archives_end_as_in_the_corpus_and_reach_nothing() {
     guest.ctl(&["image", "rm", "su", "hostile"]);
     guest.ctl(&["image", "gc"]);
     guest.sh("rm -r /data/images/su");
+}
+
+/// A guest of its own: its power is cut.
+#[test]
+fn an_import_whose_power_is_cut_leaves_nothing_and_can_be_done_again() {
+    let mut first = machine("storage-cut").start().unwrap();
+    first.wait_boot().unwrap();
+    first.sh("mkdir -p /data/images/bulk && dd if=/dev/urandom of=/data/images/bulk/file bs=1M count=24 2>/dev/null && sync");
+    first.ctl(&["image", "import", "/usr/share/jails/nuisance.erofs", "--name", "whole"]);
+    first.sh("(/usr/bin/jailctl image import /data/images/bulk --name bulk) >/dev/null 2>&1 &");
+    // What is cut off is on the disk already.
+    first
+        .agent()
+        .wait_until(&format!("[ $(du -s {STORE}/new | cut -f1) -gt 2048 ] && sync"), SOON)
+        .unwrap();
+
+    first.kill();
+    let again = machine("storage-after").own_disk(first.disk());
+    let mut second = again.start().unwrap();
+    second.wait_boot().unwrap();
+    second.agent().wait_until(EMPTY, SOON).unwrap();
+    let ImagesListed { images } = second.agent().ask(&["image", "ls"]).unwrap();
+    let names: Vec<_> = images.iter().flat_map(|image| &image.names).collect();
+    second.ctl(&["image", "import", "/data/images/bulk", "--name", "bulk"]);
+    let log =
+        second.run("runs", &unit("echo it ran", &image("box")).replace("image:box", "image:whole"));
+
+    assert_eq!(names, ["whole:latest"]);
+    assert!(!log.is_empty());
 }
