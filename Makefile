@@ -63,6 +63,7 @@ check: setup-test ## formatting, lints, dependencies' licences and sources, sche
 	@$(phase) check-format cargo fmt --all --check
 	@$(phase) check-lints cargo clippy --locked --workspace --all-targets --quiet -- -D warnings
 	@$(phase) check-lints-weak cargo clippy --locked -p jailsupd --features weaken --bin jailsupd-weak --quiet -- -D warnings
+	@$(phase) check-lints-weak-init cargo clippy --locked -p init --features weaken --bin init-weak --quiet -- -D warnings
 	@$(phase) check-dependencies image/deny
 	@$(phase) check-schemas image/taplo
 	@$(phase) check-layout cargo test --locked --quiet --package jailsupd --test layout

@@ -25,7 +25,8 @@ pub(crate) const MARK: &str = "/etc/initrd-release";
 /// Carries "START_US DURATION_US" of this half to the other one's record.
 pub(crate) const TIMES_VARIABLE: &str = "WARDER_INITRD";
 
-const INIT: &str = "/usr/lib/warder/init";
+/// PID 1's file in the verified root.
+pub(crate) const INIT: &str = "/usr/lib/warder/init";
 const NEW_ROOT: &str = "/sysroot";
 const MAPPED_NAME: &str = "warder-root";
 /// Slow controllers and disks that spin up answer within it.

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io;
-use std::os::fd::{AsFd as _, BorrowedFd};
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 
 use keeper::{Shutdown, Trigger};
 use rustix::fs::{Mode, OFlags, open};
@@ -18,8 +18,13 @@ pub(crate) fn buttons() -> Vec<Trigger> {
             let device = open(entry.path(), flags, Mode::empty()).ok()?;
             has_key(device.as_fd(), KEY_POWER).unwrap_or(false).then_some(device)
         })
-        .map(|fd| Trigger { fd, read: read_button });
+        .map(trigger);
     triggers.collect()
+}
+
+/// An opened device with a power key.
+pub(crate) fn trigger(fd: OwnedFd) -> Trigger {
+    Trigger { fd, read: read_button }
 }
 
 fn read_button(device: BorrowedFd<'_>) -> io::Result<Option<Shutdown>> {

@@ -452,6 +452,10 @@ pub(crate) enum Host {
     Poweroff,
     /// Stop all jails, then boot the host anew
     Reboot,
+    /// Have PID 1 execute its program anew; jails run on, and nothing of them is lost
+    ///
+    /// The program is tried first, with a copy of all that PID 1 holds. One that fails is not executed.
+    Reexec,
 }
 
 impl Command {

@@ -135,6 +135,7 @@ impl Show<'_> {
                 let text = told("the jails are being stopped, then the host boots anew\n");
                 self.tell(&Request::Reboot {}, out, text)
             }
+            Host::Reexec => self.tell(&Request::Reexec {}, out, told("PID 1 was executed anew\n")),
         }
     }
 }

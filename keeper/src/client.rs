@@ -120,6 +120,16 @@ impl Client {
         self.ask(Packet { value: kind.to_value(), ..Packet::new(Op::Shutdown) }, &[]).map(drop)
     }
 
+    /// Asks the keeper to execute its program anew. Whatever comes of it, in words, is written to `report`
+    /// and then it is closed: [`crate::wire::REEXECUTED`], or why the keeper stays what it is. This
+    /// connection goes on.
+    ///
+    /// # Errors
+    /// `EBUSY` when this is under way already or the host goes down.
+    pub fn reexec(&mut self, report: BorrowedFd<'_>) -> io::Result<()> {
+        self.ask(Packet::new(Op::Reexec), &[report]).map(drop)
+    }
+
     /// The next notice of shutdown, without waiting.
     ///
     /// # Errors

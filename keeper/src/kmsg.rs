@@ -29,6 +29,11 @@ pub fn init(program: &'static str) {
     if log::set_logger(logger).is_ok() {
         log::set_max_level(LevelFilter::Info);
     }
+    log_panics();
+}
+
+/// Has panics logged; for who has had them do something else.
+pub fn log_panics() {
     std::panic::set_hook(Box::new(|info| log::error!("{info}")));
 }
 

@@ -12,11 +12,16 @@
 //!   kernel ── SIGCHLD ──► reap ──► vault: exit record
 //!   jailsupd ◄── wire ──► keeper::run ──► spawn jailsupd, further services
 //!   signals, power button ──► shutdown: notice to jailsupd, then cgroup.kill, then return
+//!   re-exec asked for ──► the program's self-test ──► execve of it, with everything ──► resume
 //! ```
 
 pub mod client;
+mod flaw;
+mod handover;
 pub mod kmsg;
 mod reap;
+mod reexec;
+mod restore;
 mod run;
 mod service;
 mod socket;
@@ -25,7 +30,8 @@ pub mod vault;
 pub mod wire;
 
 pub use client::Client;
-pub use run::{Config, run};
+pub use restore::{Handed, self_test};
+pub use run::{Config, resume, run};
 pub use service::Service;
 pub use trigger::Trigger;
 pub use wire::{ExitRecord, Shutdown, Slot};

@@ -1,17 +1,22 @@
 //! The keeper's loop.
 
+mod anew;
+
 use crate::reap::reap;
+use crate::reexec::Attempt;
 use crate::service::{Running, Service};
 use crate::socket::{Received, receive, send};
 use crate::trigger::Trigger;
 use crate::vault::{Tracked, Vault};
 use crate::wire::{Name, Op, Packet, Shutdown, Slot, VERSION};
+pub use anew::resume;
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::{AsRawFd, OwnedFd};
 use rustix::net::{RecvFlags, SendFlags};
 use rustix::process::{Resource, Rlimit, setrlimit};
+use std::ffi::CString;
 use std::io;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -35,6 +40,10 @@ pub struct Config {
     pub triggers: Vec<Trigger>,
     /// The cgroup v2 directory under which `jails/`, the brain's and the services' cgroups are.
     pub cgroup_root: PathBuf,
+    /// The file of this very program, or of what has taken its place: executed when that is asked for.
+    pub program: PathBuf,
+    /// The program's own arguments, which it then gets again.
+    pub arguments: Vec<CString>,
 }
 
 /// Runs the keeper. Returns only after a shutdown was asked for (SIGTERM, SIGUSR2, SIGPWR: power
@@ -43,14 +52,7 @@ pub struct Config {
 pub fn run(config: Config) -> Shutdown {
     sys::signal::heed_all();
     raise_file_limit();
-    let mut keeper = Keeper::new(config);
-    loop {
-        keeper.turn();
-        if let Some(kind) = keeper.finished() {
-            keeper.kill_all();
-            return kind;
-        }
-    }
+    Keeper::new(config).run()
 }
 
 struct Keeper {
@@ -58,10 +60,14 @@ struct Keeper {
     /// `None` for one whose device went away.
     triggers: Vec<Option<Trigger>>,
     cgroup_root: PathBuf,
+    program: PathBuf,
+    arguments: Vec<CString>,
     signals: Option<SignalFd>,
     brain: Option<OwnedFd>,
     vault: Vault,
     going_down: Option<GoingDown>,
+    /// A re-exec that is under way.
+    attempt: Option<Attempt>,
 }
 
 struct GoingDown {
@@ -103,10 +109,23 @@ impl Keeper {
             services: config.services.into_iter().map(|s| Running::new(s, now)).collect(),
             triggers: config.triggers.into_iter().map(Some).collect(),
             cgroup_root: config.cgroup_root,
+            program: config.program,
+            arguments: config.arguments,
             signals,
             brain: None,
             vault: Vault::default(),
             going_down: None,
+            attempt: None,
+        }
+    }
+
+    fn run(mut self) -> Shutdown {
+        loop {
+            self.turn();
+            if let Some(kind) = self.finished() {
+                self.kill_all();
+                return kind;
+            }
         }
     }
 
@@ -121,6 +140,7 @@ impl Keeper {
             }
         }
         self.reap();
+        self.follow_attempt();
     }
 
     fn start_due(&mut self) {
@@ -142,9 +162,10 @@ impl Keeper {
         let now = Instant::now();
         let wakes = self.services.iter().filter_map(Running::due);
         let deadline = self.going_down.as_ref().map(|down| down.deadline);
+        let self_test = self.attempt.as_ref().map(Attempt::deadline);
         // Without a signalfd, look for ended children every second.
         let fallback = self.signals.is_none().then(|| now + Duration::from_secs(1));
-        let next = wakes.chain(deadline).chain(fallback).min();
+        let next = wakes.chain(deadline).chain(self_test).chain(fallback).min();
         let timeout = next.map(|at| timespec(at.saturating_duration_since(now)));
         let mut sources = Vec::new();
         let mut fds = Vec::new();
@@ -231,6 +252,7 @@ impl Keeper {
                     None => reply.errno = libc::EINVAL,
                 }
             }
+            Op::Reexec => reply.errno = self.begin_reexec(fds),
             Op::Reply | Op::ShutdownNotice => reply.errno = libc::EINVAL,
         }
         // A brain that does not read its answers is dead or broken: never wait for it.
@@ -267,12 +289,15 @@ impl Keeper {
 
     fn reap(&mut self) {
         let (services, vault) = (&mut self.services, &mut self.vault);
-        let going_down = &mut self.going_down;
+        let (going_down, attempt) = (&mut self.going_down, &mut self.attempt);
         reap(vault, |exit| {
+            if attempt.as_mut().is_some_and(|attempt| attempt.ended(exit)) {
+                return;
+            }
             let Some(running) = services.iter_mut().find(|s| s.pid == Some(exit.pid)) else {
                 return;
             };
-            running.ended(Instant::now());
+            running.ended(Instant::now(), !was_killed(exit));
             match going_down {
                 Some(down) if running.service.brain && ended_well(exit) => down.brain_done = true,
                 Some(_) => {}
@@ -286,6 +311,9 @@ impl Keeper {
             return;
         }
         log::info!("going down ({kind:?}), asked by {who}");
+        if let Some(attempt) = self.attempt.take() {
+            attempt.give_up("the host goes down");
+        }
         let deadline = Instant::now() + STOP_DEADLINE;
         self.going_down = Some(GoingDown { kind, deadline, brain_done: false });
         if let Some(socket) = &self.brain {
@@ -365,6 +393,11 @@ fn tracked(pidfd: &OwnedFd) -> io::Result<Tracked> {
 
 fn ended_well(exit: &Exit) -> bool {
     exit.code == libc::CLD_EXITED && exit.status == 0
+}
+
+/// By SIGKILL, which no program does to itself.
+fn was_killed(exit: &Exit) -> bool {
+    exit.code == libc::CLD_KILLED && exit.status == libc::SIGKILL
 }
 
 fn describe(exit: &Exit) -> String {

@@ -1,5 +1,6 @@
 //! The host's own programs that the keeper starts, and starts again when they end.
 
+use crate::handover::ServiceState;
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{Mode, OFlags};
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
@@ -46,14 +47,36 @@ impl Running {
         Self { service, pid: None, at: now, delay: DELAY_FIRST }
     }
 
+    /// For the program that takes over.
+    pub(crate) fn state(&self, now: Instant) -> ServiceState {
+        let us = |duration: Duration| i64::try_from(duration.as_micros()).unwrap_or(i64::MAX);
+        let age_us = match now.checked_duration_since(self.at) {
+            Some(age) => us(age),
+            None => -us(self.at.saturating_duration_since(now)),
+        };
+        let delay_us = us(self.delay).unsigned_abs();
+        ServiceState { name: self.service.name.clone(), pid: self.pid, age_us, delay_us }
+    }
+
+    /// Goes on where the program before has left it.
+    pub(crate) fn resume(&mut self, state: &ServiceState, now: Instant) {
+        let distance = Duration::from_micros(state.age_us.unsigned_abs());
+        let at =
+            if state.age_us < 0 { now.checked_add(distance) } else { now.checked_sub(distance) };
+        self.pid = state.pid;
+        self.at = at.unwrap_or(now);
+        self.delay = Duration::from_micros(state.delay_us).clamp(DELAY_FIRST, DELAY_MAX);
+    }
+
     /// When it wants to be started; `None` while it runs.
     pub(crate) fn due(&self) -> Option<Instant> {
         self.pid.is_none().then_some(self.at)
     }
 
-    /// It has ended: the next start comes after the delay.
-    pub(crate) fn ended(&mut self, now: Instant) {
-        if now.duration_since(self.at) >= HEALTHY_AFTER {
+    /// It has ended: the next start comes after the delay. One that was killed from outside has not failed,
+    /// so that nothing speaks against an early next start.
+    pub(crate) fn ended(&mut self, now: Instant, failed: bool) {
+        if !failed || now.duration_since(self.at) >= HEALTHY_AFTER {
             self.delay = DELAY_FIRST;
         }
         self.pid = None;
@@ -70,7 +93,7 @@ impl Running {
             }
             Err(error) => {
                 log::error!("cannot start {}: {error}", self.service.name);
-                self.ended(now);
+                self.ended(now, true);
                 None
             }
         }
@@ -177,7 +200,7 @@ mod tests {
         let mut delays = Vec::new();
         let mut at = now;
         for _ in 0..8 {
-            running.ended(at);
+            running.ended(at, true);
             let due = running.due().unwrap();
             delays.push(due.duration_since(at).as_millis());
             (running.pid, running.at, at) = (Some(1), due, due);
@@ -186,12 +209,41 @@ mod tests {
     }
 
     #[test]
+    fn one_that_is_killed_again_and_again_comes_back_as_soon_each_time() {
+        let now = Instant::now();
+        let mut running = running(now);
+        for _ in 0..3 {
+            running.ended(now, false);
+            assert_eq!(running.due(), Some(now + DELAY_FIRST));
+        }
+        running.ended(now, true);
+        assert_eq!(running.due(), Some(now + DELAY_FIRST * 2));
+    }
+
+    #[test]
+    fn who_takes_over_waits_as_long_as_was_left() {
+        let (then, later) = (Instant::now(), Instant::now() + Duration::from_secs(100));
+        let mut waiting = running(then);
+        waiting.ended(then, true);
+        waiting.ended(then, true);
+        let mut taken_over = running(later);
+        taken_over.resume(&waiting.state(then), later);
+        assert_eq!(taken_over.pid, None);
+        assert_eq!(taken_over.due(), Some(later + Duration::from_millis(200)));
+        assert_eq!(taken_over.delay, waiting.delay);
+
+        let old = running(then);
+        taken_over.resume(&old.state(then + HEALTHY_AFTER), later);
+        assert_eq!((taken_over.pid, taken_over.at), (Some(1), later - HEALTHY_AFTER));
+    }
+
+    #[test]
     fn a_healthy_life_starts_the_delays_anew() {
         let now = Instant::now();
         let mut running = running(now);
         running.delay = DELAY_MAX;
         let end = now + HEALTHY_AFTER;
-        running.ended(end);
+        running.ended(end, true);
         assert_eq!(running.due(), Some(end + DELAY_FIRST));
     }
 }

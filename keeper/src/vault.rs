@@ -2,8 +2,9 @@
 //!
 //! Bookkeeping over owned descriptors; the only system calls are `close` on drop and the last kill.
 
+use crate::handover::Place;
 use crate::wire::{ExitRecord, Name, Op, Packet, Slot};
-use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 /// Everything that is kept.
 #[derive(Debug, Default)]
@@ -59,10 +60,14 @@ impl Vault {
         self.entries.iter().flatten().find(|entry| entry.jail == jail).and_then(|entry| entry.exit)
     }
 
-    /// Forgets the record of `jail` if it is the one of `inode`. An unknown one is fine: the answer
-    /// to an earlier acknowledgement may have been lost with the brain that asked.
+    /// Forgets the record of `jail` if it is the one of `inode`, or never makes one if that process has
+    /// not ended yet. An unknown one is fine: the answer to an earlier acknowledgement may have been lost
+    /// with the brain that asked.
     pub fn acknowledge(&mut self, jail: Name, inode: u64) {
         if let Some(entry) = self.entry(jail) {
+            if entry.tracked.is_some_and(|tracked| tracked.inode == inode) {
+                entry.tracked = None;
+            }
             if entry.exit.is_some_and(|exit| exit.inode == inode) {
                 entry.exit = None;
             }
@@ -116,6 +121,43 @@ impl Vault {
             // It may have ended already.
             let _ = rustix::process::pidfd_send_signal(process, rustix::process::Signal::KILL);
         }
+    }
+
+    /// How many jails have something here.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.entries.iter().flatten().count()
+    }
+
+    /// Whether nothing is kept.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The entries for the program that takes over, descriptors by their numbers.
+    pub(crate) fn places(&self) -> Vec<Option<Place>> {
+        let place = |entry: &Entry| Place {
+            jail: entry.jail,
+            fds: entry.fds.each_ref().map(|fd| fd.as_ref().map(AsRawFd::as_raw_fd)),
+            tracked: entry.tracked,
+            exit: entry.exit,
+        };
+        self.entries.iter().map(|entry| entry.as_ref().map(place)).collect()
+    }
+
+    /// The inverse of [`Vault::places`]; `take` gives a number's descriptor.
+    pub(crate) fn of_places(
+        places: Vec<Option<Place>>,
+        mut take: impl FnMut(i32) -> Option<OwnedFd>,
+    ) -> Self {
+        let mut entry = |place: Place| Entry {
+            jail: place.jail,
+            fds: place.fds.map(|fd| fd.and_then(&mut take)),
+            tracked: place.tracked,
+            exit: place.exit,
+        };
+        Self { entries: places.into_iter().map(|place| place.map(&mut entry)).collect() }
     }
 
     fn entry(&mut self, jail: Name) -> Option<&mut Entry> {
@@ -205,6 +247,16 @@ mod tests {
     #[test]
     fn the_end_of_an_unknown_process_is_no_jails() {
         assert!(!Vault::default().record_exit(1, ExitRecord::default()));
+    }
+
+    #[test]
+    fn a_record_that_nobody_wants_is_never_made() {
+        let mut vault = Vault::default();
+        vault.put(name("web"), Slot::Process.bit(), vec![fd()], Some(TRACKED));
+        vault.remove(name("web"), Slot::Process.bit());
+        vault.acknowledge(name("web"), 5);
+        assert!(!vault.record_exit(77, ExitRecord::default()));
+        assert!(names(&vault).is_empty());
     }
 
     #[test]

@@ -14,6 +14,9 @@ pub const PACKET_LEN: usize = 160;
 /// Longest jail name in bytes (a unit's file stem: 1 + 62 characters).
 pub const NAME_MAX: usize = 63;
 
+/// What is written to the descriptor of [`Op::Reexec`] when the new program has taken over.
+pub const REEXECUTED: &str = "ok";
+
 /// How a host goes down.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Shutdown {
@@ -106,10 +109,13 @@ pub enum Op {
     Next = 4,
     /// Brain: the exit record of `jail`. A reply with inode 0 means there is none.
     Exit = 5,
-    /// Brain: the record whose inode is `value` is stored; forget it.
+    /// Brain: the record whose inode is `value` is stored, or not wanted; forget it.
     Acknowledge = 6,
     /// Brain: shut the host down; `value` is a [`Shutdown`].
     Shutdown = 7,
+    /// Brain: execute the keeper's program anew. Beside it comes one descriptor, to which what came of it
+    /// is written in words: [`REEXECUTED`], or why the keeper stays the program that it is.
+    Reexec = 8,
     /// Keeper: the answer to the last request; `errno` is 0 or what was wrong.
     Reply = 64,
     /// Keeper: the host goes down (`value`): stop every jail, then exit with status 0.
@@ -126,6 +132,7 @@ impl Op {
             Self::Exit,
             Self::Acknowledge,
             Self::Shutdown,
+            Self::Reexec,
             Self::Reply,
             Self::ShutdownNotice,
         ]
@@ -188,6 +195,18 @@ impl Name {
         let mut padded = [0; NAME_MAX + 1];
         padded[..bytes.len()].copy_from_slice(bytes);
         Some(Self(padded))
+    }
+
+    /// The padded bytes, as they travel.
+    pub(crate) fn as_bytes(&self) -> &[u8; NAME_MAX + 1] {
+        &self.0
+    }
+
+    /// The inverse of [`Name::as_bytes`]; `None` for one that is not a padded name.
+    pub(crate) fn from_bytes(bytes: [u8; NAME_MAX + 1]) -> Option<Self> {
+        let end = bytes.iter().position(|b| *b == 0)?;
+        let padded = bytes[end..].iter().all(|b| *b == 0);
+        (padded && std::str::from_utf8(&bytes[..end]).is_ok()).then_some(Self(bytes))
     }
 
     /// The name; empty for the absent one or one that is not UTF-8.

@@ -6,20 +6,24 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// Cargo builds examples before tests and puts them beside the binaries.
-fn brain() -> PathBuf {
-    Path::new(env!("CARGO_BIN_EXE_keeper")).parent().unwrap().join("examples/brain")
+fn example(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_BIN_EXE_keeper")).parent().unwrap().join("examples").join(name)
 }
 
-#[test]
-fn a_jail_and_its_exit_record_survive_the_death_of_the_brain() {
+/// What a brain has seen.
+fn seen_by(brain: &str) -> Vec<String> {
     let directory = tempfile::tempdir().unwrap();
     let report = directory.path().join("report");
     // No delegated cgroup: the keeper then runs its services in its own.
     let cgroup = Path::new("/proc/none");
     let mut keeper = Command::new(env!("CARGO_BIN_EXE_keeper"));
-    let status = keeper.arg(cgroup).arg(brain()).arg(&report).status().unwrap();
+    let status = keeper.arg(cgroup).arg(example(brain)).arg(&report).status().unwrap();
     assert!(status.success(), "{status}");
-    let seen = std::fs::read_to_string(&report).unwrap();
+    std::fs::read_to_string(&report).unwrap().lines().map(str::to_owned).collect()
+}
+
+#[test]
+fn a_jail_and_its_exit_record_survive_the_death_of_the_brain() {
     let expected = [
         "sibling true",
         "slots [Process, State]",
@@ -31,7 +35,35 @@ fn a_jail_and_its_exit_record_survive_the_death_of_the_brain() {
         "children of the keeper 1",
         "going down",
     ];
-    assert_eq!(seen.lines().collect::<Vec<_>>(), expected);
+    assert_eq!(seen_by("brain"), expected);
+}
+
+#[test]
+fn an_exec_of_the_keeper_keeps_jails_records_and_the_connection() {
+    let expected = [
+        "before 4",
+        "answer ok",
+        "another program true",
+        "same keeper true",
+        "after 4",
+        "same files true",
+        "same record true",
+        "exit code 1 status 7",
+        "again ok",
+        "same record true",
+        "held 0",
+    ];
+    assert_eq!(seen_by("anew"), expected);
+}
+
+#[test]
+fn a_self_test_says_what_it_cannot_read() {
+    let mut keeper = Command::new(env!("CARGO_BIN_EXE_keeper"));
+    let output =
+        keeper.arg("--self-test").stdin(std::fs::File::open("/dev/null").unwrap()).output();
+    let output = output.unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(output.stdout, b"this is not the state of a keeper\n");
 }
 
 #[test]

@@ -99,6 +99,14 @@ pub fn weak_jailsupd() -> Result<PathBuf> {
     built("weak/jailsupd")
 }
 
+/// PID 1 that can go wrong when it takes over.
+///
+/// # Errors
+/// It is not there.
+pub fn weak_init() -> Result<PathBuf> {
+    built("weak/init")
+}
+
 /// btrfs-progs of the tools tree, with which images are built: those of Debian 12 do not open a file system with simple
 /// quotas.
 ///

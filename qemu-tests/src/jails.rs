@@ -111,8 +111,23 @@ impl Jails {
     /// # Errors
     /// One of them is not built.
     pub fn attacker(self) -> Result<Self> {
-        self.copy(&image::program("attacker")?, "images/attacker")?
-            .copy(&image::weak_jailsupd()?, "images/jailsupd-weak")
+        self.copy(&image::program("attacker")?, "images/attacker")?.weak_jailsupd()
+    }
+
+    /// Adds the weak jailsupd, for [`crate::Vm::weaken`].
+    ///
+    /// # Errors
+    /// It is not built.
+    pub fn weak_jailsupd(self) -> Result<Self> {
+        self.copy(&image::weak_jailsupd()?, "images/jailsupd-weak")
+    }
+
+    /// Adds the weak PID 1, for [`crate::Vm::put_weak_init`].
+    ///
+    /// # Errors
+    /// It is not built.
+    pub fn weak_init(self) -> Result<Self> {
+        self.copy(&image::weak_init()?, "images/init-weak")
     }
 
     /// Adds the image `nuisance.squashfs`.

@@ -85,13 +85,15 @@ fn corrupt(disk: &Path, block: u64) -> Result<()> {
 
 #[test]
 fn no_image_has_a_way_to_leave_a_wall_out() {
-    // Where the weak jailsupd looks (jailsupd/src/exec/walls/weak.rs).
-    let selector = b"/run/warder/weaken";
-    let has = |file: &Path| {
+    // Where the weak programs look (walls/weak.rs of jailsupd, flaw/chosen.rs of keeper).
+    let selectors = ["/run/warder/weaken", "/run/warder/flaw"];
+    let found = |file: &Path| {
         let program = std::fs::read(file).unwrap();
-        program.windows(selector.len()).any(|window| window == selector)
+        let has = |word: &&str| program.windows(word.len()).any(|window| window == word.as_bytes());
+        selectors.into_iter().filter(has).collect::<Vec<_>>()
     };
-    assert!(has(&qemu_tests::image::weak_jailsupd().unwrap()));
+    assert_eq!(found(&qemu_tests::image::weak_jailsupd().unwrap()), selectors[..1]);
+    assert_eq!(found(&qemu_tests::image::weak_init().unwrap()), selectors[1..]);
 
     for image in [Image::Production, Image::Debug] {
         let work = qemu_tests::image::scratch("weak-selector").unwrap();
@@ -102,7 +104,8 @@ fn no_image_has_a_way_to_leave_a_wall_out() {
         disk::extract_erofs(&root, &tree).unwrap();
 
         for program in ["jailsupd", "jail-init", "init"] {
-            assert!(!has(&tree.join("usr/lib/warder").join(program)), "{image:?}: {program}");
+            let file = tree.join("usr/lib/warder").join(program);
+            assert_eq!(found(&file), [""; 0], "{image:?}: {program}");
         }
         std::fs::remove_dir_all(work).unwrap();
     }

@@ -80,3 +80,16 @@ pub fn close_from_except(first: u32, keep: BorrowedFd<'_>) -> io::Result<()> {
     }
     close_range(number + 1, u32::MAX)
 }
+
+/// Sets or clears close-on-exec of a descriptor that is open, by its number: of all that a program hands
+/// to the one that it executes in its own place.
+///
+/// fcntl(2) `F_SETFD`; rustix's wants a borrowed descriptor, and these are owned in many places.
+///
+/// # Errors
+/// `EBADF` when nothing is open there.
+pub fn set_close_on_exec(number: i32, on: bool) -> io::Result<()> {
+    let flags = if on { libc::FD_CLOEXEC } else { 0 };
+    // SAFETY: plain integers; no descriptor is opened or closed.
+    check(unsafe { libc::fcntl(number, libc::F_SETFD, flags) }.into())
+}

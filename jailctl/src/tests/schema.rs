@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 use super::peer::{asking, jailctl};
 
 /// Each command with arguments for the peer, and what its output is: a method's results, or a type, one a line.
-const OUTPUTS: [(&str, &[&str], &str); 40] = [
+const OUTPUTS: [(&str, &[&str], &str); 41] = [
     ("ls", &["ls"], "List"),
     ("inspect", &["inspect", "web"], "Inspect"),
     ("tree", &["tree"], "Processes"),
@@ -48,6 +48,7 @@ const OUTPUTS: [(&str, &[&str], &str); 40] = [
     ("host info", &["host", "info"], "Info"),
     ("host poweroff", &["host", "poweroff"], "PowerOff"),
     ("host reboot", &["host", "reboot"], "Reboot"),
+    ("host reexec", &["host", "reexec"], "Reexec"),
     ("inspect", &["inspect", "bad"], "Inspect"),
 ];
 

@@ -68,6 +68,7 @@ impl Supervisor {
             || self.streams.iter().any(|stream| stream.client == client)
             || self.consoles.iter().any(|console| console.client == client)
             || self.is_importing(client)
+            || self.reexec.as_ref().is_some_and(|reexec| reexec.client == client)
     }
 
     pub(super) fn hang_up(&mut self, client: ClientId) {
@@ -188,6 +189,7 @@ impl Supervisor {
             Request::CollectImages {} => self.collect_images(),
             Request::RemoveVolume { name } => self.remove_volume(&name),
             Request::RemoveRoot { jail } => self.remove_root(&jail),
+            Request::Reexec {} => return self.reexec(client),
             Request::PowerOff {} => self.shut_down(Shutdown::PowerOff),
             Request::Reboot {} => self.shut_down(Shutdown::Reboot),
             // All others are answered above.

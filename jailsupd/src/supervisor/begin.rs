@@ -57,8 +57,7 @@ impl Supervisor {
         to("make the jails' cgroup", make_cgroups(&layout.cgroups))?;
         let poller = to("use epoll", Poller::new())?;
         let server = to("listen", Server::listen(Path::new(crate::control::wire::SOCKET)))?;
-        to("wait for the keeper", poller.watch(&keeper, Source::Keeper))?;
-        to("wait for clients", poller.watch(server.listener(), Source::Listener))?;
+        to("wait for the keeper and for clients", watch_both(&keeper, &server, &poller))?;
         let directories = unit_directories();
         let watch = to("watch the unit directories", watch(&directories, &poller))?;
         let (host, host_problems) = to("set the host's name", named_host())?;
@@ -88,6 +87,7 @@ impl Supervisor {
             streams: Vec::new(),
             consoles: Vec::new(),
             imports: Vec::new(),
+            reexec: None,
             import_number: 0,
             store: Store::new(Path::new(unit_store::DIRECTORY)),
             last_good: to("keep units", LastGood::open(&layout.last_good()))?,
@@ -142,6 +142,11 @@ fn unit_directories() -> Vec<PathBuf> {
         let _ = std::fs::create_dir_all(directory);
     }
     all
+}
+
+fn watch_both(keeper: &Client, server: &Server, poller: &Poller) -> io::Result<()> {
+    poller.watch(keeper, Source::Keeper)?;
+    poller.watch(server.listener(), Source::Listener)
 }
 
 /// Watches the directories of units, and that of the policy.

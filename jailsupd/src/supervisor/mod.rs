@@ -26,6 +26,7 @@ mod poller;
 mod pressure;
 mod profiles;
 mod reconcile;
+mod reexec;
 mod report;
 mod roots;
 mod runs;
@@ -63,6 +64,7 @@ use jail::Jail;
 use jails::Jails;
 use keeper::{Client, Slot};
 use poller::{JailId, Poller, Source};
+use reexec::Reexec;
 use rustix::fd::OwnedFd;
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
@@ -106,6 +108,8 @@ pub struct Supervisor {
     streams: Vec<LogStream>,
     consoles: Vec<Console>,
     imports: Vec<Import>,
+    /// A client has asked for PID 1 to be executed anew.
+    reexec: Option<Reexec>,
     /// Of the last import.
     import_number: u32,
     history: Log,
@@ -186,6 +190,7 @@ impl Supervisor {
             Source::KernelLog => self.on_kernel_log(),
             Source::Work(id) => self.on_work(id),
             Source::Import(number) => self.on_import(number),
+            Source::Reexec => self.on_reexec(),
         }
     }
 

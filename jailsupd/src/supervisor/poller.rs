@@ -45,6 +45,8 @@ pub(super) enum Source {
     Work(JailId),
     /// An import of an image has said something.
     Import(u32),
+    /// PID 1 says what came of executing it anew.
+    Reexec,
 }
 
 /// The kinds of [`Source::Limit`] come after all others.
@@ -69,6 +71,7 @@ impl Source {
             Self::KernelLog => (12, 0),
             Self::Terminal(id) => (13, id),
             Self::Console(id) => (14, id),
+            Self::Reexec => (15, 0),
         };
         kind << 32 | u64::from(id)
     }
@@ -91,6 +94,7 @@ impl Source {
             12 => Self::KernelLog,
             13 => Self::Terminal(id),
             14 => Self::Console(id),
+            15 => Self::Reexec,
             kind => {
                 let signal = Signal::ALL.into_iter().find(|s| kind == LIMITS + *s as u64)?;
                 Self::Limit(id, signal)
@@ -190,9 +194,10 @@ mod tests {
             Source::KernelLog,
             Source::Terminal(8),
             Source::Console(9),
+            Source::Reexec,
         ] {
             assert_eq!(Source::from_data(source.to_data()), Some(source));
         }
-        assert_eq!(Source::from_data(15 << 32), None);
+        assert_eq!(Source::from_data(16 << 32), None);
     }
 }

@@ -29,6 +29,12 @@ fn main() -> io::Result<()> {
         ["fault"] => loop {
             kill_process(getpid(), Signal::SEGV)?;
         },
+        ["wait-exit", code] => {
+            let mut signals = Signals::new([SIGTERM, SIGUSR1])?;
+            if signals.forever().next() == Some(SIGUSR1) {
+                process::exit(code.parse().map_err(io::Error::other)?);
+            }
+        }
         ["stay"] => stay()?,
         ["say", ref lines @ ..] => say(lines)?,
         ["look"] => {
@@ -41,7 +47,7 @@ fn main() -> io::Result<()> {
         ["orphan"] => {}
         _ => {
             return Err(io::Error::other(
-                "usage: nuisance exit CODE | fault | stay | say LINE... | look | subvolume DIRECTORY",
+                "usage: nuisance exit CODE | wait-exit CODE | fault | stay | say LINE... | look | subvolume DIRECTORY",
             ));
         }
     }

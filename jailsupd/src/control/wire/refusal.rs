@@ -113,6 +113,13 @@ pub enum WireError {
         /// Why not.
         reason: String,
     },
+    /// PID 1 stays the program that it is.
+    #[serde(rename = "org.warder.Host.NotReexecuted")]
+    #[error("PID 1 was not executed anew and runs on as it is: {reason}")]
+    NotReexecuted {
+        /// Why.
+        reason: String,
+    },
     /// The peer may not do this.
     #[serde(rename = "org.varlink.service.PermissionDenied")]
     #[error("permission denied")]

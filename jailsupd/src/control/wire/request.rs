@@ -292,6 +292,9 @@ pub enum Request {
     /// Stop all jails, then boot the host anew.
     #[serde(rename = "org.warder.Host.Reboot")]
     Reboot {},
+    /// Have PID 1 execute its program anew, with all that it holds. Jails and jailsupd run on.
+    #[serde(rename = "org.warder.Host.Reexec")]
+    Reexec {},
     /// All volumes.
     #[serde(rename = "org.warder.Storage.ListVolumes")]
     ListVolumes {},
