@@ -32,7 +32,7 @@ pub(crate) fn run(
         let _ = rustix::net::send(session, &Message::Failed(error).encode(), SendFlags::NOSIGNAL);
     };
     let parent = if start_error.is_some() { Parent::Init } else { Parent::Helper };
-    let started = Program::told().and_then(|program| program.start(parent, failed));
+    let started = Program::told(1).and_then(|program| program.start(parent, failed));
     // The streams are the program's alone: the client sees their ends when it is done with them.
     for number in 0..3 {
         drop(sys::fd::inherit(number));

@@ -1,8 +1,9 @@
 //! What the in-jail init and jailsupd tell each other: fixed-size records over two pipes, so that
 //! neither end allocates, and nobody has to parse. And what it and a client of `exec` or `run` tell each
-//! other, without jailsupd ([`session`]).
+//! other, without jailsupd ([`session`]), and what comes before the service ([`hook`]).
 
 pub mod archive;
+pub mod hook;
 pub mod session;
 
 /// Where the init finds the write end of the start-error pipe.
@@ -94,6 +95,8 @@ stages! {
     Filter = 24, "install its system call filter";
     /// Executing the in-jail init.
     Init = 25, "execute the in-jail init";
+    /// Running the hook that comes before the service; the errno is a [`hook::Failure`].
+    StartContainer = 54, "run its `start_container` hook";
     /// Executing the service.
     Exec = 26, "execute its program";
     /// Entering a running jail.

@@ -8,10 +8,13 @@
 //! descriptors as in the library.
 
 mod attended;
+mod before;
 mod copy;
 mod program;
 
-use jail_init::{EXIT_REPORT_FD, ExitReport, START_ERROR_FD, Stage, StartError, archive, session};
+use jail_init::{
+    EXIT_REPORT_FD, ExitReport, START_ERROR_FD, Stage, StartError, archive, hook, session,
+};
 use program::{Parent, Program};
 use std::os::fd::{AsFd, OwnedFd};
 use sys::wait::Exit;
@@ -28,6 +31,7 @@ fn main() {
         Some(name) if name == session::RUN => run(),
         Some(name) if name == archive::PACK => copy::run(copy::pack),
         Some(name) if name == archive::UNPACK => copy::run(copy::unpack),
+        Some(name) if name == hook::INIT => hooked(),
         _ => init(),
     };
     std::process::exit(status);
@@ -54,15 +58,38 @@ fn run() -> i32 {
     attended::run(&socket, Some(start_error), ended).map_or(125, |exit| status(&exit))
 }
 
-/// The jail's PID 1.
-fn init() -> i32 {
+/// The jail's PID 1 that has a hook to run first, and perhaps nothing else.
+fn hooked() -> i32 {
+    // From here on a hook does not inherit them.
     let (Ok(start_error), Ok(exit_report)) =
         (sys::fd::inherit(START_ERROR_FD), sys::fd::inherit(EXIT_REPORT_FD))
     else {
         return 125;
     };
+    match before::run() {
+        Ok(before) if std::env::args_os().len() <= before => 0,
+        Ok(before) => serve(start_error, &exit_report, before),
+        Err(failure) => {
+            let record = StartError { stage: Stage::StartContainer, errno: failure.encode() };
+            let _ = rustix::io::write(&start_error, &record.encode());
+            125
+        }
+    }
+}
+
+/// The jail's PID 1.
+fn init() -> i32 {
+    match (sys::fd::inherit(START_ERROR_FD), sys::fd::inherit(EXIT_REPORT_FD)) {
+        (Ok(start_error), Ok(exit_report)) => serve(start_error, &exit_report, 1),
+        _ => 125,
+    }
+}
+
+/// Runs the service to its end; `before` words of the command line are not its own.
+fn serve(start_error: OwnedFd, exit_report: &OwnedFd, before: usize) -> i32 {
     let failed = |errno| fail(&start_error, errno);
-    let service = match Program::told().and_then(|program| program.start(Parent::Init, failed)) {
+    let started = Program::told(before).and_then(|program| program.start(Parent::Init, failed));
+    let service = match started {
         Ok(pid) => pid,
         Err(errno) => {
             fail(&start_error, errno);
@@ -72,7 +99,7 @@ fn init() -> i32 {
     // Its closing, together with the service's exec, tells jailsupd that the start is over.
     drop(start_error);
     let exit = supervise(service);
-    let _ = rustix::io::write(&exit_report, &report(&exit).encode());
+    let _ = rustix::io::write(exit_report, &report(&exit).encode());
     status(&exit)
 }
 

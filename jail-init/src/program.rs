@@ -1,9 +1,10 @@
 //! The program that a helper runs: what its own command line and environment say, made ready before the
 //! fork, so that the child allocates nothing.
 
+use jail_init::hook;
 use rustix::process::Signal;
 use std::ffi::{CString, OsString};
-use std::os::fd::AsFd as _;
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use sys::exec::Vector;
 
@@ -33,12 +34,20 @@ pub(crate) enum Parent {
 }
 
 impl Program {
-    /// What this process was told to run, or an errno.
-    pub(crate) fn told() -> Result<Self, i32> {
+    /// What this process was told to run after the first so many words, or an errno.
+    pub(crate) fn told(before: usize) -> Result<Self, i32> {
+        Self::of(std::env::args_os().skip(before))
+    }
+
+    /// A program and its arguments, with this process's environment, or an errno.
+    pub(crate) fn of(words: impl IntoIterator<Item = OsString>) -> Result<Self, i32> {
         let text = |string: OsString| CString::new(string.into_vec()).map_err(|_| EINVAL);
-        let argv: Vec<CString> = std::env::args_os().skip(1).map(text).collect::<Result<_, _>>()?;
+        let argv: Vec<CString> = words.into_iter().map(text).collect::<Result<_, _>>()?;
         let mut envp = Vec::new();
-        for (name, value) in std::env::vars_os() {
+        // sd_watchdog_enabled(3): it names the first child of this process, which a hook takes away from the service.
+        let is_hooked = std::env::args_os().next().is_some_and(|name| name == hook::INIT);
+        let vars = std::env::vars_os().filter(|(name, _)| !is_hooked || name != "WATCHDOG_PID");
+        for (name, value) in vars {
             let mut pair = name.into_vec();
             pair.push(b'=');
             pair.extend(value.into_vec());
@@ -52,6 +61,16 @@ impl Program {
     /// Makes its process, in a session of its own and with the terminal, if standard input is one; its pid
     /// or an errno. `failed` is called in the child.
     pub(crate) fn start(&self, parent: Parent, failed: impl Fn(i32)) -> Result<i32, i32> {
+        self.start_from(parent, None, failed)
+    }
+
+    /// The same; standard input is `input`.
+    pub(crate) fn start_from(
+        &self,
+        parent: Parent,
+        input: Option<&OwnedFd>,
+        failed: impl Fn(i32),
+    ) -> Result<i32, i32> {
         let child = sys::clone::fork(&mut || {
             if parent == Parent::Helper {
                 let _ = rustix::process::set_parent_process_death_signal(Some(Signal::KILL));
@@ -60,6 +79,9 @@ impl Program {
             let stdin = rustix::stdio::stdin();
             if rustix::termios::isatty(stdin.as_fd()) {
                 let _ = rustix::process::ioctl_tiocsctty(stdin.as_fd());
+            }
+            if let Some(input) = input {
+                let _ = sys::fd::place(input.as_fd(), 0);
             }
             let _ = sys::signal::reset();
             failed(self.execute());

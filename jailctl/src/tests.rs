@@ -32,6 +32,7 @@ fn summary(name: &str, state: JailState, seconds: u64) -> JailSummary {
         pid: None,
         restarts: 0,
         problem: None,
+        waits_for: None,
         unit: format!("/etc/jails.d/{name}.toml"),
         frozen: false,
         enabled: true,

@@ -2,7 +2,9 @@
 
 mod help;
 
-use jail_init::Stage;
+use crate::unit::Signal;
+use jail_init::hook::Failure;
+use jail_init::{Stage, StartError};
 use std::io;
 use std::path::PathBuf;
 
@@ -228,7 +230,29 @@ pub enum Error {
     Plan(#[source] crate::plan::seccomp::Error),
 }
 
+/// Why a step in the jail's own processes failed.
+#[must_use]
+pub fn source_of(failed: StartError) -> io::Error {
+    if failed.stage != Stage::StartContainer {
+        return io::Error::from_raw_os_error(failed.errno);
+    }
+    match Failure::decode(failed.errno) {
+        Failure::NotExecuted(errno) => io::Error::from_raw_os_error(errno),
+        Failure::Exited(code) => io::Error::other(format!("it exited with {code}")),
+        Failure::Killed(signal) => {
+            io::Error::other(format!("{} killed it", Signal::from_number(signal)))
+        }
+        Failure::TimedOut => io::Error::other("it took longer than its time-out"),
+    }
+}
+
 impl Error {
+    /// A start that failed in the jail's own processes.
+    #[must_use]
+    pub fn of_start(failed: StartError) -> Self {
+        Self::Jail { stage: failed.stage, source: source_of(failed) }
+    }
+
     /// The unit's key whose line the message names.
     #[must_use]
     pub fn key(&self) -> &'static str {
@@ -251,6 +275,7 @@ impl Error {
             Self::Cores(_) | Self::CorePattern { .. } => "process.core_dump",
             Self::Limit { key, .. } | Self::NoLimit { key, .. } | Self::Disk { key, .. } => key,
             Self::Jail { stage: Stage::Exec, .. } => "process.exec",
+            Self::Jail { stage: Stage::StartContainer, .. } => "hooks.start_container",
             Self::Jail { stage: Stage::WorkingDir, .. } => "process.working_dir",
             Self::Jail { stage: Stage::User, .. } => "process.user",
             Self::Plan(_) => "security.seccomp",
@@ -287,7 +312,10 @@ impl Error {
             | Self::Plan(_) => true,
             Self::Jail { stage: Stage::Sysctl, .. } => true,
             Self::Work { failure, .. } => failure.errno == libc::EDQUOT,
-            Self::Jail { stage: Stage::Exec | Stage::WorkingDir | Stage::Volume, source } => {
+            Self::Jail {
+                stage: Stage::Exec | Stage::StartContainer | Stage::WorkingDir | Stage::Volume,
+                source,
+            } => {
                 matches!(
                     source.raw_os_error(),
                     Some(

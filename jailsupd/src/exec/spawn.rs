@@ -23,7 +23,7 @@ use super::rlimit;
 use super::walls::{self, Wall};
 use crate::plan::{IdMap, Plan};
 use jail_init::session::{self, Message};
-use jail_init::{EXIT_REPORT_FD, START_ERROR_FD, Stage, StartError};
+use jail_init::{EXIT_REPORT_FD, START_ERROR_FD, Stage, StartError, hook};
 use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use rustix::fs::{Gid, Mode, OFlags, Uid};
 use rustix::net::{AddressFamily, SendFlags, SocketFlags, SocketType, send};
@@ -311,8 +311,20 @@ fn start_error(pipe: &OwnedFd, seen: io::Error) -> Error {
 
 /// The helper knows by its own name what to do.
 fn argv(plan: &Plan, has_client: bool) -> Vector {
-    let name = if has_client { session::RUN } else { "jail-init" };
-    let mut argv = vec![CString::new(name).unwrap_or_default()];
+    let string = |text: &str| CString::new(text).unwrap_or_default();
+    let hook = plan.hook.as_ref().filter(|_| !has_client);
+    let name = match hook {
+        _ if has_client => session::RUN,
+        Some(_) => hook::INIT,
+        None => "jail-init",
+    };
+    let mut argv = vec![string(name)];
+    if let Some(hook) = hook {
+        argv.push(hook.state.clone());
+        argv.push(string(&hook.timeout.as_millis().to_string()));
+        argv.push(string(&hook.argv.len().to_string()));
+        argv.extend(hook.argv.iter().cloned());
+    }
     argv.extend(plan.argv.iter().cloned());
     Vector::new(argv)
 }

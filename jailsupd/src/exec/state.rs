@@ -48,6 +48,12 @@ pub struct State {
     /// It was asked to end.
     #[serde(default)]
     pub stopping: Option<Stopping>,
+    /// It is to be asked to end when those that depend on it have ended; and whether it is to start again then.
+    #[serde(default)]
+    pub leaving: Option<bool>,
+    /// It has ended, and what runs is its hook for that.
+    #[serde(default)]
+    pub poststop: Option<Poststop>,
 }
 
 /// A stop that may outlive who asked for it.
@@ -62,6 +68,37 @@ pub struct Stopping {
     pub signal: i32,
     /// When it is killed: `CLOCK_BOOTTIME`, microseconds. Missing once that is done.
     pub kill_at_us: Option<u64>,
+}
+
+/// What a jail had come to before its last hook.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Poststop {
+    /// How it had ended.
+    pub end: Ended,
+    /// Why it was to end; missing when by itself or since someone wanted it so.
+    pub reason: Option<ExitReason>,
+    /// What people have said: whether it is to start again.
+    pub again: Option<bool>,
+    /// How long it was up, in microseconds.
+    pub uptime_us: u64,
+}
+
+/// The kinds of ends that a restart policy tells apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Ended {
+    /// With success.
+    Success,
+    /// Otherwise.
+    Failure,
+    /// In a way after which it is not started again.
+    Final {
+        /// It was a success.
+        success: bool,
+    },
+    /// It did not start.
+    NotStarted,
+    /// It cannot start.
+    NeverStarts,
 }
 
 /// The states of a jail that does not run.

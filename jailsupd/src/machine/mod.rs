@@ -24,6 +24,7 @@
 //!   that a new state or event cannot be forgotten.
 
 mod after;
+pub mod gate;
 mod next;
 #[cfg(test)]
 mod tests;

@@ -5,6 +5,7 @@
 //! must not allocate: so every string they need is made here.
 
 mod cgroup;
+pub mod hooks;
 pub mod id_map;
 pub mod ids;
 pub mod link;
@@ -15,6 +16,7 @@ mod sysfs;
 mod volumes;
 
 pub use cgroup::{DiskLimit, Limit};
+pub use hooks::StartHook;
 pub use id_map::IdMap;
 pub use ids::IdRange;
 pub use link::Link;
@@ -22,7 +24,7 @@ pub use steps::{HostStep, JailStep, KernelMount, Tmpfs};
 pub use sysfs::PartOfSys;
 pub use volumes::{PathStep, VolumeTmpfs};
 
-use crate::unit::{NetworkMode, RootMode, Ulimit, UlimitName, Unit};
+use crate::unit::{HookKind, NetworkMode, RootMode, Ulimit, UlimitName, Unit};
 use std::collections::BTreeMap;
 use std::ffi::CString;
 
@@ -40,7 +42,9 @@ pub struct Plan {
     pub filter: Option<seccomp::Filter>,
     /// Bits of the capabilities that remain in the bounding set and become the final sets.
     pub capabilities: u64,
-    /// Program and arguments.
+    /// Runs before the program.
+    pub hook: Option<StartHook>,
+    /// Program and arguments; empty when there is a hook alone.
     pub argv: Vec<CString>,
     /// `NAME=value`; `HOME` is added when the user is known.
     pub environment: BTreeMap<String, String>,
@@ -86,6 +90,7 @@ pub fn plan(unit: &Unit, context: Context<'_>) -> Result<Plan, seccomp::Error> {
         jail: steps::jail_steps(unit, host_name(unit), ulimits(unit), sysctls(unit)),
         filter: seccomp::compile(seccomp::Request::of(unit, context.kernel))?,
         capabilities: unit.security.add_capability.bits(),
+        hook: StartHook::of(unit, HookKind::StartContainer),
         argv: unit.process.exec.iter().map(|arg| c_string(arg)).collect(),
         environment,
         working_dir: c_string(unit.process.working_dir.as_str()),

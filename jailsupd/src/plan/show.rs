@@ -2,7 +2,7 @@
 
 use super::{HostStep, JailStep, PathStep, Plan};
 use crate::unit::{Capabilities, UserSpec};
-use std::ffi::CStr;
+use std::ffi::{CStr, CString};
 use std::fmt;
 
 impl fmt::Display for Plan {
@@ -31,8 +31,15 @@ impl fmt::Display for Plan {
         for (name, value) in &self.environment {
             writeln!(f, "jail: environment {name}={value}")?;
         }
-        let argv: Vec<String> = self.argv.iter().map(|arg| format!("{:?}", text(arg))).collect();
-        writeln!(f, "jail: execute {}", argv.join(" "))
+        let shown = |argv: &[CString]| {
+            let words: Vec<String> = argv.iter().map(|arg| format!("{:?}", text(arg))).collect();
+            words.join(" ")
+        };
+        if let Some(hook) = &self.hook {
+            let (argv, timeout) = (shown(&hook.argv), hook.timeout);
+            writeln!(f, "jail: run the hook {argv} within {timeout:?}")?;
+        }
+        writeln!(f, "jail: execute {}", shown(&self.argv))
     }
 }
 

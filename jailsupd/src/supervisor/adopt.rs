@@ -1,10 +1,11 @@
 //! Adoption: what an earlier jailsupd has left running is taken over as it is. Adoption never kills.
 
 use super::Supervisor;
-use super::end;
 use super::jail::{Jail, Kept, Life};
+use super::leaving::Leaving;
 use super::poller::JailId;
 use super::pressure::Watched;
+use super::{end, poststop};
 use crate::exec::namespaces::Namespaces;
 use crate::exec::state::{Rest, State as Stored, Stopping};
 use crate::exec::terminal::Terminal;
@@ -61,21 +62,18 @@ impl Supervisor {
             limits: Watched::default(),
             failed: None,
             killed: false,
+            former: None,
+            is_poststop: stored.poststop.is_some(),
             stored: stored.clone(),
         });
         // Up as of its start: an unread start-error pipe says the rest, as soon as the loop runs.
         let since = Duration::from_micros(stored.started_us);
-        let (state, want) = match stored.stopping {
-            None => (up(since, jail), Want::Up),
-            Some(Stopping { again, reason, kill_at_us, .. }) => {
-                let kill_at = kill_at_us.map(Duration::from_micros);
-                let cause = end::cause_of(reason);
-                let again = (cause == Cause::Asked).then_some(again);
-                let want = if again == Some(false) { Want::Down } else { Want::Up };
-                (State::Stopping { kill_at, cause, again, up_since: Some(since) }, want)
-            }
-        };
-        jail.machine = machine(jail.machine, (state, want), &stored);
+        let adopted = lives_on(jail, &stored, since);
+        jail.machine = machine(jail.machine, adopted, &stored);
+        jail.leaving = stored.leaving.map(Leaving::resumed);
+        if jail.leaving.is_some() {
+            self.ties.leavers.insert(id);
+        }
         jail.since = super::clock::wall_ms_of(since);
         log::info!("jail={name} adopted pid={}", stored.pid);
         if let Some(Stopping { signal, .. }) = stored.stopping {
@@ -104,10 +102,30 @@ impl Supervisor {
             Rest::Waiting => State::Waiting,
             Rest::Backoff { until_us } => State::Backoff { until: Duration::from_micros(until_us) },
         };
-        let want = if stored.held_down { Want::Down } else { Want::Up };
+        // One that is disabled was stopped for that.
+        let unwanted = stored.held_down || (rest == Rest::Down && stored.unit.is_empty());
+        let want = if unwanted { Want::Down } else { Want::Up };
         jail.machine = machine(jail.machine, (state, want), stored);
         jail.rested = Some(stored.unit.clone());
+        if state == State::Waiting {
+            self.ties.waiting.insert(id);
+        }
     }
+}
+
+/// The state of a jail of which something runs, and whether it is wanted.
+fn lives_on(jail: &Jail, stored: &Stored, since: Duration) -> (State, Want) {
+    let want = |again: Option<bool>| if again == Some(false) { Want::Down } else { Want::Up };
+    if let Some(poststop) = stored.poststop {
+        return (poststop::restored(poststop), want(poststop.again));
+    }
+    let Some(Stopping { again, reason, kill_at_us, .. }) = stored.stopping else {
+        return (up(since, jail), Want::Up);
+    };
+    let kill_at = kill_at_us.map(Duration::from_micros);
+    let cause = end::cause_of(reason);
+    let again = (cause == Cause::Asked).then_some(again);
+    (State::Stopping { kill_at, cause, again, up_since: Some(since) }, want(again))
 }
 
 /// The state of a jail that runs and is ready. It may run as long as it might have without this change of jailsupd.

@@ -1,5 +1,7 @@
 //! How jailsupd begins: it takes what it needs, and adopts what runs.
 
+use super::dependencies::Ties;
+use super::hooks::Hooks;
 use super::jails::Jails;
 use super::poller::{Poller, Source};
 use super::{Supervisor, host_file, policy, runs};
@@ -18,7 +20,7 @@ use crate::unit::host::Host;
 use crate::unit::{Policy, Problem};
 use keeper::Client;
 use rustix::fd::AsFd as _;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -58,8 +60,7 @@ impl Supervisor {
         let poller = to("use epoll", Poller::new())?;
         let server = to("listen", Server::listen(Path::new(crate::control::wire::SOCKET)))?;
         to("wait for the keeper and for clients", watch_both(&keeper, &server, &poller))?;
-        let directories = unit_directories();
-        let watch = to("watch the unit directories", watch(&directories, &poller))?;
+        let (directories, watch) = to("watch the unit directories", watched(&poller))?;
         let (host, host_problems) = to("set the host's name", named_host())?;
         let mut supervisor = Self {
             keeper,
@@ -72,6 +73,7 @@ impl Supervisor {
             helper: to("seal the in-jail init", helper::seal(Path::new(HELPER)))?,
             machine_id: std::fs::read_to_string("/etc/machine-id").unwrap_or_default(),
             history: Log::in_file(layout.logs().join(EVENTS), EVENTS_MAX),
+            ties: Ties::on(&host),
             host,
             host_problems,
             kernel: kernel_version(),
@@ -91,7 +93,7 @@ impl Supervisor {
             import_number: 0,
             store: Store::new(Path::new(unit_store::DIRECTORY)),
             last_good: to("keep units", LastGood::open(&layout.last_good()))?,
-            to_prepare: VecDeque::new(),
+            hooks: Hooks::default(),
             watch,
             directories,
             rescan_at: None,
@@ -149,12 +151,13 @@ fn watch_both(keeper: &Client, server: &Server, poller: &Poller) -> io::Result<(
     poller.watch(server.listener(), Source::Listener)
 }
 
-/// Watches the directories of units, and that of the policy.
-fn watch(directories: &[PathBuf], poller: &Poller) -> io::Result<Watch> {
+/// The directories of units, with a watch on them and on that of the policy.
+fn watched(poller: &Poller) -> io::Result<(Vec<PathBuf>, Watch)> {
+    let directories = unit_directories();
     let all = directories.iter().cloned().chain([PathBuf::from(policy::DIRECTORY)]);
     let watch = Watch::new(all.collect())?;
     poller.watch(&watch, Source::Units)?;
-    Ok(watch)
+    Ok((directories, watch))
 }
 
 /// Mounts that are made for a moment during a start are nobody else's business, and go with us. What

@@ -1,9 +1,10 @@
 //! What people ask to be done with a jail, answered when it is done.
 
 use super::jail::Jail;
+use super::leaving::Leaving;
 use super::poller::JailId;
 use super::waiters::{Answer, Goal, Waiter};
-use super::{Supervisor, clock, end, report};
+use super::{Supervisor, clock, end, poststop, report};
 use crate::control::server::ClientId;
 use crate::control::wire::{JailState, Ran, Reached, Reply, WireError};
 use crate::exec::state::{Limit as StoredLimit, Rest, State as Stored, Stopping};
@@ -49,7 +50,7 @@ impl Supervisor {
                 if let Some(jail) = self.jails.get_mut(id) {
                     jail.held_down = true;
                 }
-                self.apply(id, Event::Stop, "someone stopped it");
+                self.leave(id, Event::Stop, "someone stopped it");
                 if self.jails.get(id).is_some_and(Jail::is_at_rest) {
                     self.store_rest(id);
                 }
@@ -80,7 +81,12 @@ impl Supervisor {
         // One that runs already satisfies a start, never a restart.
         let count = if running && event == Event::Start { jail.starts } else { jail.starts + 1 };
         let why = if event == Event::Start { "someone started it" } else { "someone restarted it" };
-        self.apply(id, event, why);
+        if event == Event::Start {
+            self.apply(id, event, why);
+        } else {
+            self.leave(id, event, why);
+        }
+        self.start_what_it_needs(id, true);
         Ok(Goal::Started(count))
     }
 
@@ -210,10 +216,17 @@ impl Supervisor {
             }),
             _ => None,
         };
-        if life.stored.stopping == stopping {
+        let leaving = jail.leaving.as_ref().and_then(Leaving::stored);
+        let poststop = if life.is_poststop { poststop::stored(jail.machine.state) } else { None };
+        let is_stored = life.stored.stopping == stopping
+            && life.stored.leaving == leaving
+            && life.stored.poststop == poststop;
+        if is_stored {
             return;
         }
+        life.stored.poststop = poststop;
         life.stored.stopping = stopping;
+        life.stored.leaving = leaving;
         life.stored.held_down = jail.held_down;
         let put = life.stored.store();
         let put =
@@ -224,7 +237,7 @@ impl Supervisor {
     }
 }
 
-fn microseconds(at: Moment) -> u64 {
+pub(super) fn microseconds(at: Moment) -> u64 {
     u64::try_from(at.as_micros()).unwrap_or(u64::MAX)
 }
 

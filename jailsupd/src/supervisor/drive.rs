@@ -1,8 +1,10 @@
 //! Driving the machines: an event in, its actions done, and whatever follows from them at once.
 
+use super::jail::Jail;
 use super::poller::JailId;
 use super::start::Progress;
 use super::{Supervisor, clock};
+use crate::control::wire::JailState;
 use crate::machine::{self, Action, End, Event, State, Want};
 use rustix::fd::AsFd as _;
 use rustix::process::Signal;
@@ -24,6 +26,11 @@ impl Supervisor {
             jail.machine = machine;
             let after = jail.state();
             if before != after {
+                self.ties.moved = true;
+                jail.waits = None;
+                if after == JailState::Waiting {
+                    self.ties.waiting.insert(id);
+                }
                 jail.since = clock::wall_ms();
                 let name = jail.name.clone();
                 log::info!("jail={name} from={before} to={after} why={why}");
@@ -36,8 +43,17 @@ impl Supervisor {
                 (_, Event::Executed) => jail.start_problem = None,
                 _ => {}
             }
+            if event == Event::Start {
+                jail.leaving = None;
+            }
             if event == Event::Stop {
                 self.stop_work(id);
+            }
+            if before != after && after == JailState::Failed {
+                self.note_failure(id);
+            }
+            if before != after && after == JailState::Up {
+                self.run_poststart(id);
             }
             self.store_stop(id);
             for action in actions {
@@ -56,11 +72,13 @@ impl Supervisor {
         match action {
             // In its turn: a thousand jails may be wanted at once.
             Action::Prepare => {
-                self.to_prepare.push_back(id);
+                self.ties.starts.want(id);
                 None
             }
             Action::Signal(signal) => {
-                self.signal(id, signal.number());
+                if !self.run_prestop(id, signal) {
+                    self.signal(id, signal.number());
+                }
                 None
             }
             Action::Kill => {
@@ -74,7 +92,11 @@ impl Supervisor {
                 None
             }
             Action::Clean => {
+                let poststop = self.jails.get(id).and_then(Jail::poststop);
                 self.clean(id);
+                if poststop.is_some_and(|loaded| self.run_poststop(id, &loaded)) {
+                    return None;
+                }
                 Some((Event::Cleaned, "cleared away".into()))
             }
         }
@@ -83,7 +105,7 @@ impl Supervisor {
     /// Prepares jails for a while; the others wait until everybody else has had a turn.
     pub(super) fn prepare_some(&mut self) {
         let end = clock::now().saturating_add(PREPARE_FOR);
-        while let Some(id) = self.to_prepare.pop_front() {
+        while let Some(id) = self.next_start() {
             let Some(jail) = self.jails.get(id) else { continue };
             if jail.machine.state == State::Preparing {
                 if let Some((event, why)) = self.prepare(id, jail.machine.want) {

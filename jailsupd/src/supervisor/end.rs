@@ -6,6 +6,7 @@ use super::jail::{Jail, Life};
 use super::poller::JailId;
 use super::pressure;
 use crate::control::wire::{Exit, ExitReason, Usage};
+use crate::exec::error::source_of;
 use crate::exec::logs::{Line, Pipe, Stream};
 use crate::exec::{Error, overlay, root};
 use crate::machine::{self, Cause, End, Event, Want};
@@ -81,6 +82,9 @@ impl Supervisor {
         self.on_start_error(id);
         let Some(jail) = self.jails.get(id) else { return };
         let Some(life) = &jail.life else { return };
+        if life.is_poststop {
+            return self.poststop_ended(id);
+        }
         let inode = rustix::fs::fstat(&life.pidfd).map_or(0, |stat| stat.st_ino);
         let record = match self.keeper.exit(&jail.name) {
             Ok(record) => record.filter(|record| record.inode == inode),
@@ -110,8 +114,7 @@ impl Supervisor {
         // An earlier jailsupd died before it said go: nobody is to blame, and it is started again.
         let interrupted = failed.is_some_and(|failed| failed.stage == Stage::Go);
         if let Some(failed) = failed.filter(|_| !interrupted) {
-            let source = io::Error::from_raw_os_error(failed.errno);
-            self.start_failed(id, &Error::Jail { stage: failed.stage, source });
+            self.start_failed(id, &Error::of_start(failed));
         }
         if let Some(jail) = self.jails.get_mut(id) {
             jail.last_exit = Some(exit);
@@ -125,7 +128,7 @@ impl Supervisor {
     }
 
     /// Reads a pipe of a dead jail to its end.
-    fn drain(&mut self, id: JailId, stream: Stream) {
+    pub(super) fn drain(&mut self, id: JailId, stream: Stream) {
         let open = |jail: &Jail| {
             let life = jail.life.as_ref()?;
             Some(if stream == Stream::Stderr {
@@ -151,7 +154,9 @@ impl Supervisor {
         if let Some(loaded) = &jail.loaded {
             self.images.look_again(&loaded.unit.image.source);
         }
-        if let Some(mut life) = jail.life.take() {
+        let life = jail.life.take();
+        self.forget_hooks(id);
+        if let Some(mut life) = life {
             life.limits.forget(&self.poller);
             for pipe in
                 [&life.start_error, &life.stdout, &life.stderr, &life.events].into_iter().flatten()
@@ -240,7 +245,7 @@ fn judge(
             clock::wall_ms_of(std::time::Duration::from_micros(record.at_us))
         }),
         stage: life.failed.map(|failed| format!("cannot {}", failed.stage.text())),
-        errno: life.failed.map(|failed| format!("{:?}", nix::errno::Errno::from_raw(failed.errno))),
+        errno: life.failed.map(why_failed),
         usage: report.map(|report| Usage {
             user_us: report.user_us,
             system_us: report.system_us,
@@ -254,6 +259,15 @@ fn judge(
         _ => None,
     };
     (exit, status)
+}
+
+/// The errno's name, or what else it was.
+fn why_failed(failed: StartError) -> String {
+    let cause = source_of(failed);
+    match cause.raw_os_error() {
+        Some(errno) => format!("{:?}", nix::errno::Errno::from_raw(errno)),
+        None => cause.to_string(),
+    }
 }
 
 /// The reason that people are told, of an end that was not its own doing nor anybody's wish.
@@ -291,8 +305,7 @@ pub(super) const fn cause_of(reason: Option<ExitReason>) -> Cause {
 /// What its end is to its policy; one without a status, or for want of memory, is a failure.
 fn end_of(life: &Life, status: Option<ExitStatus>, restart: &Restart) -> End {
     if let Some(failed) = &life.failed {
-        let source = io::Error::from_raw_os_error(failed.errno);
-        let error = Error::Jail { stage: failed.stage, source };
+        let error = Error::of_start(*failed);
         return if error.is_permanent() { End::NeverStarts } else { End::NotStarted };
     }
     status.map_or(End::Failure, |status| machine::end_of(status, restart))

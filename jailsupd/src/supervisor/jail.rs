@@ -2,6 +2,7 @@
 
 use super::clock;
 use super::denials::Denied;
+use super::leaving::Leaving;
 use super::pressure::Watched;
 use crate::control::wire::{Exit, JailState};
 use crate::exec::cgroup::Cgroup;
@@ -10,6 +11,7 @@ use crate::exec::namespaces::Namespaces;
 use crate::exec::state::State as Stored;
 use crate::exec::terminal::Terminal;
 use crate::exec::worker::Worker;
+use crate::machine::gate::WaitsFor;
 use crate::machine::{Machine, Policy, State};
 use crate::plan::{IdRange, Plan};
 use crate::unit::{Problem, Unit};
@@ -29,7 +31,15 @@ pub(super) struct Jail {
     pub(super) unit_problems: Vec<Problem>,
     /// Why it could not be started, or what else a person should know.
     pub(super) start_problem: Option<Problem>,
+    /// Which of its hooks has failed, and how.
+    pub(super) hook_problem: Option<String>,
     pub(super) machine: Machine,
+    /// It depends on others.
+    pub(super) depends: bool,
+    /// What it waits for, while it is waiting.
+    pub(super) waits: Option<WaitsFor>,
+    /// It is to end, after those that depend on it.
+    pub(super) leaving: Option<Leaving>,
     /// When the state last changed, in milliseconds since 1970.
     pub(super) since: u64,
     pub(super) restarts: u32,
@@ -84,6 +94,10 @@ pub(super) struct Life {
     pub(super) failed: Option<StartError>,
     /// It had to be killed after its stop time-out.
     pub(super) killed: bool,
+    /// The unit that it was started from, when another is in force by now and it has hooks yet to run.
+    pub(super) former: Option<Box<Loaded>>,
+    /// It is the run of the hook after the jail's end.
+    pub(super) is_poststop: bool,
     /// What the keeper remembers of it.
     pub(super) stored: Stored,
 }
@@ -106,7 +120,11 @@ impl Jail {
             loaded: None,
             unit_problems: Vec::new(),
             start_problem: None,
+            hook_problem: None,
             machine: Machine { dice: dice(name), ..Machine::NEW },
+            depends: false,
+            waits: None,
+            leaving: None,
             since: clock::wall_ms(),
             restarts: 0,
             starts: 0,
@@ -130,6 +148,7 @@ impl Jail {
         self.loaded.as_ref().map_or_else(Policy::default, |loaded| Policy {
             restart: loaded.unit.restart.clone(),
             stop: loaded.unit.stop.clone(),
+            waits: self.depends,
             runtime_max: loaded.unit.process.runtime_max,
             ..Policy::default()
         })

@@ -11,18 +11,22 @@ mod clock;
 mod commands;
 mod consoles;
 mod denials;
+mod dependencies;
 mod drive;
 mod end;
 mod files;
 mod history;
+mod hooks;
 mod host_file;
 mod images;
 mod jail;
 mod jails;
 mod layers;
+mod leaving;
 mod limits;
 mod policy;
 mod poller;
+mod poststop;
 mod pressure;
 mod profiles;
 mod reconcile;
@@ -32,8 +36,10 @@ mod roots;
 mod runs;
 mod sessions;
 mod start;
+mod starts;
 mod step;
 mod streams;
+mod ties;
 mod unknown;
 mod volumes;
 mod waiters;
@@ -59,6 +65,8 @@ use crate::unit::host::Host;
 use crate::unit::{Policy, Problem};
 pub use begin::StartError;
 use consoles::Console;
+use dependencies::Ties;
+use hooks::Hooks;
 use images::Import;
 use jail::Jail;
 use jails::Jails;
@@ -66,7 +74,7 @@ use keeper::{Client, Slot};
 use poller::{JailId, Poller, Source};
 use reexec::Reexec;
 use rustix::fd::OwnedFd;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -117,8 +125,8 @@ pub struct Supervisor {
     store: Store,
     last_good: LastGood,
     watch: Watch,
-    /// Jails that are to be prepared, in this order.
-    to_prepare: VecDeque<JailId>,
+    hooks: Hooks,
+    ties: Ties,
     /// Unit files have changed: they are read at this time.
     rescan_at: Option<Moment>,
     /// When they first changed.
@@ -164,7 +172,9 @@ impl Supervisor {
                 }
             }
             self.tick();
+            self.follow_dependencies();
             self.prepare_some();
+            self.follow_dependencies();
             self.answer_some();
             self.answer_waiters();
             self.feed_streams();
@@ -191,6 +201,7 @@ impl Supervisor {
             Source::Work(id) => self.on_work(id),
             Source::Import(number) => self.on_import(number),
             Source::Reexec => self.on_reexec(),
+            Source::Hook(number) => self.on_hook(number),
         }
     }
 
@@ -206,7 +217,7 @@ impl Supervisor {
             Ok(Some(_)) => {
                 self.going_down = true;
                 for id in self.jails.ids() {
-                    self.apply(id, Event::Stop, "the host goes down");
+                    self.leave(id, Event::Stop, "the host goes down");
                 }
             }
             Err(error) => self.lost_keeper(&error),
@@ -297,6 +308,9 @@ impl Supervisor {
         if let Err(error) = self.keeper.remove(&jail.name, &Slot::ALL) {
             self.lost_keeper(&error);
         }
+        if self.ties.order.has(&jail.name) {
+            self.renew_order();
+        }
         self.forget_images();
         self.followers.retain(|(_, follower)| *follower != id);
         if let Err(error) = cores::discard(&jail.name, &self.layout) {
@@ -336,11 +350,12 @@ impl Supervisor {
 
     fn timeout(&self) -> Option<Duration> {
         let is_asked = self.server.is_asked();
-        if is_asked || self.has_streams_to_feed() || !self.to_prepare.is_empty() {
+        if is_asked || self.has_streams_to_feed() || self.can_prepare() {
             return Some(Duration::ZERO);
         }
         let machines = self.jails.iter().filter_map(|jail| jail.machine.deadline());
-        let next = machines.chain(self.rescan_at).chain(self.waiters_deadline()).min()?;
+        let next = machines.chain(self.rescan_at).chain(self.waiters_deadline());
+        let next = next.chain(self.ties.starts.deadline()).chain(self.hooks.deadline()).min()?;
         // epoll counts whole milliseconds upwards, so that a deadline has passed when it wakes.
         Some(next.saturating_sub(clock::now()) + Duration::from_millis(1))
     }
@@ -350,6 +365,7 @@ impl Supervisor {
         if self.rescan_at.is_some_and(|at| at <= now) && !self.going_down {
             self.rescan();
         }
+        self.end_late_hooks();
         for id in self.jails.ids() {
             let deadline = self.jails.get(id).and_then(|jail| jail.machine.deadline());
             if deadline.is_some_and(|at| at <= now) {

@@ -47,6 +47,8 @@ pub(super) enum Source {
     Import(u32),
     /// PID 1 says what came of executing it anew.
     Reexec,
+    /// A hook in a jail has said something, or has ended.
+    Hook(u32),
 }
 
 /// The kinds of [`Source::Limit`] come after all others.
@@ -72,6 +74,7 @@ impl Source {
             Self::Terminal(id) => (13, id),
             Self::Console(id) => (14, id),
             Self::Reexec => (15, 0),
+            Self::Hook(number) => (20, number),
         };
         kind << 32 | u64::from(id)
     }
@@ -95,6 +98,7 @@ impl Source {
             13 => Self::Terminal(id),
             14 => Self::Console(id),
             15 => Self::Reexec,
+            20 => Self::Hook(id),
             kind => {
                 let signal = Signal::ALL.into_iter().find(|s| kind == LIMITS + *s as u64)?;
                 Self::Limit(id, signal)
@@ -195,6 +199,7 @@ mod tests {
             Source::Terminal(8),
             Source::Console(9),
             Source::Reexec,
+            Source::Hook(10),
         ] {
             assert_eq!(Source::from_data(source.to_data()), Some(source));
         }

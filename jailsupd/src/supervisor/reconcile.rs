@@ -11,12 +11,38 @@ use super::{Supervisor, report};
 use crate::control::server::ClientId;
 use crate::control::wire::{Applied, Consequence, JailState, Outcome, Planned, Reply, UnitDraft};
 use crate::exec::units;
-use crate::machine::Event;
+use crate::machine::{Event, Want};
 use crate::plan::ids::Ids;
 use crate::plan::{self, Context};
-use crate::unit::{Problem, RawFile, RawKind, Resolved, Tree, Unit, set, tree};
+use crate::unit::set::Clash;
+use crate::unit::{Hooks, Problem, RawFile, RawKind, Resolved, Tree, Unit, set, tree};
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
+
+/// A step whose unit is in force.
+struct Taken {
+    id: JailId,
+    consequence: Consequence,
+    why: Cow<'static, str>,
+    /// The files make no unit, and none is in force from before.
+    is_invalid: bool,
+    /// It names other jails than before.
+    is_tied_anew: bool,
+}
+
+/// Takes the units away that cannot be in force beside others.
+pub(super) fn refuse(units: &mut [Resolved], clashes: Vec<Clash>) {
+    let mut refused: BTreeMap<String, Vec<Problem>> = BTreeMap::new();
+    for clash in clashes {
+        refused.entry(clash.name.as_str().to_owned()).or_default().push(clash.problem);
+    }
+    for resolved in units {
+        if let Some(problems) = refused.remove(&resolved.name) {
+            resolved.result = Err(problems);
+        }
+    }
+}
 
 impl Supervisor {
     /// Reads all unit files as they are now, with `drafts` in the place of those of their stems.
@@ -32,6 +58,7 @@ impl Supervisor {
         self.refuse_by_policy(&mut tree.units);
         self.read_profiles(&mut tree.units);
         self.refuse_clashes(&mut tree.units);
+        self.refuse_ties(&mut tree);
         tree
     }
 
@@ -44,15 +71,7 @@ impl Supervisor {
         let good: Vec<&Unit> = units.iter().filter_map(|r| r.result.as_ref().ok()).collect();
         let (running, others): (Vec<&Unit>, Vec<&Unit>) = good.into_iter().partition(runs);
         let clashes = set::check(running.into_iter().chain(others), &self.host.uplink.address);
-        let mut refused: BTreeMap<String, Vec<Problem>> = BTreeMap::new();
-        for clash in clashes {
-            refused.entry(clash.name.as_str().to_owned()).or_default().push(clash.problem);
-        }
-        for resolved in units {
-            if let Some(problems) = refused.remove(&resolved.name) {
-                resolved.result = Err(problems);
-            }
-        }
+        refuse(units, clashes);
     }
 
     /// The version that an earlier jailsupd had put in force, where this one has none yet.
@@ -83,6 +102,7 @@ impl Supervisor {
             steps.push(Step::new(&jail.name, Consequence::Stop, why));
         }
         steps.sort_by(|a, b| a.name.cmp(&b.name));
+        self.derive(&mut steps);
         steps
     }
 
@@ -107,9 +127,12 @@ impl Supervisor {
             log::warn!("units that are gone are remembered: {error}");
         }
         let done = steps.iter().map(|step| (step.name.clone(), step.consequence)).collect();
-        for step in steps {
-            self.take(step);
-        }
+        // All are known before one is started or stopped: others may have to come first.
+        let taken: Vec<_> = steps.into_iter().map(|step| self.take(step)).collect();
+        self.renew_order();
+        let ids: Vec<JailId> =
+            taken.into_iter().filter_map(|taken| self.carry_out(taken)).collect();
+        ids.into_iter().for_each(|id| self.start_what_it_needs(id, false));
         self.forget_images();
         self.renew_kernel_log();
         done
@@ -123,7 +146,8 @@ impl Supervisor {
         self.images.keep_only(|source| named.contains(&source.to_string()));
     }
 
-    fn take(&mut self, step: Step) {
+    /// Puts in force what the files say.
+    fn take(&mut self, step: Step) -> Taken {
         let id = self.jail_named(&step.name, step.files.first().map_or("", String::as_str));
         if let Some(jail) = self.jails.get_mut(id) {
             // One that comes back while it goes begins anew.
@@ -147,13 +171,29 @@ impl Supervisor {
             Some(unit) => self.put_in_force(id, *unit),
             None => true,
         };
-        if in_force {
-            self.follow(id, step.consequence, step.why);
-        }
-        if step.consequence == Consequence::Stop && is_invalid {
+        // What is derived from others' steps follows by itself.
+        let in_force = in_force && !step.is_derived;
+        let consequence = if in_force { step.consequence } else { Consequence::Nothing };
+        let is_tied_anew =
+            step.changes.iter().any(|change| change.key.starts_with("dependencies."));
+        Taken { id, consequence, why: step.why, is_invalid, is_tied_anew }
+    }
+
+    /// Does what follows. Returns the jail when it is wanted up now, with whatever it needs.
+    fn carry_out(&mut self, taken: Taken) -> Option<JailId> {
+        let Taken { id, consequence, why, is_invalid, is_tied_anew } = taken;
+        self.follow(id, consequence, &why);
+        if consequence == Consequence::Stop && is_invalid {
             self.forget_unit(id);
         }
         self.forget_if_removed(id);
+        let wanted = self.jails.get(id)?.machine.want == Want::Up;
+        let begins = match consequence {
+            Consequence::Start | Consequence::Restart => true,
+            Consequence::Live => is_tied_anew,
+            Consequence::Stop | Consequence::Nothing | Consequence::Invalid => false,
+        };
+        (wanted && begins).then_some(id)
     }
 
     /// No version of its unit is in force any more.
@@ -171,10 +211,13 @@ impl Supervisor {
                 if let Some(jail) = self.jails.get_mut(id) {
                     jail.held_down = false;
                 }
-                let restart = consequence == Consequence::Restart;
-                self.apply(id, if restart { Event::Restart } else { Event::Start }, why);
+                if consequence == Consequence::Restart {
+                    self.leave(id, Event::Restart, why);
+                } else {
+                    self.apply(id, Event::Start, why);
+                }
             }
-            Consequence::Stop => self.apply(id, Event::Stop, why),
+            Consequence::Stop => self.leave(id, Event::Stop, why),
             Consequence::Live => self.change_live(id),
             Consequence::Nothing | Consequence::Invalid => {}
         }
@@ -220,7 +263,17 @@ impl Supervisor {
                     jail.start_problem = None;
                 }
                 let adopted = jail.loaded.is_none() && jail.life.is_some();
-                jail.loaded = Some(Loaded { unit, restart_hash, ids, plan });
+                let new = Loaded { unit, restart_hash, ids, plan };
+                if let (Some(old), Some(life)) = (jail.loaded.take(), &mut jail.life) {
+                    let is_its_own = life.stored.unit == old.restart_hash;
+                    if is_its_own
+                        && life.stored.unit != new.restart_hash
+                        && old.unit.hooks != Hooks::default()
+                    {
+                        life.former = Some(Box::new(old));
+                    }
+                }
+                jail.loaded = Some(new);
                 if adopted {
                     // Nobody has looked at its unit for a while.
                     self.set_limits(id);

@@ -53,6 +53,11 @@ pub(super) fn summary(jail: &Jail) -> JailSummary {
         pid: jail.life.as_ref().and_then(|life| u32::try_from(life.pid).ok()),
         restarts: jail.restarts.into(),
         problem: problem_line(jail),
+        waits_for: jail
+            .waits
+            .as_ref()
+            .filter(|_| jail.waits_text().is_some())
+            .map(|w| w.name.clone()),
         unit: jail.path.clone(),
         frozen: jail.frozen,
         enabled: jail.loaded.as_ref().is_none_or(|loaded| loaded.unit.enabled),
@@ -61,13 +66,15 @@ pub(super) fn summary(jail: &Jail) -> JailSummary {
 }
 
 /// The foremost reason why a jail is not as its unit wants it, in one line.
-fn problem_line(jail: &Jail) -> Option<String> {
+pub(super) fn problem_line(jail: &Jail) -> Option<String> {
     let ended = || {
         let troubled = matches!(jail.state(), JailState::Failed | JailState::Backoff);
         jail.last_exit.as_ref().filter(|_| troubled).map(super::end::describe)
     };
     let stale = || jail.is_stale().then(|| "runs an older version of its unit".to_owned());
-    jail.problems().next().map(Problem::one_line).or_else(ended).or_else(stale)
+    let unit = jail.unit_problems.first().map(Problem::one_line);
+    let start = || jail.start_problem.as_ref().map(Problem::one_line);
+    unit.or_else(|| jail.waits_text()).or_else(start).or_else(ended).or_else(stale)
 }
 
 pub(super) fn inspected(jail: &Jail) -> WireJail {

@@ -5,6 +5,7 @@ use super::clock;
 use super::commands::stored_limit;
 use super::jail::{Kept, Life, Loaded};
 use super::poller::{JailId, Source};
+use super::poststop;
 use super::pressure::Watched;
 use crate::exec::account::{self, Account};
 use crate::exec::cgroup::Cgroup;
@@ -72,10 +73,21 @@ impl Supervisor {
         jail.frozen = false;
         jail.denied.clear();
         jail.rested = None;
+        jail.hook_problem = None;
+        self.build_and_spawn(id, &loaded)
+    }
+
+    /// Performs a plan's host steps, and makes the processes.
+    pub(super) fn build_and_spawn(
+        &mut self,
+        id: JailId,
+        loaded: &Loaded,
+    ) -> Result<Progress, Error> {
+        let Some(jail) = self.jails.get_mut(id) else { return Ok(Progress::Waits) };
         let (name, kept, cgroup) = (jail.name.clone(), jail.kept.take(), jail.cgroup.clone());
         self.set_up_uplink();
         let mut building = Building {
-            loaded: &loaded,
+            loaded,
             cgroup,
             is_new: false,
             kept,
@@ -161,6 +173,8 @@ impl Supervisor {
             limits: Watched::default(),
             failed: None,
             killed: false,
+            former: None,
+            is_poststop: false,
             stored,
         });
         Ok(())
@@ -336,9 +350,12 @@ impl Supervisor {
             uid_base: loaded.ids.base(),
             pid: spawned.pid,
             started_us: u64::try_from(clock::now().as_micros()).unwrap_or(0),
+            held_down: jail.held_down,
             restarts: jail.restarts,
             failures: jail.machine.failures,
             limit: stored_limit(jail.machine.limit),
+            // It is a hook after the end when that is where the jail is.
+            poststop: poststop::stored(jail.machine.state),
             last_exit: jail.last_exit.clone(),
             image: image::digest(&loaded.unit.image.source, &self.layout)
                 .map(|digest| digest.to_string()),

@@ -6,6 +6,7 @@ use crate::control::wire::{Consequence, PlanStep};
 use crate::machine::{State, Want};
 use crate::unit::change::{self, Change};
 use crate::unit::{Effect, Problem, Resolved, Unit};
+use std::borrow::Cow;
 
 const KEPT: &str = "the last good version stays in force";
 
@@ -14,7 +15,7 @@ const KEPT: &str = "the last good version stays in force";
 pub(super) struct Step {
     pub(super) name: String,
     pub(super) consequence: Consequence,
-    pub(super) why: &'static str,
+    pub(super) why: Cow<'static, str>,
     pub(super) changes: Vec<Change>,
     pub(super) problems: Vec<Problem>,
     /// The files that the unit is made from; empty when it has none.
@@ -22,6 +23,8 @@ pub(super) struct Step {
     /// There are drop-ins at most, without a unit that they are a part of.
     pub(super) is_gone: bool,
     pub(super) unit: Option<Box<Unit>>,
+    /// It follows from what is done with other jails: nobody has to see to it.
+    pub(super) is_derived: bool,
 }
 
 impl Step {
@@ -29,12 +32,13 @@ impl Step {
         Self {
             name: name.to_owned(),
             consequence,
-            why,
+            why: Cow::Borrowed(why),
             changes: Vec::new(),
             problems: Vec::new(),
             files: Vec::new(),
             is_gone: false,
             unit: None,
+            is_derived: false,
         }
     }
 
@@ -42,7 +46,7 @@ impl Step {
         PlanStep {
             name: self.name.clone(),
             consequence: self.consequence,
-            why: self.why.to_owned(),
+            why: self.why.to_string(),
             changes: self.changes.iter().map(report::change).collect(),
             problems: self.problems.iter().map(ToString::to_string).collect(),
         }

@@ -57,15 +57,19 @@ impl Goal {
     pub(super) fn is_reached(self, jail: Option<&Jail>) -> bool {
         let Some(jail) = jail else { return !matches!(self, Self::State(_)) };
         let at_rest = matches!(jail.machine.state, State::Down | State::Failed);
-        let tried = at_rest || matches!(jail.machine.state, State::Backoff { .. });
+        let gave_up = matches!(jail.machine.state, State::Backoff { .. }) || jail.is_stuck();
+        let tried = at_rest || gave_up;
         let up = matches!(jail.machine.state, State::Up { .. });
         match self {
-            Self::Started(count) => jail.starts >= count && (up || tried),
+            // One that waits for somebody to do something does not start for now.
+            Self::Started(count) => jail.is_stuck() || (jail.starts >= count && (up || tried)),
             Self::Stopped => at_rest && jail.life.is_none(),
             Self::Ended(starts) => jail.life.is_none() || jail.starts > starts,
             Self::Frozen(frozen) => jail.frozen == frozen || jail.life.is_none(),
             Self::Gone => false,
             Self::State(state) => jail.state() == state,
+            // Its turn to end has not come.
+            Self::Settled if jail.leaving.is_some() => false,
             Self::Settled => match jail.machine.want {
                 Want::Up => up || tried,
                 Want::Down => at_rest,

@@ -24,7 +24,7 @@ impl Supervisor {
         let log = jail.log.tail(LINES).unwrap_or_default();
         Reply::with(&Evidence {
             jail: report::summary(jail),
-            text: explain(jail, next_try_ms).into_iter().chain(self.cores(name)).collect(),
+            text: self.text(jail, next_try_ms),
             last_exit: jail.last_exit.clone(),
             start_problem: jail.start_problem.as_ref().map(Problem::one_line),
             next_try_ms,
@@ -36,6 +36,14 @@ impl Supervisor {
 }
 
 impl Supervisor {
+    fn text(&self, jail: &Jail, next_try_ms: Option<u64>) -> Vec<String> {
+        let mut text = explain(jail, next_try_ms);
+        // The first link is the state's own sentence.
+        text.extend(self.chain(jail).into_iter().skip(1));
+        text.extend(self.cores(&jail.name));
+        text
+    }
+
     /// The core dumps that the jail has left.
     fn cores(&self, name: &str) -> Option<String> {
         let dumps = cores::list(name, &self.layout);
@@ -63,6 +71,10 @@ fn explain(jail: &Jail, next_try_ms: Option<u64>) -> Vec<String> {
             _ => String::new(),
         };
         text.push(format!("Last time it {}.{more}", super::end::describe(exit)));
+    }
+    if let Some(problem) = &jail.hook_problem {
+        let told = problem.strip_prefix("its").unwrap_or(problem);
+        text.push(format!("Its{told}."));
     }
     text.extend(super::denials::sentence(&jail.denied));
     let problems = match jail.unit_problems.len() {
@@ -115,7 +127,21 @@ fn state(jail: &Jail, next_try_ms: Option<u64>) -> String {
             "It failed and is not tried again by itself; `jailctl start` or an edit of its unit tries again.".into()
         }
         JailState::Invalid => "It has never run: its unit cannot be used.".into(),
+        JailState::Waiting => waiting(jail),
+        JailState::Up if jail.leaving.is_some() => {
+            "It is to end, and waits until the jails that depend on it have ended.".into()
+        }
         JailState::Up => "It is up.".into(),
         other => format!("It is {other}."),
+    }
+}
+
+fn waiting(jail: &Jail) -> String {
+    match &jail.waits {
+        Some(waits) => {
+            let (name, why) = (&waits.name, &waits.why);
+            format!("It waits for {name}, which {why}. It starts by itself when {name} is ready.")
+        }
+        None => "It is about to start.".into(),
     }
 }

@@ -103,7 +103,7 @@ impl Supervisor {
             self.poller.forget(&worker.report);
         }
         match said {
-            Said::Done(_) if wanted => self.to_prepare.push_back(id),
+            Said::Done(_) if wanted => self.ties.starts.want(id),
             Said::Failed(failure) if wanted => self.work_failed(id, &Error::Work { key, failure }),
             _ => {
                 let why = "it is not wanted any more";

@@ -1,13 +1,37 @@
-//! `[process] exec`: the program and its arguments.
+//! A program and its arguments: `[process] exec`, and hooks.
 
 use toml::de::DeValue;
 
-use super::value::{Fault, FromToml, Value, shown};
+use super::value::{Fault, FromToml, Kind, Value, shown};
 
 /// The kernel's MAX_ARG_STRLEN, final NUL not counted.
 const LONGEST_ARGUMENT: usize = 131_071;
 /// Well below the quarter of the stack that arguments and environment may take.
 const LONGEST: usize = 1 << 20;
+
+/// A program of the image, by its absolute path, and its arguments.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Command(Vec<String>);
+
+impl Command {
+    /// Program and arguments; never empty, no NUL.
+    #[must_use]
+    pub fn words(&self) -> &[String] {
+        &self.0
+    }
+}
+
+impl FromToml for Command {
+    const KIND: Kind = <Vec<String> as FromToml>::KIND;
+
+    fn from_toml(value: &Value<'_>) -> Result<Self, Vec<Fault>> {
+        read(value).map(Self)
+    }
+
+    fn show(&self) -> Option<String> {
+        self.0.show()
+    }
+}
 
 /// Reads the list and checks what can be checked without the image.
 pub(crate) fn read(value: &Value<'_>) -> Result<Vec<String>, Vec<Fault>> {

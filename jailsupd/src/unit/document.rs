@@ -61,6 +61,14 @@ pub(crate) struct NotYet {
     pub(crate) name: &'static str,
 }
 
+/// Keys of other formats that there will never be, and why.
+pub(crate) struct Never {
+    pub(crate) section: &'static str,
+    pub(crate) names: &'static [&'static str],
+    pub(crate) why: &'static str,
+    pub(crate) help: &'static str,
+}
+
 /// All that may be said in one kind of file.
 pub(crate) struct Grammar<D: 'static> {
     /// "a unit file", for messages.
@@ -68,6 +76,7 @@ pub(crate) struct Grammar<D: 'static> {
     pub(crate) sections: &'static [Section],
     pub(crate) keys: &'static [Key<D>],
     pub(crate) not_yet: &'static [NotYet],
+    pub(crate) never: &'static [Never],
 }
 
 impl<D> Key<D> {

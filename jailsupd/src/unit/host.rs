@@ -8,7 +8,7 @@ use super::document::{Effect, Grammar, Key, Presence, Section};
 use super::keys::{Version, key};
 use super::layer::Layer;
 use super::name::HostName;
-use super::value::{Fault, FromText, FromToml, Kind, shown};
+use super::value::{Fault, FromText, FromToml, Kind, Whole, shown};
 use super::{Origin, Problem, check};
 
 /// The host's configuration, all layers merged.
@@ -18,8 +18,30 @@ pub struct Host {
     pub hostname: Option<HostName>,
     /// The link that the alias `uplink` names.
     pub uplink: Uplink,
+    /// How all jails together are treated.
+    pub jails: Jails,
     /// Where each key stands, in the layer that decides it.
     pub origin: Origin,
+}
+
+/// How many jails may be on their way up at once.
+pub type StartsMax = Whole<1, 10_000>;
+
+/// `[jails]`: how all jails together are treated.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Jails {
+    /// How many may be on their way up at once; none means [`Jails::starts_by`] the processors.
+    pub starts_max: Option<StartsMax>,
+}
+
+impl Jails {
+    /// How many may be on their way up at once on a host with so many processors. More than that would not be up
+    /// sooner: beyond a few for each, they only take turns.
+    #[must_use]
+    pub fn starts_by(&self, processors: usize) -> usize {
+        let said = self.starts_max.map(|most| usize::try_from(most.get()).unwrap_or(usize::MAX));
+        said.unwrap_or_else(|| processors.max(1).saturating_mul(8))
+    }
 }
 
 /// `[uplink]`: which physical link it is, and the host's own addresses on it.
@@ -113,6 +135,7 @@ pub(crate) struct Draft {
     version: Option<Version>,
     hostname: Option<HostName>,
     uplink: Uplink,
+    jails: Jails,
 }
 
 use Presence::{Default as Otherwise, Required, Unset};
@@ -120,12 +143,16 @@ use Presence::{Default as Otherwise, Required, Unset};
 /// What `host.toml` may say.
 pub(crate) static HOST: Grammar<Draft> = Grammar {
     what: "host.toml",
-    sections: &[Section {
-        name: "uplink",
-        doc: "The host's own link to the network, which jails on `parent = \"uplink\"` share.",
-    }],
+    sections: &[
+        Section {
+            name: "uplink",
+            doc: "The host's own link to the network, which jails on `parent = \"uplink\"` share.",
+        },
+        Section { name: "jails", doc: "How all jails together are treated." },
+    ],
     keys: KEYS,
     not_yet: &[],
+    never: &[],
 };
 
 static KEYS: &[Key<Draft>] = &[
@@ -139,6 +166,8 @@ static KEYS: &[Key<Draft>] = &[
         "The host's own addresses. A host needs none for its jails to be reachable."),
     key!("uplink" "gateway": Vec<IpAddr> = uplink.gateway; Effect::Restart; Otherwise("[]"); "[\"192.0.2.1\"]";
         "Routers for the host's own traffic: at most one for IPv4 and one for IPv6."),
+    key!("jails" "starts_max": Option<StartsMax> = jails.starts_max; Effect::Restart; Unset("8 for each processor"); "16";
+        "How many jails may be on their way up at once. The others have their turns in the order in which they were wanted. A start that takes longer than 10 seconds holds nobody up any more: it is not counted from then on."),
 ];
 
 /// Reads the layers, lowest first; a key in a later one replaces the same key of an earlier one.
@@ -150,12 +179,17 @@ pub fn parse(layers: &[Layer<'_>]) -> Result<Host, Vec<Problem>> {
     let origin = HOST.read_layers(layers, &mut draft, |walk, draft| {
         check::addresses(walk, "uplink", &draft.uplink.address, &draft.uplink.gateway);
     })?;
-    Ok(Host { hostname: draft.hostname, uplink: draft.uplink, origin })
+    Ok(Host { hostname: draft.hostname, uplink: draft.uplink, jails: draft.jails, origin })
 }
 
 impl Default for Host {
     /// What holds without any file.
     fn default() -> Self {
-        Self { hostname: None, uplink: Uplink::default(), origin: Origin::none() }
+        Self {
+            hostname: None,
+            uplink: Uplink::default(),
+            jails: Jails::default(),
+            origin: Origin::none(),
+        }
     }
 }

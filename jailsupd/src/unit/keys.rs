@@ -8,12 +8,15 @@ use std::time::Duration;
 use super::address::{IpPrefix, MacAddress};
 use super::amount::{Bytes, CpuQuota};
 use super::capability::Capabilities;
+use super::command::Command;
+use super::dependencies::Dependencies;
 use super::device::Device;
-use super::document::{Effect, Grammar, Key, NotYet, Presence, Section};
+use super::document::{Effect, Grammar, Key, Never, NotYet, Presence, Section};
 use super::exit_status::ExitStatus;
 use super::hidden::{Covered, Hidden};
+use super::hooks::Hooks;
 use super::image::{Digest, ImageSource};
-use super::name::{HostName, LinkName, UserSpec};
+use super::name::{HostName, JailName, LinkName, UserSpec};
 use super::path::JailPath;
 use super::resources::{
     CpuWeight, DeviceBandwidth, DeviceIops, Hugetlb, IoWeight, Numbers, OomScore, PidsMax,
@@ -45,8 +48,10 @@ pub(crate) struct Draft {
     pub(crate) security: Security,
     pub(crate) network: Network,
     pub(crate) resources: Resources,
+    pub(crate) dependencies: Dependencies,
     pub(crate) restart: Restart,
     pub(crate) stop: Stop,
+    pub(crate) hooks: Hooks,
     pub(crate) volumes: Volumes,
 }
 
@@ -65,8 +70,10 @@ impl std::default::Default for Draft {
             security: Security::default(),
             network: Network::default(),
             resources: Resources::default(),
+            dependencies: Dependencies::default(),
             restart: Restart::default(),
             stop: Stop::default(),
+            hooks: Hooks::default(),
             volumes: Volumes::default(),
         }
     }
@@ -138,7 +145,7 @@ use Presence::{Default, Required, Unset};
 
 /// What a unit file may say.
 pub(crate) static UNIT: Grammar<Draft> =
-    Grammar { what: "a unit file", sections: SECTIONS, keys: KEYS, not_yet: NOT_YET };
+    Grammar { what: "a unit file", sections: SECTIONS, keys: KEYS, not_yet: NOT_YET, never: NEVER };
 
 static SECTIONS: &[Section] = &[
     Section {
@@ -160,8 +167,38 @@ static SECTIONS: &[Section] = &[
         name: "resources",
         doc: "Limits, kept by the kernel for all processes of the jail together.",
     },
+    Section {
+        name: "dependencies",
+        doc: "Other jails that this one needs, or comes before or after, by their names (an instance `NAME@I` is called `NAME-I`). A jail that waits is *waiting*, and `jailctl why` says for what; it starts by itself as soon as that is ready, also when somebody had to mend it first. A jail is ready as soon as its program is executed, unless its unit says otherwise. Jails that end together end in the reverse order. Circles are refused.",
+    },
     Section { name: "restart", doc: "What follows when the jail ends by itself." },
     Section { name: "stop", doc: "How the jail is asked to end." },
+    Section {
+        name: "hooks",
+        doc: "Programs of the image that run at points of the jail's life, by OCI's names. Each runs in the jail, behind the same walls as the program, with its user and environment, and reads OCI's state as JSON from standard input. What it prints is in the jail's log. One that takes longer than its time is killed. `jailctl why` tells which failed, and how. OCI's hooks that run on the host (`createRuntime`, `createContainer`, `prestart`) are refused: nothing of a unit is executed there.",
+    },
+];
+
+/// OCI's hooks of the host: in OCI they run in the runtime's namespace, as root.
+static NEVER: &[Never] = &[
+    Never {
+        section: "hooks",
+        names: &[
+            "prestart",
+            "create_runtime",
+            "createRuntime",
+            "create_container",
+            "createContainer",
+        ],
+        why: "it would run a program on the host, and nothing of a unit is executed there",
+        help: "use `start_container`: it runs in the jail, before its program",
+    },
+    Never {
+        section: "hooks",
+        names: &["startContainer"],
+        why: "keys are written with `_`",
+        help: "write `start_container`",
+    },
 ];
 
 static NOT_YET: &[NotYet] = &[
@@ -284,6 +321,18 @@ static KEYS: &[Key<Draft>] = &[
         "The same of waiting for a disk."),
     key!("resources" "ulimit": Vec<Ulimit> = resources.ulimit; Anew; Default("[]"); "[\"nofile=1024:4096\", \"memlock=64M\"]";
         "Limits of each process, by the names of setrlimit(2): the soft limit, then after a colon the hard one where it is another; `unlimited` is none. What is not named is as on a Debian host, with 1024 open files (hard limit 524288)."),
+    key!("dependencies" "requires": Vec<JailName> = dependencies.requires; Live; Default("[]"); "[\"db\"]";
+        "Jails that this one cannot start without. They are started with it, although they may be disabled; it starts when they are ready. When someone stops or restarts one of them, or deletes its unit, this jail is stopped first, and it comes back when that one is ready again. When one ends by itself, this jail goes on: it can do without for a while."),
+    key!("dependencies" "wants": Vec<JailName> = dependencies.wants; Live; Default("[]"); "[\"cache\"]";
+        "Jails that are started with this one, and waited for while they are on their way. When one fails, or does not exist, this jail starts without it. It is not stopped with them."),
+    key!("dependencies" "binds_to": Vec<JailName> = dependencies.binds_to; Live; Default("[]"); "[\"db\"]";
+        "Jails that this one cannot be without: as `requires`, and it is also stopped when one of them ends by itself in whatever way, its restart included."),
+    key!("dependencies" "after": Vec<JailName> = dependencies.after; Live; Default("[]"); "[\"migration\"]";
+        "Jails that are waited for while they are on their way. They are not started for this one, and need not exist."),
+    key!("dependencies" "before": Vec<JailName> = dependencies.before; Live; Default("[]"); "[\"web\"]";
+        "Jails that wait for this one while it is on its way: `after`, said by the other one."),
+    key!("dependencies" "on_failure": Vec<JailName> = dependencies.on_failure; Live; Default("[]"); "[\"alarm\"]";
+        "Jails that are started when this one has failed and is not tried again by itself. One that is only for that is `enabled = false`."),
     key!("restart" "policy": RestartPolicy = restart.policy; Live; Default("\"on-failure\""); "\"always\"";
         "When to start again: never (`no`), when the program exited with 0 (`on-success`), when it failed in any way, or could not be started (`on-failure`), or both (`always`)."),
     key!("restart" "delay": Duration = restart.delay; Live; Default("\"100ms\""); "\"1s\"";
@@ -306,6 +355,22 @@ static KEYS: &[Key<Draft>] = &[
         "The signal that asks the program to end, by the names of signal(7)."),
     key!("stop" "timeout": Duration = stop.timeout; Live; Default("\"10s\""); "\"30s\"";
         "How long it may take to end. Then everything in the jail is killed."),
+    key!("hooks" "start_container": Option<Command> = hooks.start_container.exec; Anew; Unset("nothing runs"); "[\"/usr/bin/migrate\", \"--to\", \"latest\"]";
+        "Runs in the jail before its program is executed. The program is executed when it has exited with 0; otherwise the start has failed, as if the program had, and `restart.policy` decides what follows. `process.runtime_max` and readiness count from after it."),
+    key!("hooks" "start_container_timeout": Duration = hooks.start_container.timeout; Anew; Default("\"30s\""); "\"1m\"";
+        "How long `start_container` may take."),
+    key!("hooks" "poststart": Option<Command> = hooks.poststart.exec; Live; Unset("nothing runs"); "[\"/usr/bin/announce\"]";
+        "Runs in the jail when it is ready. Its failure is told, and changes nothing."),
+    key!("hooks" "poststart_timeout": Duration = hooks.poststart.timeout; Live; Default("\"30s\""); "\"1m\"";
+        "How long `poststart` may take."),
+    key!("hooks" "prestop": Option<Command> = hooks.prestop.exec; Live; Unset("nothing runs"); "[\"/usr/bin/drain\"]";
+        "Runs in the jail before it is asked to end, for whatever reason; `stop.signal` follows when it has ended. `stop.timeout` holds for both together. It does not run when the program ends by itself."),
+    key!("hooks" "prestop_timeout": Duration = hooks.prestop.timeout; Live; Default("\"30s\""); "\"1m\"";
+        "How long `prestop` may take."),
+    key!("hooks" "poststop": Option<Command> = hooks.poststop.exec; Live; Unset("nothing runs"); "[\"/usr/bin/tidy-up\"]";
+        "Runs when the jail has ended, however that came, in a fresh run of the same image with the same volumes and network; what an ephemeral root had held is gone. Only then the jail is down, or starts again. Its failure is told, and changes nothing."),
+    key!("hooks" "poststop_timeout": Duration = hooks.poststop.timeout; Live; Default("\"30s\""); "\"1m\"";
+        "How long `poststop` may take."),
     key!(+ "" "volume": Volumes = volumes; Anew; Default("[]"); "[{ path = \"/var/lib/web\", name = \"web-data\" }]";
         "Directories of the jail that are not its image's, each a table `[[volume]]`. Exactly one of `name`, `source` and `tmpfs` says what a volume holds. A drop-in adds to the volumes of the file below it; one at the same `path` takes the other's place."),
 ];

@@ -17,11 +17,14 @@ pub mod capability;
 pub mod change;
 mod check;
 mod command;
+pub mod dependencies;
 pub mod device;
 mod document;
 mod exit_status;
 pub mod explain;
+pub mod graph;
 mod hidden;
+pub mod hooks;
 pub mod host;
 pub mod image;
 mod keys;
@@ -56,11 +59,13 @@ pub use amount::{Bytes, CpuQuota};
 pub use canonical::UnitHash;
 pub use capability::{Capabilities, Capability};
 pub use change::{Change, Consequence, consequence, diff};
+pub use dependencies::{Dependencies, Relation};
 pub use device::{Access, Device};
 pub use document::Effect;
 pub use exit_status::ExitStatus;
 pub use explain::explain;
 pub use hidden::{Covered, Hidden, OF_PROC};
+pub use hooks::{HookKind, Hooks};
 pub use host::Host;
 pub use image::{Digest, ImageKind, ImageName, ImageSource};
 pub use name::{HostName, JailName, LinkName, UserSpec};
@@ -111,10 +116,14 @@ pub struct Unit {
     pub network: Network,
     /// Limits.
     pub resources: Resources,
+    /// Other jails that it needs, or comes before or after.
+    pub dependencies: Dependencies,
     /// What follows when it ends by itself.
     pub restart: Restart,
     /// How it is asked to end.
     pub stop: Stop,
+    /// Programs at points of its life.
+    pub hooks: Hooks,
     /// Its directories that are not the image's.
     pub volumes: Volumes,
     /// Where each key stands, for problems that are found later.

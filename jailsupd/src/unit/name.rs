@@ -73,6 +73,21 @@ impl fmt::Display for JailName {
     }
 }
 
+/// Another jail's, in a unit.
+impl FromText for JailName {
+    const KIND: Kind = Kind::text("jail's name", "^[a-z0-9][a-z0-9-]{0,62}$");
+
+    fn from_text(text: &str) -> Result<Self, Fault> {
+        // As its file is called, or as systemd would have it.
+        let suffix = [".toml", ".service"].into_iter().find(|suffix| text.ends_with(suffix));
+        if let Some(name) = suffix.and_then(|suffix| text.strip_suffix(suffix)) {
+            let fault = Fault::new(format!("{} is not a jail's name", shown(text)));
+            return Err(fault.help(format!("write {}", shown(name))));
+        }
+        check(text, "jail's name", "").map(|()| Self(text.to_owned()))
+    }
+}
+
 fn is_label_char(c: char) -> bool {
     c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-'
 }

@@ -2,7 +2,7 @@
 
 use toml::de::DeValue;
 
-use super::document::{Grammar, path};
+use super::document::{Grammar, Never, path};
 use super::nearest::nearest;
 use super::value::Fault;
 
@@ -16,6 +16,10 @@ impl<D> Grammar<D> {
     ) -> (Fault, Option<String>) {
         let table = section.is_empty() && (value.is_table() || is_list_of_tables(value));
         let thing = if table { "table" } else { "key" };
+        let is_it = |never: &&Never| never.section == section && never.names.contains(&word);
+        if let Some(never) = self.never.iter().find(is_it) {
+            return (Fault::new(never.why).help(never.help), None);
+        }
         if self.is_planned(section, word) {
             let help = format!("this version of Warder cannot do it; take the {thing} out");
             return (Fault::new("is not supported yet").help(help), None);

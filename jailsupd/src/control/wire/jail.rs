@@ -78,6 +78,9 @@ pub struct JailSummary {
     /// The foremost problem, in one line.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub problem: Option<String>,
+    /// The jail that it waits for, while it is `waiting`: its reason is a dependency.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waits_for: Option<String>,
     /// The unit file's path.
     pub unit: String,
     /// Its processes are held where they are.

@@ -24,6 +24,9 @@ impl Error {
                 "name a link of the host, or set [uplink] match in /etc/warder/host.toml; the jail is tried again"
             }
             Self::Jail { stage: Stage::Exec, source } => exec_help(source),
+            Self::Jail { stage: Stage::StartContainer, .. } => {
+                "what it printed is in the log: `jailctl logs`"
+            }
             Self::Jail { stage: Stage::WorkingDir, .. } => {
                 "the directory must exist in the image and be open to the jail's user"
             }

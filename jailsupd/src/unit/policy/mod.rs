@@ -162,6 +162,7 @@ pub(crate) static POLICY: Grammar<Bounds> = Grammar {
     ],
     keys: KEYS,
     not_yet: &[],
+    never: &[],
 };
 
 static KEYS: &[Key<Bounds>] = &[

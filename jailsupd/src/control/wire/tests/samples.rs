@@ -67,6 +67,7 @@ pub(super) fn summary(full: bool) -> JailSummary {
         pid: full.then_some(7),
         restarts: 0,
         problem: full.then(String::new),
+        waits_for: full.then(String::new),
         unit: "/etc/jails.d/web.toml".to_owned(),
         frozen: false,
         enabled: true,

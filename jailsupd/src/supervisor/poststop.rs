@@ -1,0 +1,119 @@
+//! The hook after a jail's end: in a fresh run of the same image, volumes, namespaces and cgroup, in which it is all
+//! that runs. The jail is being cleared away meanwhile, so nothing else can use any of these.
+
+use super::Supervisor;
+use super::commands::microseconds;
+use super::end::{cause_of, reason_of};
+use super::jail::{Jail, Loaded};
+use super::poller::JailId;
+use super::start::Progress;
+use crate::exec::error::source_of;
+use crate::exec::logs::Stream;
+use crate::exec::state::{Ended, Poststop as Stored};
+use crate::machine::{Cause, End, Event, State};
+use crate::plan::StartHook;
+use crate::unit::HookKind;
+use std::time::Duration;
+
+impl Jail {
+    /// What is to run when it is gone: the unit that it was started from, with the hook in the place of the program.
+    /// None when it has no such hook, or its program was never executed.
+    pub(super) fn poststop(&self) -> Option<Loaded> {
+        let life = self.life.as_ref()?;
+        let was_executed = life.failed.is_none() && life.start_error.is_none();
+        if life.is_poststop || !was_executed || self.is_run() {
+            return None;
+        }
+        let loaded = self.started_from()?;
+        let hook = StartHook::of(&loaded.unit, HookKind::Poststop)?;
+        let mut loaded = loaded.clone();
+        loaded.plan.hook = Some(hook);
+        loaded.plan.argv = Vec::new();
+        loaded.plan.terminal = false;
+        Some(loaded)
+    }
+}
+
+/// What the keeper is to remember of the jail while its hook runs.
+pub(super) fn stored(state: State) -> Option<Stored> {
+    let State::Cleaning { end, cause, again, uptime } = state else { return None };
+    let end = match end {
+        End::Success => Ended::Success,
+        End::Failure => Ended::Failure,
+        End::Final { success } => Ended::Final { success },
+        End::NotStarted => Ended::NotStarted,
+        End::NeverStarts => Ended::NeverStarts,
+    };
+    let (reason, uptime_us) = (reason_of(cause), microseconds(uptime));
+    Some(Stored { end, reason, again, uptime_us })
+}
+
+/// The state of a jail whose hook was adopted.
+pub(super) fn restored(stored: Stored) -> State {
+    let end = match stored.end {
+        Ended::Success => End::Success,
+        Ended::Failure => End::Failure,
+        Ended::Final { success } => End::Final { success },
+        Ended::NotStarted => End::NotStarted,
+        Ended::NeverStarts => End::NeverStarts,
+    };
+    let cause = match stored.reason {
+        None => Cause::Own,
+        reason => cause_of(reason),
+    };
+    let uptime = Duration::from_micros(stored.uptime_us);
+    State::Cleaning { end, cause, again: stored.again, uptime }
+}
+
+impl Supervisor {
+    /// Runs the hook; whether it runs now.
+    pub(super) fn run_poststop(&mut self, id: JailId, loaded: &Loaded) -> bool {
+        let failed = match self.build_and_spawn(id, loaded) {
+            Ok(Progress::Spawned) => {
+                if let Some(life) = self.jails.get_mut(id).and_then(|jail| jail.life.as_mut()) {
+                    life.is_poststop = true;
+                }
+                self.store_stop(id);
+                return true;
+            }
+            Ok(Progress::Waits) => {
+                if let Some(jail) = self.jails.get_mut(id) {
+                    if let Some((_, worker)) = jail.work.take() {
+                        self.poller.forget(&worker.report);
+                    }
+                }
+                "its image or a volume is not there any more".to_owned()
+            }
+            Err(error) => error.chain(),
+        };
+        self.hook_failed(id, HookKind::Poststop, &failed);
+        self.clean(id);
+        false
+    }
+
+    /// The run of the hook has ended.
+    pub(super) fn poststop_ended(&mut self, id: JailId) {
+        for stream in [Stream::Stdout, Stream::Stderr] {
+            self.drain(id, stream);
+        }
+        let Some(life) = self.jails.get(id).and_then(|jail| jail.life.as_ref()) else { return };
+        self.poller.forget(&life.pidfd);
+        // Its first process ends well, or says why not; killed it says nothing.
+        let how = match (life.failed, life.start_error.is_none()) {
+            (Some(failed), _) => Some(source_of(failed).to_string()),
+            (None, _) if self.was_killed(id) => Some("it was killed".to_owned()),
+            (None, _) => None,
+        };
+        if let Some(how) = how {
+            self.hook_failed(id, HookKind::Poststop, &how);
+        }
+        self.clean(id);
+        self.apply(id, Event::Cleaned, "cleared away, and its poststop hook has ended");
+    }
+
+    fn was_killed(&mut self, id: JailId) -> bool {
+        let Some(jail) = self.jails.get(id) else { return false };
+        let record = self.keeper.exit(&jail.name).ok().flatten();
+        record.is_some_and(|record| record.code != libc::CLD_EXITED || record.status != 0)
+    }
+}

@@ -1,0 +1,140 @@
+//! Whose turn it is to start: in the order in which jails were wanted, and not more at once than are of use.
+
+use super::jail::Jail;
+use super::poller::JailId;
+use super::{Supervisor, clock};
+use crate::machine::{Moment, State};
+use crate::unit::host::Host;
+use std::collections::VecDeque;
+use std::time::Duration;
+
+/// How long a start counts. One that hangs, or waits for a thing that comes after it, holds the others up for that
+/// long and no longer.
+const COUNTS_FOR: Duration = Duration::from_secs(10);
+
+/// The queue of starts.
+#[derive(Debug)]
+pub(super) struct Starts {
+    /// To be prepared, in this order.
+    queue: VecDeque<JailId>,
+    /// On their way up, each since when.
+    under_way: Vec<(JailId, Moment)>,
+    most: usize,
+}
+
+impl Starts {
+    /// As many as this host wants at once.
+    pub(super) fn on(host: &Host) -> Self {
+        let processors = std::thread::available_parallelism().map_or(1, usize::from);
+        Self::new(host.jails.starts_by(processors))
+    }
+
+    fn new(most: usize) -> Self {
+        Self { queue: VecDeque::new(), under_way: Vec::new(), most }
+    }
+
+    /// Has the jail prepared when it is its turn.
+    pub(super) fn want(&mut self, id: JailId) {
+        self.queue.push_back(id);
+    }
+
+    fn is_under_way(&self, id: JailId) -> bool {
+        self.under_way.iter().any(|(other, _)| *other == id)
+    }
+
+    /// The place in the queue of the one whose turn it is: the first, or when there are too many on their way the
+    /// first of these (a worker has made what it was waiting for).
+    fn turn(&self, now: Moment, is_starting: impl Fn(JailId) -> bool) -> Option<usize> {
+        let counted = self.under_way.iter().filter(|entry| counts(entry, now, &is_starting));
+        if counted.count() < self.most {
+            return (!self.queue.is_empty()).then_some(0);
+        }
+        self.queue.iter().position(|id| self.is_under_way(*id))
+    }
+
+    /// When the first of those on their way counts no more, as long as somebody waits for that.
+    pub(super) fn deadline(&self) -> Option<Moment> {
+        if self.queue.is_empty() {
+            return None;
+        }
+        self.under_way.iter().map(|(_, since)| since.saturating_add(COUNTS_FOR)).min()
+    }
+
+    /// Takes the next one out of the queue. `is_starting` says of those on their way whether they still are.
+    fn next(&mut self, now: Moment, is_starting: impl Fn(JailId) -> bool) -> Option<JailId> {
+        self.under_way.retain(|entry| counts(entry, now, &is_starting));
+        let id = self.queue.remove(self.turn(now, is_starting)?)?;
+        if !self.is_under_way(id) {
+            self.under_way.push((id, now));
+        }
+        Some(id)
+    }
+}
+
+fn counts(
+    (id, since): &(JailId, Moment),
+    now: Moment,
+    is_starting: impl Fn(JailId) -> bool,
+) -> bool {
+    now < since.saturating_add(COUNTS_FOR) && is_starting(*id)
+}
+
+/// Whether it is on its way up. In the queue itself it is Preparing, too, but not under way.
+fn is_starting(jail: &Jail) -> bool {
+    matches!(jail.machine.state, State::Preparing | State::Starting | State::Activating { .. })
+}
+
+impl Supervisor {
+    /// The next jail that is to be prepared.
+    pub(super) fn next_start(&mut self) -> Option<JailId> {
+        let jails = &self.jails;
+        self.ties.starts.next(clock::now(), |id| jails.get(id).is_some_and(is_starting))
+    }
+
+    /// Whether one could be prepared at once.
+    pub(super) fn can_prepare(&self) -> bool {
+        let is_starting = |id| self.jails.get(id).is_some_and(is_starting);
+        self.ties.starts.turn(clock::now(), is_starting).is_some()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: Moment = Duration::from_secs(100);
+
+    #[test]
+    fn starts_take_turns_and_no_more_are_under_way_than_allowed() {
+        let mut starts = Starts::new(2);
+        (1..=4).for_each(|id| starts.want(id));
+        assert_eq!(starts.next(NOW, |_| true), Some(1));
+        assert_eq!(starts.next(NOW, |_| true), Some(2));
+        assert_eq!(starts.next(NOW, |_| true), None);
+        // The first is up.
+        assert_eq!(starts.next(NOW, |id| id != 1), Some(3));
+        assert_eq!(starts.next(NOW, |id| id != 1), None);
+    }
+
+    #[test]
+    fn one_that_hangs_holds_the_others_up_for_a_while_only() {
+        let mut starts = Starts::new(1);
+        (1..=2).for_each(|id| starts.want(id));
+        assert_eq!(starts.deadline(), None);
+        assert_eq!(starts.next(NOW, |_| true), Some(1));
+        assert_eq!(starts.next(NOW, |_| true), None);
+        let then = starts.deadline().unwrap();
+        assert_eq!(starts.next(then, |_| true), Some(2));
+        assert_eq!(starts.deadline(), None);
+    }
+
+    #[test]
+    fn one_whose_image_has_been_made_goes_on_at_once() {
+        let mut starts = Starts::new(1);
+        starts.want(1);
+        assert_eq!(starts.next(NOW, |_| true), Some(1));
+        starts.want(2);
+        starts.want(1);
+        assert_eq!(starts.next(NOW, |_| true), Some(1));
+    }
+}
