@@ -129,6 +129,15 @@ pub fn nginx_example() -> Result<(PathBuf, PathBuf)> {
     Ok((built("jails/images/nginx.erofs")?, checkout().join("examples/nginx.toml")))
 }
 
+/// An example as it is on [`examples_disk`]: its image, and its unit of the checkout.
+///
+/// # Errors
+/// The image is not there.
+pub fn example(name: &str) -> Result<(PathBuf, PathBuf)> {
+    let image = built(&format!("examples/images/{name}.erofs"))?;
+    Ok((image, checkout().join(format!("examples/{name}.toml"))))
+}
+
 /// Another program of this package. Cargo puts them beside each other, and tests one directory
 /// deeper.
 ///

@@ -36,6 +36,8 @@ fn main() -> io::Result<()> {
             }
         }
         ["stay"] => stay()?,
+        ["ignore"] => ignore()?,
+        ["hook", code] => hook(code.parse().map_err(io::Error::other)?)?,
         ["say", ref lines @ ..] => say(lines)?,
         ["look"] => {
             look()?;
@@ -47,7 +49,7 @@ fn main() -> io::Result<()> {
         ["orphan"] => {}
         _ => {
             return Err(io::Error::other(
-                "usage: nuisance exit CODE | wait-exit CODE | fault | stay | say LINE... | look | subvolume DIRECTORY",
+                "usage: nuisance exit CODE | wait-exit CODE | fault | stay | ignore | hook CODE | say LINE... | look | subvolume DIRECTORY",
             ));
         }
     }
@@ -75,6 +77,20 @@ fn stay() -> io::Result<()> {
         fs::write("/orphans", ORPHANS.to_string())?;
     }
     Ok(())
+}
+
+/// Runs whatever SIGTERM says, and says so.
+fn ignore() -> io::Result<()> {
+    for _ in Signals::new([SIGTERM])?.forever() {
+        println!("ignored");
+    }
+    Ok(())
+}
+
+/// A hook: says what it read from standard input, and ends so.
+fn hook(code: i32) -> io::Result<()> {
+    println!("read {}", io::read_to_string(io::stdin())?);
+    process::exit(code)
 }
 
 /// Says these lines, and `again` on each SIGUSR1, until SIGTERM.
