@@ -5,7 +5,8 @@ use std::path::PathBuf;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand};
-use jailsupd::control::wire::{JailState, SOCKET};
+use jailsupd::control::wire::{JailState, SOCKET, Stream};
+use regex::Regex;
 
 use crate::keys::Keys;
 use crate::moment::{Span, When};
@@ -58,7 +59,7 @@ pub(crate) enum Command {
     /// Show the processes of all jails, or of one
     #[command(visible_alias = "ps")]
     Tree(OptionalName),
-    /// Show what a jail has written to its output
+    /// Show what jails have written to their output, and what happened meanwhile
     Logs(Logs),
     /// Show what happened to all jails, or to one
     Events(Events),
@@ -260,8 +261,13 @@ fn state() -> impl TypedValueParser<Value = JailState> {
 
 #[derive(Debug, Args)]
 pub(crate) struct Logs {
-    /// The jail's name
-    pub(crate) name: String,
+    /// The jails' names [default: all jails, and the kernel's log]
+    #[arg(value_name = "NAME")]
+    pub(crate) names: Vec<String>,
+
+    /// The kernel's log: alone, or beside those of the jails named
+    #[arg(short, long)]
+    pub(crate) kernel: bool,
 
     /// Only the last N lines of what is there
     #[arg(short = 'n', long, value_name = "N", value_parser = count)]
@@ -275,6 +281,26 @@ pub(crate) struct Logs {
     /// RFC 3339, such as 2026-11-22T10:30:00Z
     #[arg(long, value_name = "TIME")]
     pub(crate) since: Option<When>,
+
+    /// Only lines until then, as for --since
+    #[arg(long, value_name = "TIME")]
+    pub(crate) until: Option<When>,
+
+    /// Only lines that match a regular expression (of the Rust crate regex; `(?i)` at its start ignores case)
+    #[arg(short, long, value_name = "REGEX")]
+    pub(crate) grep: Option<Regex>,
+
+    /// Only lines of this stream; may be given several times
+    #[arg(long, value_name = "STREAM", value_parser = log_stream())]
+    pub(crate) stream: Vec<Stream>,
+}
+
+fn log_stream() -> impl TypedValueParser<Value = Stream> {
+    let words = Stream::ALL.iter().map(|stream| stream.word());
+    PossibleValuesParser::new(words).map(|word| {
+        let found = Stream::ALL.iter().find(|stream| stream.word() == word);
+        found.copied().unwrap_or(Stream::Stdout)
+    })
 }
 
 #[derive(Debug, Args)]

@@ -5,6 +5,7 @@ mod copy;
 mod edit;
 mod exec;
 mod image;
+mod logs;
 mod order;
 mod run;
 mod storage;
@@ -63,7 +64,7 @@ fn done(show: &Show<'_>, command: &Command, out: &mut Output<impl Write>) -> Res
             show.tell(&request, out, |e: &Evidence, now, s| render::why(e, now, s))
         }
         Command::Host(host) => show.host(*host, out),
-        Command::Logs(logs) => stream::logs(show, logs, out),
+        Command::Logs(logs) => logs::logs(show, logs, out),
         Command::Events(events) => stream::events(show, events, out),
         Command::Start(order) => order::start(show, order, out),
         Command::Stop(order) => order::stop(show, order, out),

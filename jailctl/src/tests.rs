@@ -254,15 +254,38 @@ rack4-12  Warder 0.1.0, up for 2h5m
 }
 
 fn entry(stream: Stream, text: &str) -> LogEntry {
-    LogEntry { time: NOW, stream, text: text.to_owned() }
+    LogEntry { time: NOW, jail: Some("web".to_owned()), stream, text: text.to_owned() }
 }
 
 #[test]
 fn a_log_line_cannot_command_the_terminal() {
     assert_eq!(
-        render::log_entry(&entry(Stream::Stdout, "a\tb\x1b]0;c\r"), PLAIN),
+        render::log_entry(&entry(Stream::Stdout, "a\tb\x1b]0;c\r"), None, PLAIN),
         "2026-11-22T10:31:49.123Z stdout a    b\u{fffd}]0;c\u{fffd}\n"
     );
+}
+
+#[test]
+fn lines_of_several_logs_have_names() {
+    let line = render::log_entry(&entry(Stream::Stderr, "a"), Some(5), PLAIN);
+    assert_eq!(line, "2026-11-22T10:31:49.123Z web   stderr a\n");
+    let kernel = LogEntry { jail: None, ..entry(Stream::Kernel, "b") };
+    let line = render::log_entry(&kernel, Some(3), PLAIN);
+    assert_eq!(line, "2026-11-22T10:31:49.123Z -   kernel b\n");
+}
+
+#[test]
+fn lines_are_looked_for() {
+    let found = |words: &[&str]| {
+        let log = jailctl(&[&["logs", "web"], words].concat()).unwrap();
+        log.lines().map(|l| l.rsplit(' ').next().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(found(&["--grep", "^t.o$"]), ["two"]);
+    assert_eq!(found(&["--grep", "o", "-n", "1"]), ["two"]);
+    assert_eq!(found(&["--stream", "stdout"]), ["one", "two"]);
+    assert_eq!(found(&["--stream", "stderr", "--stream", "warder"]), [""; 0]);
+    let usage = Arguments::try_parse_from(["jailctl", "logs", "web", "--grep", "("]).unwrap_err();
+    assert!(usage.to_string().contains("unclosed group"), "{usage}");
 }
 
 #[test]

@@ -41,7 +41,7 @@ pub(crate) fn why(evidence: &Evidence, now: u64, style: Style) -> String {
     out.push_str(&pairs(&rows, style));
     out.push_str(&problems(&evidence.problems, style));
     let events: Vec<String> = evidence.events.iter().map(|e| event(e, style)).collect();
-    let log: Vec<String> = evidence.log.iter().map(|line| log_entry(line, style)).collect();
+    let log: Vec<String> = evidence.log.iter().map(|line| log_entry(line, None, style)).collect();
     out + &section("Last events", &events, style) + &section("Last output", &log, style)
 }
 

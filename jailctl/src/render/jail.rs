@@ -134,14 +134,16 @@ fn used(usage: Usage) -> String {
     format!("{user} in user mode, {system} in the kernel, {} of memory", bytes(usage.max_rss))
 }
 
-/// One line of a log: time, stream, text.
-pub(crate) fn log_entry(entry: &LogEntry, style: Style) -> String {
+/// One line of a log: time, the jail where there are several, stream, text.
+pub(crate) fn log_entry(entry: &LogEntry, names: Option<usize>, style: Style) -> String {
     let paint = match entry.stream {
         Stream::Stdout => Paint::Dim,
         Stream::Stderr => Paint::Passing,
-        Stream::Warder => Paint::Bold,
+        Stream::Warder | Stream::Kernel => Paint::Bold,
     };
     let time = style.paint(Paint::Dim, &stamp(entry.time));
     let stream = style.paint(paint, &format!("{:6}", entry.stream));
-    format!("{time} {stream} {}\n", one_line(&entry.text))
+    let name = entry.jail.as_deref().map_or_else(|| "-".to_owned(), one_line);
+    let name = names.map_or_else(String::new, |width| format!("{name:width$} "));
+    format!("{time} {name}{stream} {}\n", one_line(&entry.text))
 }

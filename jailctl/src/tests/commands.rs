@@ -119,8 +119,15 @@ fn a_refusal_that_names_no_jail_is_told_with_its_jail() {
 fn logs_and_events_pass_on_what_is_asked_for() {
     let since = Some(NOW - 600_000);
     let (lines, follow) = (Some(3), false);
-    let logs = Request::Logs { name: name(), lines, follow, since };
+    let (names, until, kernel) = (Some(vec![name()]), None, None);
+    let logs = Request::Logs { name: None, names, lines, follow, since, until, kernel };
     assert_eq!(asked(&["logs", "web", "-n", "3", "--since", "10m"]), [logs]);
+    let (lines, since, until, kernel) = (None, None, Some(NOW - 1000), Some(true));
+    let only_kernel =
+        Request::Logs { name: None, names: Some(Vec::new()), lines, follow, since, until, kernel };
+    // How many lines are shown is decided here, where it is known which are looked for.
+    let words = ["logs", "-k", "--until", "1s", "-n", "2", "--grep", "x"];
+    assert_eq!(asked(&words), [only_kernel]);
     let events = |follow, name| [Request::Events { follow, name, lines: None }];
     assert_eq!(asked(&["events"]), events(false, None));
     let last = Request::Events { follow: false, name: None, lines: Some(5) };

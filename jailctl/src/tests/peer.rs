@@ -210,7 +210,8 @@ fn about_volume(name: &str, reply: impl Fn(Volume) -> Reply) -> Reply {
 fn answer_of_jail(request: &Request) -> Vec<Reply> {
     use Request as R;
     let call = request.to_call();
-    let name = call.parameters.get("name").or(call.parameters.get("stem"));
+    let first = call.parameters.get("names").and_then(|names| names.get(0));
+    let name = call.parameters.get("name").or(call.parameters.get("stem")).or(first);
     let name = name.and_then(|name| name.as_str()).unwrap_or_default();
     if name != "web" && name != "bad" && !call.parameters.is_empty() {
         let nearest = name.starts_with('w').then(|| "web".to_owned());

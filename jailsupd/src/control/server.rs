@@ -158,6 +158,14 @@ impl Server {
         reads && self.flush(id)
     }
 
+    /// Sends replies, one after the other. False as for [`Server::reply`].
+    pub fn reply_all(&mut self, id: ClientId, replies: &[Reply]) -> bool {
+        let Some(client) = self.clients.get_mut(&id) else { return false };
+        let reads = client.pending.len() <= PENDING_MAX;
+        replies.iter().for_each(|reply| client.pending.extend(encode(reply)));
+        reads && self.flush(id)
+    }
+
     /// Sends a reply and descriptors with its first byte. False as for [`Server::reply`].
     pub fn reply_with(&mut self, id: ClientId, reply: &Reply, fds: Vec<OwnedFd>) -> bool {
         if let Some(client) = self.clients.get_mut(&id) {

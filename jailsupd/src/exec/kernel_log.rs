@@ -1,19 +1,32 @@
-//! System calls that a filter has denied, from the kernel's log (/dev/kmsg,
-//! Documentation/ABI/testing/dev-kmsg).
+//! The kernel's log (/dev/kmsg, Documentation/ABI/testing/dev-kmsg), and the system calls that a filter has denied, which
+//! it tells of.
 //!
 //! A filter that logs makes the kernel write one audit record for each call that it does not allow
 //! (`audit_seccomp` of the kernel). Without an audit daemon it goes to the kernel's log, at most ten in five seconds for
 //! the whole host.
 
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
-use rustix::fs::{Mode, OFlags, SeekFrom};
+use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use std::io;
 
-/// The kernel's log from its end on.
+/// The kernel's log, from the oldest record on that the kernel still has.
 #[derive(Debug)]
 pub struct KernelLog {
     device: OwnedFd,
+}
+
+/// One record.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Record {
+    /// The kernel's number: each record's is one more than that of the one before it.
+    pub number: u64,
+    /// Since the boot, in microseconds.
+    pub time_us: u64,
+    /// What it says.
+    pub text: String,
+    /// The kernel itself says it.
+    is_kernels: bool,
 }
 
 /// A call that was not allowed.
@@ -35,20 +48,18 @@ const TURN_MAX: usize = 256;
 const RECORD_MAX: usize = 2048 + 1024;
 
 impl KernelLog {
-    /// Opens the log at its end.
+    /// Opens the log at its beginning.
     ///
     /// # Errors
     /// There is no /dev/kmsg, or it cannot be read.
     pub fn open() -> io::Result<Self> {
         let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        let device = rustix::fs::open(c"/dev/kmsg", flags, Mode::empty())?;
-        rustix::fs::seek(&device, SeekFrom::End(0))?;
-        Ok(Self { device })
+        Ok(Self { device: rustix::fs::open(c"/dev/kmsg", flags, Mode::empty())? })
     }
 
-    /// What was denied since the last reading.
+    /// What was logged since the last reading, a turn's worth at most.
     #[must_use]
-    pub fn read(&self) -> Vec<Denial> {
+    pub fn read(&self) -> Vec<Record> {
         let mut found = Vec::new();
         let mut buffer = [0; RECORD_MAX];
         for _ in 0..TURN_MAX {
@@ -70,22 +81,34 @@ impl AsFd for KernelLog {
     }
 }
 
-/// `PRIORITY,SEQUENCE,TIME,-;audit: type=1326 audit(...): ... uid=1 ... pid=2 comm="x" ... syscall=3 ...`. What a program
-/// has written has a priority of 8 and more, so no program can make such a record up.
-fn parse(record: &str) -> Option<Denial> {
+/// `PRIORITY,SEQUENCE,TIME,FLAGS;TEXT`, then lines about the device. What a program has written has a priority of 8
+/// and more.
+fn parse(record: &str) -> Option<Record> {
     let (head, text) = record.lines().next()?.split_once(';')?;
-    let priority: u32 = head.split(',').next()?.parse().ok()?;
-    let fields = text.strip_prefix("audit: type=1326 ").filter(|_| priority < 8)?;
-    let field = |name: &str| {
-        fields.split(' ').find_map(|field| field.strip_prefix(name)?.strip_prefix('='))
-    };
-    Some(Denial {
-        uid: field("uid")?.parse().ok()?,
-        pid: field("pid")?.parse().ok()?,
-        // In quotes, or in hexadecimal digits when it holds anything odd.
-        program: field("comm")?.trim_matches('"').to_owned(),
-        call: field("syscall")?.parse().ok()?,
-    })
+    let mut fields = head.split(',');
+    let priority: u32 = fields.next()?.parse().ok()?;
+    let number = fields.next()?.parse().ok()?;
+    let time_us = fields.next()?.parse().ok()?;
+    Some(Record { number, time_us, text: text.to_owned(), is_kernels: priority < 8 })
+}
+
+impl Record {
+    /// The denied call that it tells of: `audit: type=1326 audit(...): ... uid=1 ... pid=2 comm="x" ... syscall=3 ...`. No
+    /// program can make such a record up.
+    #[must_use]
+    pub fn denial(&self) -> Option<Denial> {
+        let fields = self.text.strip_prefix("audit: type=1326 ").filter(|_| self.is_kernels)?;
+        let field = |name: &str| {
+            fields.split(' ').find_map(|field| field.strip_prefix(name)?.strip_prefix('='))
+        };
+        Some(Denial {
+            uid: field("uid")?.parse().ok()?,
+            pid: field("pid")?.parse().ok()?,
+            // In quotes, or in hexadecimal digits when it holds anything odd.
+            program: field("comm")?.trim_matches('"').to_owned(),
+            call: field("syscall")?.parse().ok()?,
+        })
+    }
 }
 
 #[cfg(test)]
@@ -97,16 +120,27 @@ mod tests {
         syscall=165 compat=0 ip=0x7f0001 code=0x50001\n SUBSYSTEM=x\n";
 
     #[test]
+    fn a_record_has_a_number_a_time_and_a_text() {
+        let record = parse("6,17,2500000,-;usb 1-1: new device\n SUBSYSTEM=usb\n").unwrap();
+        assert_eq!((record.number, record.time_us), (17, 2_500_000));
+        assert_eq!(record.text, "usb 1-1: new device");
+        assert_eq!(parse(""), None);
+    }
+
+    fn denial(record: &str) -> Option<Denial> {
+        parse(record).unwrap().denial()
+    }
+
+    #[test]
     fn a_record_of_the_kernel_is_a_denial() {
         let wanted = Denial { uid: 589_824, pid: 312, program: "nuisance".to_owned(), call: 165 };
-        assert_eq!(parse(RECORD), Some(wanted));
+        assert_eq!(denial(RECORD), Some(wanted));
     }
 
     #[test]
     fn what_a_program_has_written_is_none() {
-        assert_eq!(parse(&RECORD.replacen("5,", "13,", 1)), None);
-        assert_eq!(parse(&RECORD.replace("audit: ", "x audit: ")), None);
-        assert_eq!(parse("6,1,2,-;usb 1-1: new device"), None);
-        assert_eq!(parse(""), None);
+        assert_eq!(denial(&RECORD.replacen("5,", "13,", 1)), None);
+        assert_eq!(denial(&RECORD.replace("audit: ", "x audit: ")), None);
+        assert_eq!(denial("6,1,2,-;usb 1-1: new device"), None);
     }
 }

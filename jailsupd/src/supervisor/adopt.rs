@@ -3,6 +3,7 @@
 use super::Supervisor;
 use super::jail::{Jail, Kept, Life};
 use super::leaving::Leaving;
+use super::output::{self, Output};
 use super::poller::JailId;
 use super::pressure::Watched;
 use super::{end, poststop};
@@ -19,9 +20,25 @@ use std::time::Duration;
 impl Supervisor {
     /// Takes over all that the keeper holds.
     pub(super) fn adopt(&mut self) -> std::io::Result<()> {
+        let mut is_first = true;
         for held in self.keeper.held()? {
+            if held.jail == output::STAGING {
+                is_first = false;
+                let mut slots = Slots(held.fds);
+                let staging =
+                    [Slot::Stdout, Slot::Stderr, Slot::State].map(|slot| slots.take(slot));
+                if let [Some(read), Some(write), Some(note)] = staging {
+                    self.output = Output::new(Some([read, write, note]))?;
+                }
+                continue;
+            }
             self.adopt_one(held);
         }
+        if is_first {
+            self.entrust_staging()?;
+        }
+        self.store_staged();
+        self.open_kernel_log(is_first);
         Ok(())
     }
 

@@ -2,6 +2,7 @@
 
 use super::commands::Command;
 use super::poller::Source;
+use super::streams::Wanted;
 use super::unknown::invalid_value;
 use super::{Supervisor, report};
 use crate::control::server::{ClientId, Incoming};
@@ -65,7 +66,7 @@ impl Supervisor {
 
     fn is_being_answered(&self, client: ClientId) -> bool {
         self.waiters.iter().any(|waiter| waiter.client == client)
-            || self.streams.iter().any(|stream| stream.client == client)
+            || self.streams.iter().any(|stream| stream.holds(client))
             || self.consoles.iter().any(|console| console.client == client)
             || self.is_importing(client)
             || self.reexec.as_ref().is_some_and(|reexec| reexec.client == client)
@@ -76,7 +77,6 @@ impl Supervisor {
             self.poller.forget(socket);
         }
         self.server.close(client);
-        self.followers.retain(|(follower, _)| *follower != client);
         self.event_followers.retain(|(follower, _)| *follower != client);
         self.waiters.retain(|waiter| waiter.client != client);
         self.streams.retain(|stream| stream.client != client);
@@ -114,10 +114,12 @@ impl Supervisor {
                 Reply::with(&Listed { jails })
             }
             Request::Inspect { name } => self.inspect(&name),
-            Request::Logs { name, lines, follow, since } => match self.jails.find(&name) {
-                Some(id) => return self.send_log(client, id, (lines, since), follow),
-                None => Reply::refusal(&self.no_such_jail(&name)),
-            },
+            Request::Logs { name, names, lines, follow, since, until, kernel } => {
+                let names = names.or(name.map(|name| vec![name]));
+                let times = (since.unwrap_or(0), until.unwrap_or(u64::MAX));
+                let wanted = Wanted { names, kernel, lines, times, follow };
+                return self.send_logs(client, &wanted);
+            }
             Request::Events { follow, name, lines } => {
                 return self.send_events(client, (name, lines), follow);
             }

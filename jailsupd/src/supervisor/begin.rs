@@ -3,7 +3,10 @@
 use super::dependencies::Ties;
 use super::hooks::Hooks;
 use super::jails::Jails;
+use super::kernel::Kernel;
+use super::output::Output;
 use super::poller::{Poller, Source};
+use super::syncing::Syncing;
 use super::{Supervisor, host_file, policy, runs};
 use crate::control::server::Server;
 use crate::exec::device_filter::Programs;
@@ -24,8 +27,8 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// Bytes of events that are kept, at least.
-const EVENTS_MAX: u64 = 256 << 10;
+/// Bytes of events that are kept: half of that at least.
+const EVENTS_MAX: u64 = 1 << 20;
 
 /// The file of events; no jail's name starts like this.
 const EVENTS: &str = "_events.log";
@@ -74,15 +77,17 @@ impl Supervisor {
             machine_id: std::fs::read_to_string("/etc/machine-id").unwrap_or_default(),
             history: Log::in_file(layout.logs().join(EVENTS), EVENTS_MAX),
             ties: Ties::on(&host),
+            output: to("make the pipe to the logs", Output::new(None))?,
+            syncing: Syncing::default(),
+            kernel: Kernel::new(&layout),
             host,
             host_problems,
-            kernel: kernel_version(),
+            kernel_version: kernel_version(),
             policy: Policy::default(),
             policy_problems: Vec::new(),
             uplink: None,
             uplink_problem: None,
             jails: Jails::default(),
-            followers: Vec::new(),
             event_followers: Vec::new(),
             waiters: Vec::new(),
             runs: BTreeMap::new(),
@@ -98,9 +103,7 @@ impl Supervisor {
             directories,
             rescan_at: None,
             changed_at: Moment::ZERO,
-            kernel_log: None,
             janitor: None,
-            log_failed: false,
             protected: None,
             going_down: false,
             done: None,

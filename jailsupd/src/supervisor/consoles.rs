@@ -5,11 +5,10 @@
 //! not read is behind for a while, and then misses some.
 
 use super::Supervisor;
-use super::clock;
 use super::poller::{JailId, Poller, Source};
 use crate::control::server::ClientId;
 use crate::control::wire::{Attached, Reply, WireError};
-use crate::exec::logs::{Pipe, Stream, read_some};
+use crate::exec::logs::{Pipe, read_some};
 use crate::exec::terminal::{Look, Terminal};
 use rustix::fd::OwnedFd;
 use rustix::io::Errno;
@@ -79,8 +78,7 @@ impl Supervisor {
         } else {
             terminal.remember(&bytes);
         }
-        let lines = jail.log.push(&bytes, Stream::Stdout, state, clock::wall_ms());
-        self.stored(id, lines);
+        self.store_shown(id, &bytes, state);
         self.show(id, &bytes);
     }
 

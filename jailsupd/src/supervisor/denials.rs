@@ -1,10 +1,9 @@
-//! System calls that jails' filters have denied, for units with `seccomp_log`. The kernel's log is read when it has
-//! something new, and only while there is such a unit.
+//! System calls that jails' filters have denied, for units with `seccomp_log`.
 
 use super::Supervisor;
 use super::jail::Jail;
-use super::poller::{JailId, Source};
-use crate::exec::kernel_log::{Denial, KernelLog};
+use super::poller::JailId;
+use crate::exec::kernel_log::Denial;
 use crate::plan::seccomp::name;
 use std::collections::BTreeMap;
 
@@ -15,33 +14,10 @@ const CALLS_MAX: usize = 64;
 pub(super) type Denied = BTreeMap<i64, (u64, String)>;
 
 impl Supervisor {
-    /// Opens the kernel's log when a unit wants to know, and closes it when none does any more.
-    pub(super) fn renew_kernel_log(&mut self) {
-        match (self.jails.iter().any(logs), &self.kernel_log) {
-            (true, None) => {
-                let opened = KernelLog::open().and_then(|log| {
-                    self.poller.watch(&log, Source::KernelLog)?;
-                    Ok(log)
-                });
-                match opened {
-                    Ok(log) => self.kernel_log = Some(log),
-                    Err(error) => log::error!("denied system calls are not seen: {error}"),
-                }
-            }
-            (false, Some(log)) => {
-                self.poller.forget(log);
-                self.kernel_log = None;
-            }
-            _ => {}
-        }
-    }
-
-    pub(super) fn on_kernel_log(&mut self) {
-        let denials = self.kernel_log.as_ref().map(KernelLog::read).unwrap_or_default();
-        for denial in denials {
-            if let Some(id) = self.jails.ids().into_iter().find(|id| self.is_of(*id, &denial)) {
-                self.denied(id, denial);
-            }
+    /// A filter has denied a call.
+    pub(super) fn on_denial(&mut self, denial: Denial) {
+        if let Some(id) = self.jails.ids().into_iter().find(|id| self.is_of(*id, &denial)) {
+            self.denied(id, denial);
         }
     }
 

@@ -7,14 +7,13 @@ use super::poller::JailId;
 use super::pressure;
 use crate::control::wire::{Exit, ExitReason, Usage};
 use crate::exec::error::source_of;
-use crate::exec::logs::{Line, Pipe, Stream};
+use crate::exec::logs::Stream;
 use crate::exec::{Error, overlay, root};
 use crate::machine::{self, Cause, End, Event, Want};
 use crate::unit::{ExitStatus, Restart, Signal};
 use jail_init::{ExitReport, Stage, StartError};
 use keeper::{ExitRecord, Slot};
 use rustix::fd::OwnedFd;
-use std::io;
 
 impl Supervisor {
     /// The start-error pipe has a record, or its end: then the program was executed.
@@ -36,42 +35,6 @@ impl Supervisor {
             Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR) => {}
             Err(_) => life.start_error = None,
         }
-    }
-
-    /// A jail printed something.
-    pub(super) fn on_output(&mut self, id: JailId, stream: Stream) {
-        let Some(jail) = self.jails.get_mut(id) else { return };
-        let Some(life) = jail.life.as_mut() else { return };
-        let slot = if stream == Stream::Stderr { &mut life.stderr } else { &mut life.stdout };
-        let Some(pipe) = slot else { return };
-        let (state, lines) = jail.log.take(pipe, stream, clock::wall_ms());
-        if state == Pipe::Closed {
-            self.poller.forget(&*pipe);
-            *slot = None;
-        }
-        self.stored(id, lines);
-    }
-
-    pub(super) fn stored(&mut self, id: JailId, lines: io::Result<Vec<Line>>) {
-        match lines {
-            Ok(lines) => self.send_to_followers(id, &lines),
-            Err(error) if !self.log_failed => {
-                self.log_failed = true;
-                log::error!(
-                    "log lines of jails are being lost: {error} (look at the data partition: jailctl host info)"
-                );
-            }
-            Err(_) => {}
-        }
-    }
-
-    /// A line of our own in a jail's log.
-    pub(super) fn note(&mut self, id: JailId, text: &str) {
-        // A jail for one program has no log: there is nobody to read it by its name.
-        let Some(jail) = self.jails.get_mut(id).filter(|jail| !jail.is_run()) else { return };
-        let line = Line { time: clock::wall_ms(), stream: Stream::Warder, text: text.to_owned() };
-        let lines = jail.log.append(vec![line]);
-        self.stored(id, lines);
     }
 
     /// A jail's PID 1 has ended, and with it everything in the jail.
@@ -108,6 +71,7 @@ impl Supervisor {
             self.drain(id, stream);
         }
         self.drain_terminal(id);
+        self.tell_losses(id, true);
         self.end_consoles(id, &why);
         self.note(id, &why);
         let failed = self.jails.get(id).and_then(|jail| jail.life.as_ref()?.failed);
@@ -124,25 +88,6 @@ impl Supervisor {
         let wanted = |jail: &Jail| jail.machine.want == Want::Up && jail.is_at_rest();
         if interrupted && self.jails.get(id).is_some_and(wanted) {
             self.apply(id, Event::Start, "its start was interrupted");
-        }
-    }
-
-    /// Reads a pipe of a dead jail to its end.
-    pub(super) fn drain(&mut self, id: JailId, stream: Stream) {
-        let open = |jail: &Jail| {
-            let life = jail.life.as_ref()?;
-            Some(if stream == Stream::Stderr {
-                life.stderr.is_some()
-            } else {
-                life.stdout.is_some()
-            })
-        };
-        // What is in the pipe is bounded by its size, and nobody writes any more.
-        for _ in 0..8 {
-            if self.jails.get(id).and_then(open) != Some(true) {
-                return;
-            }
-            self.on_output(id, stream);
         }
     }
 

@@ -1,5 +1,7 @@
 //! What happened to jails: kept in a bounded file beside the jails' logs, passed on to who follows.
 
+use super::jail::Jail;
+use super::syncing::Of;
 use super::{Supervisor, clock};
 use crate::control::server::ClientId;
 use crate::control::wire::{Event, EventLine, JailState, Reply};
@@ -21,7 +23,9 @@ impl Supervisor {
         let Ok(text) = serde_json::to_string(&event) else { return };
         let line = Line { time: event.time, stream: Stream::Warder, text };
         // A full disk is said once, where jails' lines are lost.
-        let _ = self.history.append(vec![line]);
+        let _ = self.history.append(&[line]);
+        self.grown_log(Of::Events);
+        self.note_event(jail, states.map(|(_, to)| to), why);
         let following: Vec<ClientId> = self
             .event_followers
             .iter()
@@ -32,6 +36,27 @@ impl Supervisor {
             let line = EventLine { event: Some(event.clone()) };
             self.reply(client, &Reply::with(&line).continued());
             self.want_output(client);
+        }
+    }
+
+    /// What people look for in the jail's own log. Its end is there already.
+    fn note_event(&mut self, jail: &str, to: Option<JailState>, why: &str) {
+        let Some(id) = self.jails.find(jail) else { return };
+        match to {
+            None => self.note(id, why),
+            // Lines of an earlier life that nobody has ended, since the power was cut.
+            Some(JailState::Starting) => {
+                let jail = self.jails.get_mut(id);
+                let is_free = |jail: &&mut Jail| !jail.is_run() && self.output.is_free(&jail.name);
+                if let Some(jail) = jail.filter(is_free) {
+                    let result = jail.log.finish(clock::wall_ms());
+                    self.stored(id, result);
+                }
+            }
+            Some(to @ (JailState::Up | JailState::Stopping | JailState::Failed)) => {
+                self.note(id, &format!("{to}: {why}"));
+            }
+            Some(_) => {}
         }
     }
 

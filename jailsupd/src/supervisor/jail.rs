@@ -3,6 +3,7 @@
 use super::clock;
 use super::denials::Denied;
 use super::leaving::Leaving;
+use super::losses::Intake;
 use super::pressure::Watched;
 use crate::control::wire::{Exit, JailState};
 use crate::exec::cgroup::Cgroup;
@@ -64,6 +65,8 @@ pub(super) struct Jail {
     pub(super) denied: Denied,
     pub(super) cgroup: Cgroup,
     pub(super) log: Log,
+    /// How it fares with its log.
+    pub(super) intake: Intake,
 }
 
 /// A unit with everything that was made from it when it was loaded.
@@ -140,6 +143,7 @@ impl Jail {
             denied: Denied::new(),
             cgroup,
             log,
+            intake: Intake::default(),
         }
     }
 

@@ -21,9 +21,12 @@ mod host_file;
 mod images;
 mod jail;
 mod jails;
+mod kernel;
 mod layers;
 mod leaving;
 mod limits;
+mod losses;
+mod output;
 mod policy;
 mod poller;
 mod poststop;
@@ -39,6 +42,7 @@ mod start;
 mod starts;
 mod step;
 mod streams;
+mod syncing;
 mod ties;
 mod unknown;
 mod volumes;
@@ -52,7 +56,6 @@ use crate::exec::device_filter::Programs;
 use crate::exec::ends::Inside;
 use crate::exec::ids::Table;
 use crate::exec::images::Images;
-use crate::exec::kernel_log::KernelLog;
 use crate::exec::last_good::LastGood;
 use crate::exec::logs::Log;
 use crate::exec::net::Network;
@@ -71,6 +74,8 @@ use images::Import;
 use jail::Jail;
 use jails::Jails;
 use keeper::{Client, Slot};
+use kernel::Kernel;
+use output::Output;
 use poller::{JailId, Poller, Source};
 use reexec::Reexec;
 use rustix::fd::OwnedFd;
@@ -79,6 +84,7 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 use streams::LogStream;
+use syncing::Syncing;
 use waiters::Waiter;
 
 /// After a change of a unit file, how long nothing more must change before all are read.
@@ -101,14 +107,12 @@ pub struct Supervisor {
     machine_id: String,
     host: Host,
     host_problems: Vec<Problem>,
-    /// The kernel's version.
-    kernel: (u32, u32),
+    kernel_version: (u32, u32),
     policy: Policy,
     policy_problems: Vec<Problem>,
     uplink: Option<String>,
     uplink_problem: Option<String>,
     jails: Jails,
-    followers: Vec<(ClientId, JailId)>,
     event_followers: Vec<(ClientId, Option<String>)>,
     waiters: Vec<Waiter>,
     /// What the programs of jails that are about to start for a client get, by the jails' names.
@@ -121,6 +125,9 @@ pub struct Supervisor {
     /// Of the last import.
     import_number: u32,
     history: Log,
+    output: Output,
+    syncing: Syncing,
+    kernel: Kernel,
     directories: Vec<PathBuf>,
     store: Store,
     last_good: LastGood,
@@ -131,11 +138,8 @@ pub struct Supervisor {
     rescan_at: Option<Moment>,
     /// When they first changed.
     changed_at: Moment,
-    /// Open while a unit wants to see what its filter denies.
-    kernel_log: Option<KernelLog>,
     /// The process that removes what jails have left, while there is one.
     janitor: Option<Janitor>,
-    log_failed: bool,
     /// What all jails together have of `memory.min` and `memory.low`, once that was written.
     protected: Option<[u64; 2]>,
     going_down: bool,
@@ -198,6 +202,7 @@ impl Supervisor {
             Source::Janitor => self.on_janitor(),
             Source::Limit(id, signal) => self.on_limit(id, signal),
             Source::KernelLog => self.on_kernel_log(),
+            Source::Synced => self.on_synced(),
             Source::Work(id) => self.on_work(id),
             Source::Import(number) => self.on_import(number),
             Source::Reexec => self.on_reexec(),
@@ -295,7 +300,9 @@ impl Supervisor {
         }
         let cgroup = Cgroup::of(&self.layout.cgroups, name);
         let log = Log::of(&self.layout, name);
-        self.jails.add(Jail::new(name, path, cgroup, log))
+        let id = self.jails.add(Jail::new(name, path, cgroup, log));
+        self.follow_new(id);
+        id
     }
 
     /// A jail without a unit goes when nothing of it runs any more. Its log and its ids stay.
@@ -312,7 +319,6 @@ impl Supervisor {
             self.renew_order();
         }
         self.forget_images();
-        self.followers.retain(|(_, follower)| *follower != id);
         if let Err(error) = cores::discard(&jail.name, &self.layout) {
             log::warn!("jail={} leaves core dumps behind: {error}", jail.name);
         }
@@ -325,6 +331,8 @@ impl Supervisor {
             }
         }
         self.empty_trash();
+        self.follow_no_more(id);
+        self.syncing.keep(id, jail.log);
         self.record(&jail.name, None, "it is gone with its unit");
     }
 
@@ -355,7 +363,9 @@ impl Supervisor {
         }
         let machines = self.jails.iter().filter_map(|jail| jail.machine.deadline());
         let next = machines.chain(self.rescan_at).chain(self.waiters_deadline());
-        let next = next.chain(self.ties.starts.deadline()).chain(self.hooks.deadline()).min()?;
+        let next = next.chain(self.ties.starts.deadline()).chain(self.hooks.deadline());
+        let logs = [self.output.deadline(), self.syncing.deadline(), self.losses_deadline()];
+        let next = next.chain(logs.into_iter().flatten()).min()?;
         // epoll counts whole milliseconds upwards, so that a deadline has passed when it wakes.
         Some(next.saturating_sub(clock::now()) + Duration::from_millis(1))
     }
@@ -366,7 +376,12 @@ impl Supervisor {
             self.rescan();
         }
         self.end_late_hooks();
+        if self.output.deadline().is_some_and(|at| at <= now) {
+            self.store_staged();
+        }
+        self.sync_logs();
         for id in self.jails.ids() {
+            self.tell_losses(id, false);
             let deadline = self.jails.get(id).and_then(|jail| jail.machine.deadline());
             if deadline.is_some_and(|at| at <= now) {
                 self.apply(id, Event::Tick, "its time has come");

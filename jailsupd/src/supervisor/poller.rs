@@ -49,6 +49,8 @@ pub(super) enum Source {
     Reexec,
     /// A hook in a jail has said something, or has ended.
     Hook(u32),
+    /// The process that syncs the logs has answered.
+    Synced,
 }
 
 /// The kinds of [`Source::Limit`] come after all others.
@@ -75,6 +77,7 @@ impl Source {
             Self::Console(id) => (14, id),
             Self::Reexec => (15, 0),
             Self::Hook(number) => (20, number),
+            Self::Synced => (16, 0),
         };
         kind << 32 | u64::from(id)
     }
@@ -99,6 +102,7 @@ impl Source {
             14 => Self::Console(id),
             15 => Self::Reexec,
             20 => Self::Hook(id),
+            16 => Self::Synced,
             kind => {
                 let signal = Signal::ALL.into_iter().find(|s| kind == LIMITS + *s as u64)?;
                 Self::Limit(id, signal)
@@ -200,9 +204,10 @@ mod tests {
             Source::Console(9),
             Source::Reexec,
             Source::Hook(10),
+            Source::Synced,
         ] {
             assert_eq!(Source::from_data(source.to_data()), Some(source));
         }
-        assert_eq!(Source::from_data(16 << 32), None);
+        assert_eq!(Source::from_data(17 << 32), None);
     }
 }

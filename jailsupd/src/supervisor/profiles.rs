@@ -35,7 +35,7 @@ impl Supervisor {
             _ => problem,
         })?;
         unit.set_profile(profile, &hash);
-        let request = Request::of(unit, self.kernel);
+        let request = Request::of(unit, self.kernel_version);
         compile(request).map(drop).map_err(|error| {
             unit.problem("security.seccomp", error.to_string(), "mend the profile, or name another")
         })

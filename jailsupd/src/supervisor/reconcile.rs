@@ -134,7 +134,6 @@ impl Supervisor {
             taken.into_iter().filter_map(|taken| self.carry_out(taken)).collect();
         ids.into_iter().for_each(|id| self.start_what_it_needs(id, false));
         self.forget_images();
-        self.renew_kernel_log();
         done
     }
 
@@ -251,7 +250,7 @@ impl Supervisor {
             let ids =
                 first.ok_or_else(|| crate::exec::Error::Ids(io::ErrorKind::NotFound.into()))?;
             let context =
-                Context { ids: &ranges, machine_id: &self.machine_id, kernel: self.kernel };
+                Context { ids: &ranges, machine_id: &self.machine_id, kernel: self.kernel_version };
             let plan = plan::plan(&unit, context).map_err(crate::exec::Error::Plan)?;
             Ok((ids, plan))
         });

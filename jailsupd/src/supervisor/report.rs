@@ -31,13 +31,15 @@ pub(super) fn stage(line: &str) -> Option<Stage> {
     })
 }
 
-pub(super) fn entry(line: &Line) -> LogEntry {
+pub(super) fn entry(line: &Line, jail: Option<&str>) -> LogEntry {
     let stream = match line.stream {
         Stream::Stdout => WireStream::Stdout,
         Stream::Stderr => WireStream::Stderr,
         Stream::Warder => WireStream::Warder,
+        Stream::Kernel => WireStream::Kernel,
     };
-    LogEntry { time: line.time, stream, text: line.text.clone() }
+    let jail = jail.map(str::to_owned);
+    LogEntry { time: line.time, jail, stream, text: line.text.clone() }
 }
 
 pub(super) fn summary(jail: &Jail) -> JailSummary {

@@ -30,7 +30,7 @@ impl Supervisor {
             next_try_ms,
             problems: jail.unit_problems.iter().map(ToString::to_string).collect(),
             events: self.recent_events(name),
-            log: log.iter().map(report::entry).collect(),
+            log: log.iter().map(|line| report::entry(line, Some(name))).collect(),
         })
     }
 }
@@ -77,6 +77,7 @@ fn explain(jail: &Jail, next_try_ms: Option<u64>) -> Vec<String> {
         text.push(format!("Its{told}."));
     }
     text.extend(super::denials::sentence(&jail.denied));
+    text.extend(jail.intake.sentence());
     let problems = match jail.unit_problems.len() {
         1 => "a problem".to_owned(),
         count => format!("{count} problems"),

@@ -48,6 +48,12 @@ pub(crate) fn unit(walk: &mut Walk<'_>, draft: &mut Draft) {
     }
     resources(walk, &draft.resources);
     restart(walk, &draft.restart);
+    if draft.logs.size_max < Bytes::new(256 << 10) {
+        walk.refuse("logs.size_max", "is too little for a log", "at least \"256K\"");
+    }
+    if draft.logs.rate_limit_interval.is_some_and(|interval| interval.is_zero()) {
+        walk.refuse("logs.rate_limit_interval", "is no time", "leave it out for no limit");
+    }
 }
 
 fn description(walk: &mut Walk<'_>, text: Option<&str>) {

@@ -24,8 +24,8 @@ use super::resources::{
 };
 use super::seccomp::Seccomp;
 use super::section::{
-    Backing, Jitter, Network, NetworkMode, Process, Restart, RestartPolicy, Root, RootMode,
-    Security, StartLimit, Stop,
+    Backing, Jitter, LineCount, Logs, Network, NetworkMode, OnFull, Process, Restart,
+    RestartPolicy, Root, RootMode, Security, StartLimit, Stop,
 };
 use super::signal::Signal;
 use super::sysctl::Sysctls;
@@ -52,6 +52,7 @@ pub(crate) struct Draft {
     pub(crate) restart: Restart,
     pub(crate) stop: Stop,
     pub(crate) hooks: Hooks,
+    pub(crate) logs: Logs,
     pub(crate) volumes: Volumes,
 }
 
@@ -74,6 +75,7 @@ impl std::default::Default for Draft {
             restart: Restart::default(),
             stop: Stop::default(),
             hooks: Hooks::default(),
+            logs: Logs::default(),
             volumes: Volumes::default(),
         }
     }
@@ -176,6 +178,10 @@ static SECTIONS: &[Section] = &[
     Section {
         name: "hooks",
         doc: "Programs of the image that run at points of the jail's life, by OCI's names. Each runs in the jail, behind the same walls as the program, with its user and environment, and reads OCI's state as JSON from standard input. What it prints is in the jail's log. One that takes longer than its time is killed. `jailctl why` tells which failed, and how. OCI's hooks that run on the host (`createRuntime`, `createContainer`, `prestart`) are refused: nothing of a unit is executed there.",
+    },
+    Section {
+        name: "logs",
+        doc: "What becomes of what the jail prints. Lines go to a log on the data partition, which `jailctl logs` shows; `docs/logs.md` tells how they are kept. What is dropped is counted in the log itself.",
     },
 ];
 
@@ -371,6 +377,14 @@ static KEYS: &[Key<Draft>] = &[
         "Runs when the jail has ended, however that came, in a fresh run of the same image with the same volumes and network; what an ephemeral root had held is gone. Only then the jail is down, or starts again. Its failure is told, and changes nothing."),
     key!("hooks" "poststop_timeout": Duration = hooks.poststop.timeout; Live; Default("\"30s\""); "\"1m\"";
         "How long `poststop` may take."),
+    key!("logs" "size_max": Bytes = logs.size_max; Live; Default("\"8M\""); "\"64M\"";
+        "The most that is kept of the jail's log, its newest lines. At least 256K. One that is made smaller shrinks as new lines come."),
+    key!("logs" "on_full": Option<OnFull> = logs.on_full; Live; Unset("the jail waits while it prints faster than can be stored; what a full disk has no room for is dropped"); "\"drop\"";
+        "What becomes of lines that cannot be stored as fast as they come, or not at all since the data partition is full. `block`: the jail waits, as at any pipe that nobody reads. `drop`: they are dropped and counted, once the jail has waited for a second; it does not wait again before it prints less."),
+    key!("logs" "rate_limit_interval": Option<Duration> = logs.rate_limit_interval; Live; Unset("no limit"); "\"30s\"";
+        "In any time of that length, beginning with a line, only the first `rate_limit_burst` lines are kept; others are dropped and counted."),
+    key!("logs" "rate_limit_burst": LineCount = logs.rate_limit_burst; Live; Default("10000"); "500";
+        "How many lines are kept in `rate_limit_interval`."),
     key!(+ "" "volume": Volumes = volumes; Anew; Default("[]"); "[{ path = \"/var/lib/web\", name = \"web-data\" }]";
         "Directories of the jail that are not its image's, each a table `[[volume]]`. Exactly one of `name`, `source` and `tmpfs` says what a volume holds. A drop-in adds to the volumes of the file below it; one at the same `path` takes the other's place."),
 ];

@@ -77,8 +77,8 @@ pub use problem::{Place, Problem};
 pub use resources::{HugePage, IoDevice, Resources};
 pub use seccomp::Seccomp;
 pub use section::{
-    Backing, HealthOnFailure, Image, Network, NetworkMode, Process, Restart, RestartPolicy, Root,
-    RootMode, Security, Stop,
+    Backing, HealthOnFailure, Image, LineCount, Logs, Network, NetworkMode, OnFull, Process,
+    Restart, RestartPolicy, Root, RootMode, Security, Stop,
 };
 pub use signal::Signal;
 pub use sysctl::{SysctlName, Sysctls};
@@ -124,6 +124,8 @@ pub struct Unit {
     pub stop: Stop,
     /// Programs at points of its life.
     pub hooks: Hooks,
+    /// What becomes of what it prints.
+    pub logs: Logs,
     /// Its directories that are not the image's.
     pub volumes: Volumes,
     /// Where each key stands, for problems that are found later.

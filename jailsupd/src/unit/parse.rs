@@ -75,6 +75,7 @@ pub(crate) fn assemble(
             network: draft.network,
             resources: draft.resources,
             dependencies: draft.dependencies,
+            logs: draft.logs,
             restart: draft.restart,
             stop: draft.stop,
             hooks: draft.hooks,

@@ -237,6 +237,43 @@ pub type Jitter = Whole<0, 100>;
 /// How many restarts are allowed.
 pub type StartLimit = Whole<1, 10_000>;
 
+words! {
+    /// What becomes of lines that cannot be stored as fast as they come, or not at all.
+    OnFull, "way to deal with a full log" {
+        /// The jail waits.
+        Block = "block",
+        /// They are dropped and counted.
+        Drop = "drop",
+    }
+}
+
+/// `[logs]`: what becomes of what the jail prints.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Logs {
+    /// The most that is kept.
+    pub size_max: Bytes,
+    /// None: the jail waits for jailsupd, but not for room on the disk.
+    pub on_full: Option<OnFull>,
+    /// The time in which at most `rate_limit_burst` lines are kept; none for no such limit.
+    pub rate_limit_interval: Option<Duration>,
+    /// Lines.
+    pub rate_limit_burst: LineCount,
+}
+
+/// How many lines.
+pub type LineCount = Whole<1, 1_000_000_000>;
+
+impl Default for Logs {
+    fn default() -> Self {
+        Self {
+            size_max: Bytes::new(8 << 20),
+            on_full: None,
+            rate_limit_interval: None,
+            rate_limit_burst: LineCount::clamped(10_000),
+        }
+    }
+}
+
 /// `[restart]`: what follows when the jail ends by itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Restart {

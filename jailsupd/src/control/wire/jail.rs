@@ -252,14 +252,19 @@ words! {
         Stderr = "stderr",
         /// jailsupd itself, about the jail.
         Warder = "warder",
+        /// The kernel, and what the host's own programs say in its log.
+        Kernel = "kernel",
     }
 }
 
-/// One line of a jail's log.
+/// One line of a log.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LogEntry {
     /// When jailsupd read it, in milliseconds since 1970.
     pub time: u64,
+    /// The jail; the kernel's lines have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub jail: Option<String>,
     /// Where from.
     pub stream: Stream,
     /// The line without its line feed; bytes that are not UTF-8 are replaced.
@@ -287,7 +292,8 @@ pub struct Reached {
     pub jail: JailSummary,
 }
 
-/// Results of `Logs`: one line a reply; the last reply, which does not continue, may have none.
+/// Results of `Logs`: one line a reply; the last reply, which does not continue, may have none. A reply without one that
+/// does continue says that all that was stored has been sent.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LogLine {
     /// The line.

@@ -27,11 +27,15 @@ pub enum Request {
         /// The jail.
         name: String,
     },
-    /// The log of one jail; a call with `more`.
+    /// The logs of jails, ordered by time; a call with `more`.
     #[serde(rename = "org.warder.Jails.Logs")]
     Logs {
-        /// The jail.
-        name: String,
+        /// A jail: what clients said when there was one for each call.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        name: Option<String>,
+        /// The jails; all of them when this and `name` are missing.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        names: Option<Vec<String>>,
         /// Only the last so many lines of what is there.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         lines: Option<u64>,
@@ -41,6 +45,12 @@ pub enum Request {
         /// Only lines read at or after this time, in milliseconds since 1970.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         since: Option<u64>,
+        /// Only lines read not after this time.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        until: Option<u64>,
+        /// The kernel's log, too; when it is missing, only beside that of all jails.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        kernel: Option<bool>,
     },
     /// Start a jail: it is wanted until it is stopped. Reached when it is up, or did not come up.
     #[serde(rename = "org.warder.Jails.Start")]

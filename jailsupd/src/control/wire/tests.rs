@@ -105,7 +105,7 @@ fn each_struct_has_the_fields_of_its_text() {
     assert_fields("type JailSummary", &summary(true), &summary(false));
     assert_fields("type Jail", &jail(true), &jail(false));
     assert_fields("type Privileges", &privileges(true), &privileges(false));
-    assert_fields("type LogEntry", &log_entry(), &log_entry());
+    assert_fields("type LogEntry", &log_entry(true), &log_entry(false));
     assert_fields("type Stage", &stage(), &stage());
     assert_fields("type UnitDraft", &draft(true), &draft(false));
     assert_fields("type Problem", &problem(true), &problem(false));
@@ -135,7 +135,7 @@ fn each_result_has_the_fields_of_its_text() {
     assert_fields("org.varlink.service.GetInfo out", &service, &service);
     let text = InterfaceDescription::of("org.warder.Host").unwrap();
     assert_fields("org.varlink.service.GetInterfaceDescription out", &text, &text);
-    let line = LogLine { entry: Some(log_entry()) };
+    let line = LogLine { entry: Some(log_entry(true)) };
     assert_results("Logs", &line, &LogLine::default());
     assert_results("Events", &EventLine { event: Some(event(true)) }, &EventLine::default());
     let listed = Listed { jails: Vec::new() };
@@ -259,7 +259,15 @@ fn others() -> Vec<Request> {
         Request::GetInterfaceDescription { interface: name() },
         Request::List {},
         Request::Inspect { name: name() },
-        Request::Logs { name: name(), lines: Some(3), follow: true, since: Some(1) },
+        Request::Logs {
+            name: Some(name()),
+            names: Some(vec![name()]),
+            lines: Some(3),
+            follow: true,
+            since: Some(1),
+            until: Some(2),
+            kernel: Some(true),
+        },
         Request::Start { name: name(), wait },
         Request::Stop { name: name(), wait },
         Request::Restart { name: name(), wait },
@@ -426,12 +434,12 @@ fn a_bad_call_is_refused_by_name() {
     let logs = "org.warder.Jails.Logs";
     assert_eq!(
         refusal(
-            json!({ "method": logs, "more": true, "parameters": { "name": "web", "lines": "x" } })
+            json!({ "method": logs, "more": true, "parameters": { "names": ["web"], "lines": "x" } })
         ),
         WireError::InvalidParameter { parameter: "lines".to_owned() }
     );
     assert_eq!(
-        refusal(json!({ "method": logs, "parameters": { "name": "web" } })),
+        refusal(json!({ "method": logs, "parameters": { "names": ["web"] } })),
         WireError::ExpectedMore
     );
     refusal(json!({ "method": "" }));

@@ -7,6 +7,7 @@ mod boot;
 mod contenders;
 mod figure;
 mod floor;
+mod logs;
 mod memory;
 mod reconcile;
 mod size;
@@ -42,11 +43,16 @@ fn measure() -> Result<()> {
     let mut figures = Figures::default();
     match std::env::var("ONLY").as_deref() {
         Ok("starts") => {}
+        Ok("logs") => {
+            logs::measure(&mut figures)?;
+            print!("{}", figures.table());
+            return figures.write(&dir.join("logs.json"), &serde_json::Value::Null);
+        }
         Ok(other) => {
             return Err(Error::Setting {
                 name: "ONLY",
                 value: other.into(),
-                remedy: "give starts",
+                remedy: "give starts or logs",
             });
         }
         Err(_) => measure_most(&mut figures, &dir)?,
@@ -71,6 +77,8 @@ fn measure_most(figures: &mut Figures, dir: &Path) -> Result<()> {
     reconcile::measure(figures)?;
     eprintln!("boot: debug, many units");
     units::measure(figures)?;
+    eprintln!("boot: debug, logs");
+    logs::measure(figures)?;
     size::measure(figures)
 }
 

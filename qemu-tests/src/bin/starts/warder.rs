@@ -41,8 +41,9 @@ impl Warder {
         let down = JailState::Down;
         let name = self.jail.clone();
         self.ask::<Reached>(&Request::Wait { name, state: down, timeout_ms: Some(60_000) })?;
-        let (name, lines) = (self.jail.clone(), Some(4));
-        let request = Request::Logs { name, lines, follow: false, since: None };
+        let (name, names, lines) = (Some(self.jail.clone()), None, Some(4));
+        let (follow, since, until, kernel) = (false, None, None, None);
+        let request = Request::Logs { name, names, lines, follow, since, until, kernel };
         let mut said = String::new();
         self.send(&request)?;
         loop {

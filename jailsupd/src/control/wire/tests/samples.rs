@@ -105,8 +105,9 @@ pub(super) fn privileges(full: bool) -> Privileges {
     Privileges { capabilities: Vec::new(), bounding: Vec::new(), seccomp, no_new_privs: true }
 }
 
-pub(super) fn log_entry() -> LogEntry {
-    LogEntry { time: 1, stream: Stream::Stdout, text: "hello".to_owned() }
+pub(super) fn log_entry(full: bool) -> LogEntry {
+    let jail = full.then(|| "web".to_owned());
+    LogEntry { time: 1, jail, stream: Stream::Stdout, text: "hello".to_owned() }
 }
 
 pub(super) fn stage() -> Stage {
@@ -213,7 +214,7 @@ pub(super) fn evidence(full: bool) -> Evidence {
         next_try_ms: full.then_some(1),
         problems: Vec::new(),
         events: vec![event(full)],
-        log: vec![log_entry()],
+        log: vec![log_entry(true)],
     }
 }
 

@@ -1,0 +1,183 @@
+//! What of a jail's output was not stored: counted, and told in its log as soon as that takes it.
+
+use super::poller::JailId;
+use super::{Supervisor, clock};
+use crate::exec::logs::{self, Line, Stream};
+use crate::machine::Moment;
+use crate::unit::Logs;
+use std::time::Duration;
+
+/// Between two lines about losses.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// How a jail fares with its log.
+#[derive(Debug, Default)]
+pub(super) struct Intake {
+    /// What its log does not tell of so far.
+    lost: Option<Lost>,
+    /// All that was lost since jailsupd knows it.
+    total: Amount,
+    /// Since when lines are counted, and how many there were.
+    window: (Moment, u64),
+    /// Since when a pipe of it is full whatever is taken: standard output, standard error.
+    pub(super) full_since: [Option<Moment>; 2],
+    /// Nobody listens to its pipes: it is to wait.
+    pub(super) paused: bool,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Amount {
+    pub(super) lines: u64,
+    pub(super) bytes: u64,
+}
+
+/// Lines that were lost, and when that is to be told.
+#[derive(Debug)]
+struct Lost {
+    amount: Amount,
+    why: String,
+    tell_at: Moment,
+}
+
+impl Amount {
+    pub(super) fn of(bytes: &[u8]) -> Self {
+        Self { lines: logs::count_lines(bytes), bytes: bytes.len() as u64 }
+    }
+
+    fn add(&mut self, other: Self) {
+        self.lines += other.lines;
+        self.bytes += other.bytes;
+    }
+}
+
+impl Intake {
+    /// Counts a loss. It is told at `tell_at`, or a while from now.
+    pub(super) fn lose(&mut self, amount: Amount, why: &str, tell_at: Option<Moment>) {
+        self.total.add(amount);
+        match &mut self.lost {
+            Some(lost) => lost.amount.add(amount),
+            None => {
+                let tell_at = tell_at.unwrap_or_else(|| clock::now() + PAUSE);
+                self.lost = Some(Lost { amount, why: why.to_owned(), tell_at });
+            }
+        }
+    }
+
+    /// When a loss is to be told.
+    pub(super) fn deadline(&self) -> Option<Moment> {
+        self.lost.as_ref().map(|lost| lost.tell_at)
+    }
+
+    /// How many bytes of these the rate limit lets through: whole lines. They are counted.
+    pub(super) fn admit(&mut self, bytes: &[u8], limits: &Logs) -> usize {
+        let Some(interval) = limits.rate_limit_interval else { return bytes.len() };
+        let (now, burst) = (clock::now(), limits.rate_limit_burst.get());
+        if now >= self.window.0.saturating_add(interval) {
+            self.window = (now, 0);
+        }
+        let left = burst.saturating_sub(self.window.1);
+        let (kept, lines) = first_lines(bytes, left);
+        self.window.1 += lines;
+        kept
+    }
+
+    /// The end of the time that the rate limit counts in.
+    pub(super) fn window_end(&self, limits: &Logs) -> Moment {
+        self.window.0.saturating_add(limits.rate_limit_interval.unwrap_or_default())
+    }
+
+    /// A sentence for people.
+    pub(super) fn sentence(&self) -> Option<String> {
+        let lost = show(self.total);
+        (self.total != Amount::default())
+            .then(|| format!("Of what it has printed {lost} are not in its log."))
+    }
+}
+
+/// The length of the first `count` lines, and how many there are. A rest without an end belongs to the line before
+/// the limit, or is over it.
+fn first_lines(bytes: &[u8], count: u64) -> (usize, u64) {
+    let mut lines = 0;
+    for at in memchr::memchr_iter(b'\n', bytes) {
+        if lines == count {
+            break;
+        }
+        lines += 1;
+        if lines == count {
+            return (at + 1, lines);
+        }
+    }
+    if count == 0 { (0, 0) } else { (bytes.len(), lines) }
+}
+
+fn show(Amount { lines, bytes }: Amount) -> String {
+    let ending = if lines == 1 { "" } else { "s" };
+    format!("{lines} line{ending} ({bytes} bytes)")
+}
+
+impl Supervisor {
+    /// Tells in a jail's log what is not in it, when its time has come or it has ended.
+    pub(super) fn tell_losses(&mut self, id: JailId, ended: bool) {
+        let now = clock::now();
+        let Some(jail) = self.jails.get_mut(id) else { return };
+        let Some(lost) = jail.intake.lost.take_if(|lost| ended || lost.tell_at <= now) else {
+            return;
+        };
+        let text = format!("dropped {}: {}", show(lost.amount), lost.why);
+        let line = Line { time: clock::wall_ms(), stream: Stream::Warder, text };
+        // While a batch of it waits, nothing else is stored.
+        let stored = self.output.is_free(&jail.name) && jail.log.append(&[line]).is_ok();
+        match stored {
+            true => self.grown(id),
+            false => jail.intake.lost = Some(Lost { tell_at: now + PAUSE, ..lost }),
+        }
+    }
+
+    /// When the next loss of any jail is to be told.
+    pub(super) fn losses_deadline(&self) -> Option<Moment> {
+        self.jails.iter().filter_map(|jail| jail.intake.deadline()).min()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::unit::LineCount;
+
+    #[test]
+    fn lines_are_admitted_up_to_the_limit() {
+        assert_eq!(first_lines(b"a\nb\nc", 2), (4, 2));
+        assert_eq!(first_lines(b"a\nb\nc", 3), (5, 2));
+        assert_eq!(first_lines(b"a\nb\nc", 0), (0, 0));
+        assert_eq!(first_lines(b"abc", 1), (3, 0));
+    }
+
+    #[test]
+    fn more_lines_than_the_limit_are_over_it_until_its_time_is_over() {
+        let limits = Logs {
+            rate_limit_interval: Some(Duration::from_secs(3600)),
+            rate_limit_burst: LineCount::clamped(3),
+            ..Logs::default()
+        };
+        // The first time is over as soon as the machine has run for an hour: then begins another.
+        let mut intake = Intake { window: (clock::now(), 0), ..Intake::default() };
+        assert_eq!(intake.admit(b"a\nb\n", &limits), 4);
+        assert_eq!(intake.admit(b"c\nd\n", &limits), 2);
+        assert_eq!(intake.admit(b"e\n", &limits), 0);
+        assert_eq!(intake.admit(b"e\n", &Logs::default()), 2);
+        intake.window.0 = Moment::ZERO;
+        let short = Logs { rate_limit_interval: Some(Duration::from_millis(1)), ..limits };
+        assert_eq!(intake.admit(b"e\n", &short), 2);
+    }
+
+    #[test]
+    fn losses_add_up() {
+        let mut intake = Intake::default();
+        assert_eq!(intake.sentence(), None);
+        intake.lose(Amount::of(b"a\nb\n"), "why", None);
+        intake.lose(Amount::of(b"c"), "why", None);
+        assert!(intake.deadline().is_some());
+        let said = "Of what it has printed 2 lines (5 bytes) are not in its log.";
+        assert_eq!(intake.sentence().unwrap(), said);
+    }
+}

@@ -1,0 +1,103 @@
+//! A service that prints: numbered lines, so that a reader sees what is missing, doubled or out of order.
+
+#![forbid(unsafe_code)]
+
+use std::{
+    io::{self, Write},
+    thread,
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
+
+use signal_hook::{consts::SIGUSR1, iterator::Signals};
+
+/// Bytes of one write of a flood.
+const BLOCK: usize = 64 << 10;
+
+fn main() -> io::Result<()> {
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    match words[..] {
+        ["count", total, pause_us] => count(number(total)?, number(pause_us)?)?,
+        ["flood"] => flood(u64::MAX)?,
+        ["flood", megabytes] => flood(number(megabytes)? << 20)?,
+        ["flood-on-usr1", megabytes] => {
+            wait_for_usr1()?;
+            flood(number(megabytes)? << 20)?;
+        }
+        ["bytes", byte_count] => {
+            // Character by character: an end of a line that is far off.
+            for _ in 0..number(byte_count)? {
+                write(&mut io::stdout(), b"x")?;
+            }
+            write(&mut io::stdout(), b" end\n")?;
+        }
+        _ => {
+            return Err(io::Error::other(
+                "usage: printer count TOTAL PAUSE_US | flood [MEGABYTES] | flood-on-usr1 MEGABYTES | bytes COUNT",
+            ));
+        }
+    }
+    loop {
+        thread::park();
+    }
+}
+
+fn number(word: &str) -> io::Result<u64> {
+    word.parse().map_err(io::Error::other)
+}
+
+fn wait_for_usr1() -> io::Result<()> {
+    let mut signals = Signals::new([SIGUSR1])?;
+    write(&mut io::stderr(), b"waits\n")?;
+    signals.forever().next();
+    Ok(())
+}
+
+/// One write, past Rust's buffers.
+fn write(to: &mut impl Write, bytes: &[u8]) -> io::Result<()> {
+    to.write_all(bytes)?;
+    to.flush()
+}
+
+/// Both streams, each with numbers of its own and the time; each seventh line in two writes.
+fn count(total: u64, pause_us: u64) -> io::Result<()> {
+    for number in 0..total {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
+        let line = format!("out {number} {now}\n");
+        let half = if number % 7 == 0 { line.len() / 2 } else { 0 };
+        let (first, second) = line.split_at(half);
+        if !first.is_empty() {
+            write(&mut io::stdout(), first.as_bytes())?;
+        }
+        write(&mut io::stderr(), format!("err {number} {now}\n").as_bytes())?;
+        write(&mut io::stdout(), second.as_bytes())?;
+        if pause_us > 0 {
+            thread::sleep(Duration::from_micros(pause_us));
+        }
+    }
+    write(&mut io::stdout(), b"all written\n")
+}
+
+/// Lines of a hundred bytes as fast as they are taken.
+fn flood(bytes: u64) -> io::Result<()> {
+    let padding = "x".repeat(100 - "flood 0123456789 \n".len());
+    let (mut number, mut sent) = (0u64, 0u64);
+    let mut block = Vec::with_capacity(BLOCK + 100);
+    let out = rustix::stdio::stdout();
+    let begin = Instant::now();
+    while sent < bytes {
+        block.clear();
+        while block.len() < BLOCK {
+            block.extend_from_slice(format!("flood {number:010} {padding}\n").as_bytes());
+            number += 1;
+        }
+        let mut rest = &block[..];
+        while !rest.is_empty() {
+            let written = rustix::io::retry_on_intr(|| rustix::io::write(out, rest))?;
+            rest = &rest[written..];
+        }
+        sent += block.len() as u64;
+    }
+    let taken = begin.elapsed().as_micros();
+    write(&mut io::stderr(), format!("flood is over: microseconds {taken}\n").as_bytes())
+}

@@ -1,0 +1,62 @@
+//! The power is cut while a jail prints: a guest of its own, which QEMU is killed under, so that all that is in the
+//! guest's memory is gone.
+
+use std::time::Duration;
+
+use jailsupd::control::wire::LogEntry;
+use qemu_tests::{Image, Jails, Machine, Vm};
+
+use crate::{entries, jails, printer};
+
+const SECOND: u64 = 1000;
+const LIMIT: Duration = Duration::from_secs(30);
+
+/// Its unit is on a disk that no power cut changes.
+fn ticking() -> Jails {
+    let unit = printer(&["count", "1000000", "2000"], "size_max = \"64M\"");
+    jails().unit("ticks", &unit).unwrap()
+}
+
+fn last(vm: &mut Vm) -> Option<(u64, LogEntry)> {
+    let words = ["logs", "ticks", "--json", "-n", "1", "--grep", "^out "];
+    let entry = entries(&vm.ctl(&words)).pop()?;
+    Some((number(&entry.text), entry))
+}
+
+fn number(text: &str) -> u64 {
+    text.split(' ').nth(1).unwrap().parse().unwrap()
+}
+
+#[test]
+fn a_power_cut_costs_at_most_the_last_second_and_nothing_before_it() {
+    let mut first = Machine::new("logs-cut", Image::Debug).jails(ticking()).start().unwrap();
+    first.wait_boot().unwrap();
+    first.up("ticks");
+    let some = "[ $(/usr/bin/jailctl logs ticks --grep '^out ' | wc -l) -gt 300 ]";
+    first.agent().wait_until(some, LIMIT).unwrap();
+
+    let (old, at) = last(&mut first).unwrap();
+    while last(&mut first).unwrap().1.time < at.time + SECOND {}
+    first.kill();
+
+    let again = Machine::new("logs-cut-again", Image::Debug).jails(ticking());
+    let mut second = again.own_disk(first.disk()).start().unwrap();
+    second.wait_boot().unwrap();
+    second.up("ticks");
+    let log = entries(&second.ctl(&["logs", "ticks", "--json"]));
+    let kernel = second.ctl(&["logs", "-k", "--grep", "init: boot complete"]);
+
+    let texts: Vec<&str> = log.iter().map(|entry| entry.text.as_str()).collect();
+    assert!(!texts.iter().any(|text| text.contains("damaged")), "{texts:?}");
+    for word in ["out ", "err "] {
+        let numbers: Vec<u64> =
+            texts.iter().filter(|text| text.starts_with(word)).map(|text| number(text)).collect();
+        // The program of the second boot begins anew.
+        let end = numbers.iter().skip(1).position(|number| *number == 0);
+        let before: Vec<u64> = numbers[..end.map_or(numbers.len(), |end| end + 1)].to_vec();
+        let wanted: Vec<u64> = (0..before.len() as u64).collect();
+        assert_eq!(before, wanted, "{word}");
+        assert!(before.len() as u64 > old, "{word}: {} of more than {old}", before.len());
+    }
+    assert_eq!(kernel.lines().count(), 2, "{kernel}");
+}

@@ -1,0 +1,48 @@
+//! jailsupd is killed while jails print.
+
+use std::time::Duration;
+
+use qemu_tests::Guest;
+
+use crate::{guest, in_order, printer};
+
+fn kill_while_printing(guest: &mut Guest<'_>, lines: u64, kills: usize) {
+    let unit = printer(&["count", &lines.to_string(), "200"], "size_max = \"64M\"");
+    guest.put_up("counts", &unit);
+    for _ in 0..kills {
+        guest.agent().kill_jailsupd().unwrap();
+    }
+    let written = "/usr/bin/jailctl logs counts -n 3 | grep -q 'all written'";
+    guest.agent().wait_until(written, Duration::from_secs(120)).unwrap();
+
+    for word in ["out", "err"] {
+        assert_eq!(in_order(guest, "counts", word), (true, lines), "{word}");
+    }
+    guest.remove("counts");
+}
+
+#[test]
+fn every_line_is_stored_once_and_in_order_though_jailsupd_is_killed() {
+    kill_while_printing(&mut guest(), 10_000, 5);
+}
+
+#[test]
+#[ignore = "three minutes: make test-long"]
+fn every_line_is_stored_once_though_jailsupd_is_killed_forty_times() {
+    kill_while_printing(&mut guest(), 200_000, 40);
+}
+
+#[test]
+fn a_line_without_an_end_outlives_jailsupd() {
+    let mut guest = guest();
+    guest.put_up("halves", &printer(&["bytes", "300"], ""));
+    guest.agent().kill_jailsupd().unwrap();
+    let over = "/usr/bin/jailctl logs halves | grep -q ' end$'";
+    guest.agent().wait_until(over, crate::SOON).unwrap();
+
+    let said = crate::logs(&mut guest, &["halves", "--stream", "stdout"]);
+
+    let whole = "x".repeat(300) + " end";
+    assert_eq!(crate::texts(&said, jailsupd::control::wire::Stream::Stdout), [whole]);
+    guest.remove("halves");
+}
