@@ -21,6 +21,9 @@ macro_rules! stages {
         pub enum Stage { $($(#[$doc])* $variant = $number),+ }
 
         impl Stage {
+            /// All of them, in the order of their table.
+            pub const ALL: &'static [Self] = &[$(Self::$variant),+];
+
             /// What was being done, to be read after "cannot".
             #[must_use]
             pub fn text(self) -> &'static str {

@@ -156,3 +156,26 @@ fn unsafe_code_is_only_in_sys() {
         refuse(&sources(&workspace().join(name).join("src")), &["allow(unsafe_code)", "unsafe {"]);
     }
 }
+
+/// The points at which a test build can be made to fail, by the file that has them.
+fn fault_points() -> Vec<String> {
+    let mut found = Vec::new();
+    for (_, text) in room("exec").into_iter().chain(room("supervisor")) {
+        for call in ["faults::reach(\"", "faults::pass(\""] {
+            let after = text.split(call).skip(1);
+            found.extend(after.filter_map(|rest| Some(rest.split_once('"')?.0.to_owned())));
+        }
+    }
+    found
+}
+
+#[test]
+fn every_point_of_a_fault_is_gone_through_by_the_vm_tests() {
+    let tests = workspace().join("qemu-tests/tests/survival/points.rs");
+    let tests = fs::read_to_string(tests).unwrap();
+    let points = fault_points();
+    assert!(points.len() > 20, "{points:?}");
+    let missing: Vec<&String> =
+        points.iter().filter(|point| !tests.contains(&format!("\"{point}\""))).collect();
+    assert!(missing.is_empty(), "not in qemu-tests/tests/survival/points.rs: {missing:?}");
+}

@@ -30,10 +30,13 @@ impl Jails {
         let (nginx, unit) = image::nginx_example()?;
         copy(&nginx, &jails.tree().join("images/nginx.erofs"))?;
         copy(&unit, &jails.tree().join("jails.d/nginx.toml"))?;
-        let programs = [image::program("nuisance")?, image::program("visitor")?];
+        let programs = ["nuisance", "visitor", "witness"].map(image::program);
+        let [nuisance, visitor, witness] = programs;
+        let programs = [nuisance?, visitor?, witness?];
         jails.image_with("nuisance", |root| {
             fs::copy(&programs[0], root.join("bin/nuisance"))?;
             fs::copy(&programs[1], root.join("bin/visitor"))?;
+            fs::copy(&programs[2], root.join("bin/witness"))?;
             // One that is told from visitors by its name.
             fs::hard_link(root.join("bin/visitor"), root.join("bin/desk"))
         })

@@ -31,6 +31,7 @@ pub mod probe;
 mod processes;
 pub mod proto;
 pub mod qmp;
+pub mod random;
 mod shared;
 pub mod starts_job;
 mod supervisor;

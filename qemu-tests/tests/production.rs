@@ -85,15 +85,15 @@ fn corrupt(disk: &Path, block: u64) -> Result<()> {
 
 #[test]
 fn no_image_has_a_way_to_leave_a_wall_out() {
-    // Where the weak programs look (walls/weak.rs of jailsupd, flaw/chosen.rs of keeper).
-    let selectors = ["/run/warder/weaken", "/run/warder/flaw"];
+    // Where the weak programs look (walls/weak.rs and faults/chosen.rs of jailsupd, flaw/chosen.rs of keeper).
+    let selectors = ["/run/warder/weaken", "/run/warder/fault", "/run/warder/flaw"];
     let found = |file: &Path| {
         let program = std::fs::read(file).unwrap();
         let has = |word: &&str| program.windows(word.len()).any(|window| window == word.as_bytes());
         selectors.into_iter().filter(has).collect::<Vec<_>>()
     };
-    assert_eq!(found(&qemu_tests::image::weak_jailsupd().unwrap()), selectors[..1]);
-    assert_eq!(found(&qemu_tests::image::weak_init().unwrap()), selectors[1..]);
+    assert_eq!(found(&qemu_tests::image::weak_jailsupd().unwrap()), selectors[..2]);
+    assert_eq!(found(&qemu_tests::image::weak_init().unwrap()), selectors[2..]);
 
     for image in [Image::Production, Image::Debug] {
         let work = qemu_tests::image::scratch("weak-selector").unwrap();

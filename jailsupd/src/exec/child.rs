@@ -8,6 +8,7 @@ mod narrow_sys;
 pub(super) use confinement::{Confinement, drop_bounding_set, set_capabilities};
 
 use super::devices::Pinned;
+use super::faults;
 use super::walls::{self, Wall};
 use crate::plan::{JailStep, KernelMount, PathStep, Tmpfs, VolumeTmpfs};
 use confinement::{process_step, set_umask};
@@ -33,13 +34,15 @@ pub(super) trait At {
 
 impl<T> At for Result<T, Errno> {
     fn at(self, stage: Stage) -> Staged {
-        self.map(drop).map_err(|errno| (stage, errno.raw_os_error()))
+        self.map(drop).map_err(|errno| (stage, errno.raw_os_error()))?;
+        faults::stage(stage)
     }
 }
 
 impl<T> At for io::Result<T> {
     fn at(self, stage: Stage) -> Staged {
-        self.map(drop).map_err(|error| (stage, error.raw_os_error().unwrap_or(0)))
+        self.map(drop).map_err(|error| (stage, error.raw_os_error().unwrap_or(0)))?;
+        faults::stage(stage)
     }
 }
 

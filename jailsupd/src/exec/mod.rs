@@ -13,6 +13,7 @@ pub mod devices;
 pub mod ends;
 pub mod enter;
 pub mod error;
+pub mod faults;
 pub mod helper;
 pub mod ids;
 pub mod image;

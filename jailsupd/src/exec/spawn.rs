@@ -17,6 +17,7 @@ use super::account::Account;
 use super::child::{At, Confinement, Jail, Staged};
 use super::devices::Pinned;
 use super::ends::{Inside, Size};
+use super::faults;
 use super::namespaces::Namespaces;
 use super::place;
 use super::rlimit;
@@ -180,8 +181,7 @@ pub fn spawn(
     let flags = u64::from(libc::CLONE_PARENT.unsigned_abs());
     let cgroup = Some(prepared.cgroup.as_fd());
     let request = Request { flags, exit_signal: 0, cgroup };
-    sys::clone::spawn(&request, &mut || intermediate.run())
-        .map_err(|source| Error::Process { what: "clone", source })?;
+    intermediate.clone_by(&request)?;
     pipes.into_spawned()
 }
 
@@ -352,6 +352,15 @@ struct Intermediate<'a> {
 }
 
 impl Intermediate<'_> {
+    fn clone_by(&self, request: &Request<'_>) -> Result<(), Error> {
+        faults::reach("pipes-made")?;
+        faults::arm();
+        let cloned = sys::clone::spawn(request, &mut || self.run());
+        faults::disarm();
+        cloned.map_err(|source| Error::Process { what: "clone", source })?;
+        faults::reach("cloned")
+    }
+
     fn run(&self) -> u8 {
         match self.make() {
             Ok(()) => 0,

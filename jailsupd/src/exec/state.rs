@@ -54,6 +54,9 @@ pub struct State {
     /// It has ended, and what runs is its hook for that.
     #[serde(default)]
     pub poststop: Option<Poststop>,
+    /// How this life of it has ended, once that was judged: its own report of it can be read only once.
+    #[serde(default)]
+    pub ended: Option<Exit>,
 }
 
 /// A stop that may outlive who asked for it.

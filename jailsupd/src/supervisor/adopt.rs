@@ -59,7 +59,7 @@ impl Supervisor {
             jail.kept = Some(Kept { namespaces: Namespaces { user, net }, key, ids });
         }
         jail.restarts = stored.restarts;
-        jail.last_exit.clone_from(&stored.last_exit);
+        jail.last_exit = stored.ended.clone().or_else(|| stored.last_exit.clone());
         jail.held_down = stored.held_down;
         let (Some(pidfd), Some(exit_report)) =
             (slots.take(Slot::Process), slots.take(Slot::ExitReport))

@@ -6,7 +6,7 @@ use super::poller::JailId;
 use super::waiters::{Answer, Goal, Waiter};
 use super::{Supervisor, clock, end, poststop, report};
 use crate::control::server::ClientId;
-use crate::control::wire::{JailState, Ran, Reached, Reply, WireError};
+use crate::control::wire::{Exit, JailState, Ran, Reached, Reply, WireError};
 use crate::exec::state::{Limit as StoredLimit, Rest, State as Stored, Stopping};
 use crate::machine::{self, Event, Moment, State};
 use crate::unit::Signal;
@@ -214,6 +214,8 @@ impl Supervisor {
                 signal,
                 kill_at_us: kill_at.map(microseconds),
             }),
+            // It has ended, and why it did is to be known until that is dealt with.
+            State::Cleaning { .. } if !life.is_poststop => return,
             _ => None,
         };
         let leaving = jail.leaving.as_ref().and_then(Leaving::stored);
@@ -228,6 +230,22 @@ impl Supervisor {
         life.stored.stopping = stopping;
         life.stored.leaving = leaving;
         life.stored.held_down = jail.held_down;
+        self.store_life(id);
+    }
+
+    /// Has the keeper remember how a life has ended, before anything of it is forgotten.
+    pub(super) fn store_end(&mut self, id: JailId, exit: Exit) {
+        let Some(jail) = self.jails.get_mut(id) else { return };
+        jail.last_exit = Some(exit.clone());
+        if let Some(life) = &mut jail.life {
+            life.stored.ended = Some(exit);
+        }
+        self.store_life(id);
+    }
+
+    fn store_life(&mut self, id: JailId) {
+        let Some(jail) = self.jails.get(id) else { return };
+        let Some(life) = &jail.life else { return };
         let put = life.stored.store();
         let put =
             put.and_then(|memfd| self.keeper.put(&jail.name, &[(Slot::State, memfd.as_fd())]));

@@ -5,6 +5,7 @@ use super::poller::JailId;
 use super::start::Progress;
 use super::{Supervisor, clock};
 use crate::control::wire::JailState;
+use crate::exec::faults;
 use crate::machine::{self, Action, End, Event, State, Want};
 use rustix::fd::AsFd as _;
 use rustix::process::Signal;
@@ -35,6 +36,7 @@ impl Supervisor {
                 let name = jail.name.clone();
                 log::info!("jail={name} from={before} to={after} why={why}");
                 self.record(&name, Some((before, after)), &why);
+                faults::came_to(after.word());
             }
             let Some(jail) = self.jails.get_mut(id) else { return };
             match (was_backoff, event) {
@@ -56,12 +58,16 @@ impl Supervisor {
                 self.run_poststart(id);
             }
             self.store_stop(id);
+            if event == Event::Stop {
+                faults::pass("stop-stored");
+            }
             for action in actions {
                 next = self.perform_action(id, action);
             }
         }
         if self.jails.get(id).is_some_and(|jail| jail.is_at_rest() && !jail.removed) {
             self.store_rest(id);
+            faults::pass("rest-stored");
         }
         self.finish_run(id);
         self.forget_if_removed(id);
@@ -152,5 +158,6 @@ impl Supervisor {
         if let Err(errno) = rustix::process::pidfd_send_signal(life.pidfd.as_fd(), signal) {
             log::warn!("jail={} cannot be sent signal {number}: {errno}", jail.name);
         }
+        faults::pass("signalled");
     }
 }

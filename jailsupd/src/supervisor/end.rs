@@ -8,8 +8,9 @@ use super::pressure;
 use crate::control::wire::{Exit, ExitReason, Usage};
 use crate::exec::error::source_of;
 use crate::exec::logs::Stream;
-use crate::exec::{Error, overlay, root};
+use crate::exec::{Error, faults, overlay, root};
 use crate::machine::{self, Cause, End, Event, Want};
+use crate::unit::value::FromText as _;
 use crate::unit::{ExitStatus, Restart, Signal};
 use jail_init::{ExitReport, Stage, StartError};
 use keeper::{ExitRecord, Slot};
@@ -39,6 +40,7 @@ impl Supervisor {
 
     /// A jail's PID 1 has ended, and with it everything in the jail.
     pub(super) fn on_process(&mut self, id: JailId) {
+        faults::pass("end-seen");
         // Whatever it said before its end comes first, and what the kernel said of it.
         self.on_kernel_log();
         self.on_start_error(id);
@@ -54,10 +56,15 @@ impl Supervisor {
             Err(error) => return self.lost_keeper(&error),
         };
         let report = read_report(&life.exit_report);
+        faults::pass("end-read");
         let oom = jail.cgroup.usage().oom_kills > 0;
         let unit = jail.loaded.as_ref().map(|loaded| &loaded.unit);
         let cause = jail.machine.cause().unwrap_or(Cause::Own);
-        let (exit, status) = judge(life, report, record, (cause, oom));
+        let (exit, status) = match &life.stored.ended {
+            // An earlier jailsupd has read its report.
+            Some(exit) => (exit.clone(), status_of(exit)),
+            None => judge(life, report, record, (cause, oom)),
+        };
         let restart = unit.map(|unit| unit.restart.clone()).unwrap_or_default();
         let end = end_of(life, status, &restart);
         let evidence =
@@ -67,13 +74,16 @@ impl Supervisor {
             None => describe(&exit),
         };
         self.poller.forget(&life.pidfd);
+        self.store_end(id, exit);
         for stream in [Stream::Stdout, Stream::Stderr] {
             self.drain(id, stream);
         }
         self.drain_terminal(id);
         self.tell_losses(id, true);
         self.end_consoles(id, &why);
+        faults::pass("end-drained");
         self.note(id, &why);
+        faults::pass("end-noted");
         let failed = self.jails.get(id).and_then(|jail| jail.life.as_ref()?.failed);
         // An earlier jailsupd died before it said go: nobody is to blame, and it is started again.
         let interrupted = failed.is_some_and(|failed| failed.stage == Stage::Go);
@@ -81,7 +91,6 @@ impl Supervisor {
             self.start_failed(id, &Error::of_start(failed));
         }
         if let Some(jail) = self.jails.get_mut(id) {
-            jail.last_exit = Some(exit);
             jail.evidence = evidence;
         }
         self.apply(id, Event::Ended(end), &why);
@@ -95,12 +104,12 @@ impl Supervisor {
     pub(super) fn clean(&mut self, id: JailId) {
         let Some(jail) = self.jails.get_mut(id) else { return };
         let (name, cgroup) = (jail.name.clone(), jail.cgroup.clone());
-        let slots = [Slot::Process, Slot::StartError, Slot::ExitReport, Slot::Stdout, Slot::Stderr];
         if let Some(loaded) = &jail.loaded {
             self.images.look_again(&loaded.unit.image.source);
         }
         let life = jail.life.take();
         self.forget_hooks(id);
+        let mut ended = None;
         if let Some(mut life) = life {
             life.limits.forget(&self.poller);
             for pipe in
@@ -112,25 +121,42 @@ impl Supervisor {
                 self.poller.forget(&terminal.socket);
                 terminal.master.iter().for_each(|master| self.poller.forget(master));
             }
-            let inode = rustix::fs::fstat(&life.pidfd).map_or(0, |stat| stat.st_ino);
-            let freed = self.keeper.remove(&name, &slots);
-            let acknowledged = freed.and_then(|()| self.keeper.acknowledge(&name, inode));
-            if let Err(error) = acknowledged {
-                self.lost_keeper(&error);
-            }
+            ended = Some(life);
         }
         // A start may have failed after its processes were made; nothing of them is to be left.
         let _ = cgroup.kill();
+        faults::pass("cgroup-killed");
         if let Err(error) = cgroup.remove() {
             log::warn!("jail={name}: {}", error.chain());
         }
+        faults::pass("cgroup-removed");
         if let Err(error) = root::discard_unfinished(&self.layout, &name) {
             log::warn!("jail={name}: its unfinished root stays: {error}");
         }
+        faults::pass("root-discarded");
         if let Err(error) = overlay::discard(&self.layout, &name) {
             log::warn!("jail={name}: {}", error.chain());
         }
+        faults::pass("layer-discarded");
+        if let Some(life) = ended {
+            self.let_go(&name, &life);
+        }
         self.empty_trash();
+    }
+
+    /// At last, when nothing is left to be cleared away: a jailsupd that died before this adopts the life that has
+    /// ended, and clears it away again.
+    fn let_go(&mut self, name: &str, life: &Life) {
+        let slots = [Slot::Process, Slot::StartError, Slot::ExitReport, Slot::Stdout, Slot::Stderr];
+        let inode = rustix::fs::fstat(&life.pidfd).map_or(0, |stat| stat.st_ino);
+        faults::pass("before-remove");
+        let freed = self.keeper.remove(name, &slots);
+        faults::pass("removed");
+        let acknowledged = freed.and_then(|()| self.keeper.acknowledge(name, inode));
+        faults::pass("acknowledged");
+        if let Err(error) = acknowledged {
+            self.lost_keeper(&error);
+        }
     }
 
     /// Says once, with file, line and remedy, why a jail does not start.
@@ -212,6 +238,16 @@ fn why_failed(failed: StartError) -> String {
     match cause.raw_os_error() {
         Some(errno) => format!("{:?}", nix::errno::Errno::from_raw(errno)),
         None => cause.to_string(),
+    }
+}
+
+/// What its policy looks at, of an end that was judged before.
+fn status_of(exit: &Exit) -> Option<ExitStatus> {
+    let signal = exit.signal.as_deref().and_then(|name| Signal::from_text(name).ok());
+    match (exit.reason, exit.code) {
+        (ExitReason::Oom, _) => None,
+        (_, Some(code)) => u8::try_from(code).ok().map(ExitStatus::Code),
+        (_, None) => signal.map(ExitStatus::Signal),
     }
 }
 

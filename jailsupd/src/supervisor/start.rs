@@ -16,7 +16,7 @@ use crate::exec::state::State;
 use crate::exec::terminal::Terminal;
 use crate::exec::worker::Worker;
 use crate::exec::{
-    Error, cores, devices, image, limits, namespaces, overlay, root, spawn, volume, walls,
+    Error, cores, devices, faults, image, limits, namespaces, overlay, root, spawn, volume, walls,
 };
 use crate::plan::{HostStep, IdMap, Link};
 use crate::unit::{Bytes, Device, ImageSource, Unit};
@@ -69,6 +69,7 @@ impl Supervisor {
         let Some(loaded) = jail.loaded.clone() else { return Err(Error::NoUnit) };
         walls::read()
             .map_err(|source| Error::Process { what: "read which walls to leave out", source })?;
+        faults::reach("start-begun")?;
         jail.starts += 1;
         jail.frozen = false;
         jail.denied.clear();
@@ -113,6 +114,7 @@ impl Supervisor {
             self.watch_limits(id);
             let failed = |source| Error::Process { what: "watch its process", source };
             self.watch(id).map_err(failed)?;
+            faults::reach("watched")?;
         }
         Ok(progress)
     }
@@ -129,7 +131,9 @@ impl Supervisor {
                 return Ok(Some(work));
             }
             self.perform(name, step, building)?;
+            faults::step(step)?;
         }
+        faults::reach("prepared")?;
         Ok(None)
     }
 
@@ -153,14 +157,18 @@ impl Supervisor {
         };
         let root_point = self.layout.root_point();
         let spawned = spawn::spawn(&loaded.plan, &prepared, self.helper.as_fd(), &root_point)?;
+        faults::reach("handed-over")?;
         self.protect_memory(Some(&loaded.unit));
         let is_new = building.is_new;
         for step in loaded.plan.host.iter().filter(|step| !is_new || !limits::is_default(step)) {
             limits::apply(step, &building.cgroup, &self.layout)?;
         }
+        faults::reach("limits-set")?;
         let stored = self.entrust(id, &spawned, loaded, kept)?;
-        spawned.go()?;
-        let Some(jail) = self.jails.get_mut(id) else { return Ok(()) };
+        let gone = faults::reach("entrusted");
+        let gone = gone.and_then(|()| spawned.go()).and_then(|()| faults::reach("told-to-go"));
+        let Some(jail) = self.jails.get_mut(id) else { return gone };
+        // Whatever comes of it: what the keeper holds now is to be taken back from it.
         jail.life = Some(Life {
             pid: spawned.pid,
             pidfd: spawned.pidfd,
@@ -177,7 +185,7 @@ impl Supervisor {
             is_poststop: false,
             stored,
         });
-        Ok(())
+        gone
     }
 
     fn perform<'a>(
@@ -222,6 +230,8 @@ impl Supervisor {
                 let request = overlay::Request { backing, size_max, jail: name, ids };
                 if let Some(root) = &building.root {
                     building.root = Some(overlay::mount(root, &request, &self.layout)?);
+                    // What an interrupted start had left there has just gone to the trash.
+                    self.empty_trash();
                 }
                 Ok(())
             }
@@ -300,6 +310,7 @@ impl Supervisor {
     ) -> Result<(), Error> {
         if building.kept.is_none() {
             let namespaces = namespaces::create(ids)?;
+            faults::reach("namespaces-made")?;
             let slots = [
                 (Slot::UserNamespace, namespaces.user.as_fd()),
                 (Slot::NetNamespace, namespaces.net.as_fd()),
@@ -328,6 +339,7 @@ impl Supervisor {
         // From here on nobody, not even the next jailsupd, may believe that the former link is there.
         kept.key.clear();
         self.keeper.remove(name, &[Slot::State]).map_err(Error::Keeper)?;
+        faults::reach("link-forgotten")?;
         self.network.make_link(&kept.namespaces.net, link, &self.host.uplink)?;
         kept.key = key;
         Ok(())
@@ -362,6 +374,7 @@ impl Supervisor {
             ..State::default()
         };
         let state = stored.store().map_err(Error::Keeper)?;
+        faults::reach("state-made")?;
         let mut slots = vec![
             (Slot::Process, spawned.pidfd.as_fd()),
             (Slot::StartError, spawned.start_error.as_fd()),

@@ -9,12 +9,16 @@ mod model;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::Duration,
 };
 
 use jailsupd::control::wire::{JailState, Outcome};
-use model::{Model, Random};
-use qemu_tests::{End, Image, Jails, Machine, Vm, proto::Status};
+use model::Model;
+use qemu_tests::{
+    End, Image, Jails, Machine, Vm,
+    proto::Status,
+    random::{Random, seed},
+};
 
 const OPERATIONS: usize = 1000;
 /// Operations between two comparisons, at most.
@@ -68,15 +72,6 @@ fn running_jails_are_those_that_the_files_ask_for_after_each_of_1000_operations(
             panic!("{difference}\n{context}");
         }
     }
-}
-
-/// `SEED`, else another each time; printed.
-fn seed() -> u64 {
-    let clock = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_nanos();
-    let set = std::env::var("SEED").ok().map(|seed| seed.parse().unwrap());
-    let seed = set.unwrap_or(u64::try_from(clock % 1_000_000).unwrap());
-    eprintln!("SEED={seed}");
-    seed
 }
 
 fn boot(machine: Machine) -> Vm {

@@ -6,10 +6,11 @@ use jailsupd::control::wire::JailState;
 use qemu_tests::{
     Image, Machine, Vm,
     agent::Agent,
+    random::{Random, seed},
     time::{Deadline, stretched},
 };
 
-use super::{PRELUDE, SOON, boot, model::Random, populated, seed};
+use super::{PRELUDE, SOON, boot, populated};
 
 /// The large drop, and how long an idle machine may need for it.
 const MANY: usize = 2000;
@@ -60,9 +61,9 @@ fn drop_and_kill(name: &str, (count, memory): (usize, u32), kills: usize, limit:
     for left in (1..=kills).rev() {
         // At least one for each kill that is to come.
         let most = (2 * (count - dropped) / (left + 1)).max(1);
-        dropped = move_in(agent, dropped, 1 + below(&mut random, most.min(count - dropped - left)));
+        dropped = move_in(agent, dropped, 1 + random.index(most.min(count - dropped - left)));
         let begun = begun(agent).min(dropped - 1);
-        let wanted = begun + 1 + below(&mut random, dropped - begun);
+        let wanted = begun + 1 + random.index(dropped - begun);
         agent.wait_until(&have_begun(wanted), limit).unwrap();
         let brain = agent.jailsupd().unwrap();
         assert!(killed.insert(brain), "another jailsupd each time");
@@ -81,11 +82,6 @@ fn drop_and_kill(name: &str, (count, memory): (usize, u32), kills: usize, limit:
 
 /// The cgroups of the jails that are, or were, being started.
 const CGROUPS: &str = "/sys/fs/cgroup/jails/many-*";
-
-fn below(random: &mut Random, bound: usize) -> usize {
-    let number = random.below(u64::try_from(bound.max(1)).unwrap());
-    usize::try_from(number).unwrap()
-}
 
 fn put_aside(agent: &mut Agent, count: usize) {
     for start in (0..count).step_by(PER_CALL) {

@@ -5,26 +5,11 @@ use std::{
     fmt::Write as _,
 };
 
+use qemu_tests::random::Random;
+
 const NAMES: usize = 12;
 /// `pids_max` of the drop-in that changes a running jail.
 const PART_LIMIT: u64 = 33;
-
-/// SplitMix64: one seed, one sequence, on every machine.
-pub(crate) struct Random(u64);
-
-impl Random {
-    pub(crate) fn new(seed: u64) -> Self {
-        Self(seed)
-    }
-
-    pub(crate) fn below(&mut self, bound: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut word = self.0;
-        word = (word ^ (word >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        word = (word ^ (word >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (word ^ (word >> 31)) % bound
-    }
-}
 
 /// `NAME.toml`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

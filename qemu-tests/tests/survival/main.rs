@@ -1,0 +1,203 @@
+//! jailsupd is killed at random moments while jails start, stop, end by themselves, print, and are
+//! edited: no jail, end or stored line is lost, and none is started twice. Each jail keeps its own record
+//! on a volume ([`checker`] reads it), so jailsupd is not asked what jailsupd has done.
+//!
+//! `SEED=N` repeats what is done; the moments fall together differently.
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+mod checker;
+mod killer;
+mod load;
+mod points;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+
+use checker::{Story, lines_doubled, lines_lost, words};
+use jailsupd::control::wire::{Event, JailState, LogEntry, Stream};
+use killer::Killer;
+use load::{Jail, Kind};
+use qemu_tests::{
+    Image, Jails, Machine, Vm,
+    proto::Status,
+    random::{Random, seed},
+};
+
+const SOON: Duration = Duration::from_secs(20);
+/// Kills between two looks at everything.
+const ROUND: usize = 25;
+
+#[test]
+fn nothing_is_lost_though_jailsupd_is_killed_100_times() {
+    survive("survival", 100);
+}
+
+#[test]
+#[ignore = "takes 20 minutes without KVM: make test-long"]
+fn nothing_is_lost_though_jailsupd_is_killed_1000_times() {
+    survive("survival-long", 1000);
+}
+
+fn survive(name: &str, kills: usize) {
+    let seed = seed();
+    let mut random = Random::new(seed);
+    let mut vm = Machine::new(name, Image::Debug).jails(Jails::new().unwrap()).start().unwrap();
+    vm.wait_boot().unwrap();
+    let mut jails = Jail::all();
+    for jail in &mut jails {
+        jail.drop_in(&mut vm);
+    }
+    for jail in &jails {
+        vm.up(&jail.name);
+    }
+    let mut said = Said::default();
+    let mut killed = 0;
+    while killed < kills {
+        let count = ROUND.min(kills - killed);
+        let mut killer = Killer::start(&mut vm, &mut random, count);
+        while killer.is_at_work(&mut vm) {
+            let index = random.index(jails.len());
+            jails[index].disturb(&mut random, &mut vm);
+        }
+        killed += count;
+        vm.agent().wait_until("/usr/bin/jailctl ls >/dev/null", SOON).unwrap();
+        said.listen(&mut vm);
+        for jail in jails.iter().filter(|jail| jail.kind == Kind::Steady) {
+            assert_eq!(
+                story(jail, &mut vm).lives.len(),
+                1,
+                "SEED={seed} after {killed} kills: {jail:?}"
+            );
+        }
+        eprintln!("SEED={seed} killed {killed} times");
+    }
+    bring_all_up(&mut jails, &mut vm);
+    check_logs(&jails, &mut vm, seed);
+    stop_all(&jails, &mut vm);
+    said.listen(&mut vm);
+    check_lives(&jails, &said, kills, &mut vm, seed);
+}
+
+/// Whatever was done to them: each is wanted now, and comes up.
+fn bring_all_up(jails: &mut [Jail], vm: &mut Vm) {
+    for jail in jails.iter_mut() {
+        jail.drop_in(vm);
+        if jail.kind == Kind::Ordered {
+            vm.ctl(&["start", &jail.name]);
+        }
+    }
+    for jail in jails.iter() {
+        // A mortal one may just be between two lives.
+        let up = |row: Option<&jailsupd::control::wire::JailSummary>| {
+            row.is_some_and(|row| row.state == JailState::Up)
+        };
+        vm.agent().wait_listed(&jail.name, "up", up).unwrap();
+    }
+}
+
+/// Asked to, all end, and nothing of them is left.
+fn stop_all(jails: &[Jail], vm: &mut Vm) {
+    for jail in jails {
+        vm.ctl(&["stop", &jail.name]);
+        vm.agent().wait_state(&jail.name, JailState::Down).unwrap();
+    }
+    assert_eq!(vm.sh("pidof witness; true"), "", "processes that are nobody's");
+    assert_eq!(vm.sh("ls -d /sys/fs/cgroup/jails/*-[0-9] 2>/dev/null; true"), "", "cgroups");
+}
+
+fn story(jail: &Jail, vm: &mut Vm) -> Story {
+    Story::read(&jail.record(vm))
+}
+
+/// What jailsupd has said of ends.
+#[derive(Debug, Default)]
+struct Said {
+    /// Each event once, as it was told: they are kept for a while only.
+    events: BTreeMap<String, BTreeSet<(u64, String)>>,
+}
+
+impl Said {
+    fn listen(&mut self, vm: &mut Vm) {
+        for line in vm.ctl(&["events", "--json"]).lines() {
+            let event: Event = serde_json::from_str(line).unwrap();
+            let is_end =
+                event.why.starts_with("exited with") || event.why.starts_with("was killed by");
+            if event.from.is_some() && is_end {
+                self.events.entry(event.jail).or_default().insert((event.time, event.why));
+            }
+        }
+    }
+
+    fn of(&self, jail: &Jail) -> Vec<String> {
+        let events = self.events.get(&jail.name).into_iter().flatten();
+        events.map(|(_, why)| why.clone()).collect()
+    }
+}
+
+/// The record on the volume, the ends that were told, and what was asked for.
+fn check_lives(jails: &[Jail], said: &Said, kills: usize, vm: &mut Vm, seed: u64) {
+    let mut wrong = Vec::new();
+    let (mut lives, mut again) = (0, 0);
+    for jail in jails {
+        let story = story(jail, vm);
+        let name = &jail.name;
+        wrong.extend(story.faults.iter().map(|fault| format!("{name}: {fault}")));
+        let of = said.of(jail);
+        wrong.extend(story.ends_unheard(&of).into_iter().map(|end| format!("{name}: {end}")));
+        // Once more each was asked to end at last.
+        if story.asked() > jail.asked + 1 {
+            wrong.push(format!("{name}: ended {} times, asked {}", story.asked(), jail.asked + 1));
+        }
+        if jail.kind != Kind::Mortal && story.lives.len() > jail.asked + 1 {
+            wrong.push(format!("{name}: {} lives, {} ends asked", story.lives.len(), jail.asked));
+        }
+        if jail.kind == Kind::Mortal && story.lives.len() < kills / 10 {
+            wrong.push(format!("{name}: only {} lives", story.lives.len()));
+        }
+        let (exit, last) = (vm.agent().last_exit(name).unwrap(), story.lives.last());
+        let shown = match (exit.code, &exit.signal) {
+            (Some(code), _) => format!("exited with {code}"),
+            (None, signal) => format!("was killed by {}", signal.clone().unwrap_or_default()),
+        };
+        if last.and_then(|life| life.end).map(words) != Some(shown) {
+            wrong.push(format!("{name}: its last end is {last:?}, and shown is {exit:?}"));
+        }
+        lives += story.lives.len();
+        again += story.ends_told_again(&of);
+    }
+    eprintln!("SEED={seed}: {kills} kills, {lives} lives, {again} ends told twice");
+    assert!(wrong.is_empty(), "SEED={seed}: {wrong:#?}");
+    assert!(again <= kills, "SEED={seed}: ends were told too often: {again}");
+}
+
+/// Every line of the records is in the logs.
+fn check_logs(jails: &[Jail], vm: &mut Vm, seed: u64) {
+    let mut wrong = Vec::new();
+    let mut lines = 0;
+    for jail in jails {
+        let record = jail.record(vm);
+        let last = record.lines().last().unwrap_or_default().to_owned();
+        // It is in the pipe before it is in the record.
+        let log = wait_for_line(jail, &last, vm);
+        lines += log.len();
+        let (lost, doubled) = (lines_lost(&record, &log), lines_doubled(&log));
+        if !lost.is_empty() || !doubled.is_empty() {
+            wrong.push((jail.name.clone(), lost, doubled));
+        }
+    }
+    eprintln!("SEED={seed}: {lines} lines in the logs");
+    assert!(wrong.is_empty(), "SEED={seed}: lost, and doubled: {wrong:#?}");
+}
+
+/// What the jail has printed, when this line is among it.
+fn wait_for_line(jail: &Jail, line: &str, vm: &mut Vm) -> Vec<String> {
+    let found = format!("/usr/bin/jailctl logs {} | grep -q '{line}$'", jail.name);
+    vm.agent().wait_until(&found, SOON).unwrap();
+    let output = vm.agent().jailctl(&["logs", &jail.name, "--json"]).unwrap();
+    assert_eq!(output.status, Status::Exit(0), "{output:?}");
+    let entries = output.stdout.lines().map(|line| serde_json::from_str(line).unwrap());
+    let printed = entries.filter(|entry: &LogEntry| entry.stream == Stream::Stdout);
+    printed.map(|entry| entry.text).collect()
+}

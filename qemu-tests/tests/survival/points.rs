@@ -1,0 +1,249 @@
+//! jailsupd dies, or a step fails, at each point of a start and of an end: afterwards the jail is where it
+//! should be, nothing has happened twice, and nothing is left behind.
+
+use std::time::Duration;
+
+use jailsupd::control::wire::JailState;
+use qemu_tests::{Guest, Image, Jails, Machine, Shared, Vm};
+
+use super::checker::{End, Story};
+
+/// Points of a start, in its order, where jailsupd may die or the step fail (`jailsupd/src/exec/faults.rs`;
+/// jailsupd's own tests hold this list to the sources).
+const START: &[&str] = &[
+    "start-begun",
+    "step-create-cgroup",
+    "namespaces-made",
+    "step-create-namespaces",
+    "link-forgotten",
+    "step-set-up-network",
+    "step-open-image",
+    "step-shift-ids",
+    "step-overlay",
+    "step-find-user",
+    "step-open-volume",
+    "step-pin-devices",
+    "prepared",
+    "pipes-made",
+    "cloned",
+    "handed-over",
+    "limits-set",
+    "state-made",
+    "entrusted",
+    "told-to-go",
+    "watched",
+];
+
+/// Points of a start where it may only die.
+const STARTING: &[&str] = &["came-to-starting", "came-to-up"];
+
+/// Points of an end.
+const END: &[&str] = &[
+    "came-to-stopping",
+    "stop-stored",
+    "signalled",
+    "end-seen",
+    "end-read",
+    "end-drained",
+    "end-noted",
+    "came-to-cleaning",
+    "before-remove",
+    "removed",
+    "acknowledged",
+    "cgroup-killed",
+    "cgroup-removed",
+    "root-discarded",
+    "layer-discarded",
+    "came-to-down",
+    "rest-stored",
+];
+
+/// Stages of the jail's own processes, each of which fails once.
+const STAGES: &[&str] = &[
+    "OomScore",
+    "CloseFiles",
+    "JoinNamespaces",
+    "BecomeRoot",
+    "HandOver",
+    "Propagation",
+    "KernelMounts",
+    "Pivot",
+    "AttachKernelMounts",
+    "NarrowSys",
+    "UserNamespaces",
+    "Tmpfs",
+    "Volume",
+    "Devices",
+    "Mask",
+    "ReadOnly",
+    "HostName",
+    "Limits",
+    "Keyring",
+    "BoundingSet",
+    "User",
+    "Capabilities",
+    "Files",
+    "Landlock",
+    "WorkingDir",
+    "Filter",
+];
+
+static WEAK: Shared = Shared::new();
+
+const SOON: Duration = Duration::from_secs(20);
+const SELECTOR: &str = "/run/warder/fault";
+const RECORD: &str = "/data/volumes/victim/data/record";
+const UNIT: &str = "version = 1
+[image]
+source = \"erofs:/usr/share/jails/nuisance.erofs\"
+[network]
+mode = \"none\"
+[process]
+exec = [\"/bin/witness\", \"/record\", \"steady\"]
+[restart]
+policy = \"always\"
+delay = \"100ms\"
+delay_max = \"500ms\"
+[stop]
+timeout = \"5m\"
+[[volume]]
+name = \"victim\"
+path = \"/record\"
+";
+
+fn guest() -> Guest<'static> {
+    WEAK.guest(|| {
+        let jails = Jails::new().unwrap().weak_jailsupd().unwrap();
+        Machine::new("points", Image::Debug).jails(jails)
+    })
+}
+
+fn guest_with_weak_jailsupd() -> Guest<'static> {
+    let mut vm = guest();
+    vm.weaken().unwrap();
+    vm.wait_page().unwrap();
+    vm
+}
+
+#[test]
+fn death_at_each_point_of_start_and_end_leaves_the_jail_as_wanted_and_nothing_behind() {
+    let mut vm = guest_with_weak_jailsupd();
+    let starts: Vec<&str> = START.iter().chain(STARTING).copied().collect();
+    for number in 0..starts.len().max(END.len()) {
+        let start = format!("kill {}", starts[number % starts.len()]);
+        let end = format!("kill {}", END[number % END.len()]);
+        eprintln!("{start}, {end}");
+        life(&mut vm, &start, Some(&end));
+    }
+}
+
+#[test]
+#[ignore = "takes minutes without KVM: make test-long"]
+fn failure_at_each_point_of_a_start_is_told_and_leaves_nothing_behind() {
+    let mut vm = guest_with_weak_jailsupd();
+    for point in START {
+        life(&mut vm, &format!("fail {point}"), None);
+    }
+}
+
+#[test]
+#[ignore = "takes minutes without KVM: make test-long"]
+fn failure_of_each_stage_of_the_jails_own_processes_is_told_and_leaves_nothing_behind() {
+    let mut vm = guest_with_weak_jailsupd();
+    for stage in STAGES {
+        life(&mut vm, &format!("stage {stage}"), None);
+    }
+}
+
+/// One life of a jail: something happens at its start and, perhaps, at its end.
+fn life(vm: &mut Vm, start: &str, end: Option<&str>) {
+    let before = Left::see(vm);
+    let lives = story(vm).lives.len();
+    vm.agent().write(SELECTOR, start).unwrap();
+    vm.agent().write("/etc/jails.d/victim.toml", UNIT).unwrap();
+    has_happened(vm, start);
+    come_up(vm, start);
+    // It is up when it is executed, and then it writes.
+    let written = format!("[ $(grep -c ^start {RECORD}) -gt {lives} ]");
+    vm.agent().wait_until(&written, SOON).unwrap();
+    let one_more = story(vm);
+    assert_eq!(one_more.faults, [""; 0], "{start}");
+    assert_eq!(one_more.lives.len(), lives + 1, "{start}: one start");
+    vm.agent().service("victim", "witness").unwrap();
+
+    if let Some(end) = end {
+        vm.agent().write(SELECTOR, end).unwrap();
+        // It may hear nothing any more.
+        vm.sh("jailctl stop victim >/dev/null 2>&1; true");
+        has_happened(vm, end);
+    }
+    // Whoever got no answer asks again.
+    vm.ctl(&["stop", "victim"]);
+    vm.agent().wait_state("victim", JailState::Down).unwrap();
+    let ended = story(vm);
+    assert_eq!((ended.lives.len(), ended.faults), (lives + 1, vec![]), "{start}, {end:?}");
+    assert_eq!(ended.lives.last().and_then(|life| life.end), Some(End::Asked), "{start}, {end:?}");
+    assert_eq!(vm.agent().last_exit("victim").unwrap().code, Some(0), "{start}, {end:?}");
+
+    vm.remove("victim");
+    let after = Left::see(vm);
+    assert_eq!(after, before, "left behind by {start}, {end:?}");
+}
+
+/// The point was reached, and jailsupd is there again.
+fn has_happened(vm: &mut Vm, what: &str) {
+    let reached = vm.agent().wait_until(&format!("[ ! -e {SELECTOR} ]"), SOON);
+    assert!(reached.is_ok(), "{what} was never reached: {reached:?}");
+    vm.agent().wait_until("/usr/bin/jailctl ls >/dev/null", SOON).unwrap();
+}
+
+/// By itself; or it has failed for good, and says at which step.
+fn come_up(vm: &mut Vm, what: &str) {
+    let settled = |row: Option<&jailsupd::control::wire::JailSummary>| {
+        row.is_some_and(|row| matches!(row.state, JailState::Up | JailState::Failed))
+    };
+    let row = vm.agent().wait_listed("victim", "up or failed", settled).unwrap();
+    let told = vm.ctl(&["events", "victim", "--json"]);
+    let reason = match what.split_once(' ') {
+        Some(("fail", _)) => "a test has chosen that",
+        Some(("stage", _)) => "EIO",
+        _ => "",
+    };
+    assert!(told.contains(reason), "{what}: {told}");
+    if row.is_some_and(|row| row.state == JailState::Failed) {
+        assert!(!what.starts_with("kill"), "{what}: nobody's fault, and yet failed");
+        vm.ctl(&["start", "victim"]);
+    }
+    vm.up("victim");
+}
+
+fn story(vm: &mut Vm) -> Story {
+    Story::read(&vm.agent().read(RECORD).unwrap_or_default())
+}
+
+/// What a jail that is gone must not leave.
+#[derive(Debug, PartialEq, Eq)]
+struct Left {
+    cgroups: String,
+    /// The host's: jailsupd's own go with it.
+    mounts: String,
+    processes: String,
+    /// Of PID 1.
+    files: String,
+    data: String,
+}
+
+impl Left {
+    fn see(vm: &mut Vm) -> Self {
+        // What is thrown away is removed by a process of its own.
+        vm.agent().wait_until("[ -z \"$(ls -A /data/jails/.trash 2>/dev/null)\" ]", SOON).unwrap();
+        Self {
+            cgroups: vm.sh("cd /sys/fs/cgroup/jails; ls -d */"),
+            mounts: vm.sh("cut -d ' ' -f 3- /proc/1/mountinfo"),
+            processes: vm
+                .sh("for p in $(cat /proc/1/task/1/children); do cat /proc/$p/comm; done | sort"),
+            files: vm.sh("ls /proc/1/fd | wc -l"),
+            data: vm.sh("cd /data/jails; ls; ls /run/jailsupd/units"),
+        }
+    }
+}
