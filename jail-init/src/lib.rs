@@ -1,8 +1,10 @@
 //! What the in-jail init and jailsupd tell each other: fixed-size records over two pipes, so that
 //! neither end allocates, and nobody has to parse. And what it and a client of `exec` or `run` tell each
-//! other, without jailsupd ([`session`]), and what comes before the service ([`hook`]).
+//! other, without jailsupd ([`session`]), what comes before the service ([`hook`]), and what a check of a jail's health
+//! found ([`check`]).
 
 pub mod archive;
+pub mod check;
 pub mod hook;
 pub mod session;
 
@@ -76,6 +78,8 @@ stages! {
     Mask = 14, "mask a kernel file";
     /// Making a path read-only.
     ReadOnly = 15, "make a kernel path read-only";
+    /// Binding the socket of sd_notify.
+    Notify = 52, "bind /dev/notify";
     /// Setting the host name.
     HostName = 16, "set its host name";
     /// Resource limits.

@@ -1,7 +1,8 @@
 //! The helper in a jail. As PID 1 (`jail-init PROGRAM [ARGUMENT...]`) it starts the service, forwards
 //! signals to it, reaps orphans, reports how the service ended, and ends with it, so that the kernel kills
 //! whatever is left. Under the names in [`jail_init::session`] it does the same for one more program in a
-//! running jail, for a client; under those in [`jail_init::archive`] it is that program itself, and copies.
+//! running jail, for a client; under those in [`jail_init::archive`] it is that program itself, and copies; under
+//! that in [`jail_init::check`] it looks at the health of the jail.
 //!
 //! jailsupd executes it from a sealed memfd as the last step of a jail's start: every wall stands
 //! already, and this program has no more rights than the service. Environment = the program's,
@@ -10,10 +11,11 @@
 mod attended;
 mod before;
 mod copy;
+mod probe;
 mod program;
 
 use jail_init::{
-    EXIT_REPORT_FD, ExitReport, START_ERROR_FD, Stage, StartError, archive, hook, session,
+    EXIT_REPORT_FD, ExitReport, START_ERROR_FD, Stage, StartError, archive, check, hook, session,
 };
 use program::{Parent, Program};
 use std::os::fd::{AsFd, OwnedFd};
@@ -32,6 +34,7 @@ fn main() {
         Some(name) if name == archive::PACK => copy::run(copy::pack),
         Some(name) if name == archive::UNPACK => copy::run(copy::unpack),
         Some(name) if name == hook::INIT => hooked(),
+        Some(name) if name == check::CHECK => probe::run(),
         _ => init(),
     };
     std::process::exit(status);

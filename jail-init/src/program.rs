@@ -61,7 +61,7 @@ impl Program {
     /// Makes its process, in a session of its own and with the terminal, if standard input is one; its pid
     /// or an errno. `failed` is called in the child.
     pub(crate) fn start(&self, parent: Parent, failed: impl Fn(i32)) -> Result<i32, i32> {
-        self.start_from(parent, None, failed)
+        self.spawn(parent, (None, None), failed)
     }
 
     /// The same; standard input is `input`.
@@ -69,6 +69,25 @@ impl Program {
         &self,
         parent: Parent,
         input: Option<&OwnedFd>,
+        failed: impl Fn(i32),
+    ) -> Result<i32, i32> {
+        self.spawn(parent, (input, None), failed)
+    }
+
+    /// The same; what it prints goes to `output`.
+    pub(crate) fn start_to(
+        &self,
+        parent: Parent,
+        output: &OwnedFd,
+        failed: impl Fn(i32),
+    ) -> Result<i32, i32> {
+        self.spawn(parent, (None, Some(output)), failed)
+    }
+
+    fn spawn(
+        &self,
+        parent: Parent,
+        (input, output): (Option<&OwnedFd>, Option<&OwnedFd>),
         failed: impl Fn(i32),
     ) -> Result<i32, i32> {
         let child = sys::clone::fork(&mut || {
@@ -82,6 +101,11 @@ impl Program {
             }
             if let Some(input) = input {
                 let _ = sys::fd::place(input.as_fd(), 0);
+            }
+            if let Some(output) = output {
+                for number in 1..=2 {
+                    let _ = sys::fd::place(output.as_fd(), number);
+                }
             }
             let _ = sys::signal::reset();
             failed(self.execute());

@@ -25,7 +25,7 @@ pub(crate) use storage::{roots, volume, volumes};
 pub(crate) use tree::tree;
 pub(crate) use unit::{cat, checked, count_problems, key_docs, keys};
 
-use jailsupd::control::wire::{JailState, JailSummary};
+use jailsupd::control::wire::{HealthState, JailState, JailSummary};
 
 /// What tables and texts are made for.
 const WIDTH: usize = 80;
@@ -79,9 +79,23 @@ const fn paint_of(state: JailState) -> Paint {
     }
 }
 
+/// The same, with what its checks say.
+fn paint_of_jail(jail: &JailSummary) -> Paint {
+    match jail.health {
+        Some(HealthState::Unhealthy) => Paint::Bad,
+        Some(HealthState::Starting | HealthState::Healthy) | None => paint_of(jail.state),
+    }
+}
+
 /// The state, and what a reader must know beside it.
 fn state_of(jail: &JailSummary) -> String {
     let mut text = jail.state.word().to_owned();
+    match jail.health {
+        Some(HealthState::Healthy) => text.push_str(", healthy"),
+        Some(HealthState::Unhealthy) => text.push_str(", unhealthy"),
+        // A check that has not succeeded yet is no news.
+        Some(HealthState::Starting) | None => {}
+    }
     if jail.frozen {
         text.push_str(", frozen");
     }

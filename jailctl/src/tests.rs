@@ -11,8 +11,8 @@ use std::path::Path;
 
 use clap::{CommandFactory as _, Parser as _};
 use jailsupd::control::wire::{
-    Exit, ExitReason, HostInfo, Inspected, Jail, JailState, JailSummary, Listed, LogEntry,
-    Privileges, Seccomp, Stage, StageState, Stream, Usage,
+    Checks, Exit, ExitReason, HealthState, HostInfo, Inspected, Jail, JailState, JailSummary,
+    Listed, LogEntry, Privileges, Seccomp, Stage, StageState, Stream, Usage,
 };
 
 use crate::cli::Arguments;
@@ -37,6 +37,8 @@ fn summary(name: &str, state: JailState, seconds: u64) -> JailSummary {
         frozen: false,
         enabled: true,
         stale: false,
+        health: None,
+        status: None,
     }
 }
 
@@ -134,11 +136,16 @@ fn web() -> Jail {
             at: NOW - 200_000,
             stage: None,
             errno: None,
+            detail: None,
             usage: Some(Usage { user_us: 120_000, system_us: 1_030_000, max_rss: 10 << 20 }),
         }),
         memory_current: Some(12_900_000),
         pids_current: Some(3),
         start_time: Some(1234),
+        ready_at: None,
+        watchdog_us: None,
+        reloading: false,
+        checks: None,
         problems: Vec::new(),
     }
 }
@@ -174,6 +181,51 @@ web  up for 3m12s
 }
 
 #[test]
+fn a_jail_shows_how_it_is_and_what_it_says() {
+    let mut jail = web();
+    jail.summary.health = Some(HealthState::Healthy);
+    jail.summary.status = Some("serving\u{1b}[2J".to_owned());
+    jail.ready_at = Some(NOW - 60_000);
+    jail.watchdog_us = Some(30_000_000);
+    jail.reloading = true;
+    jail.checks = Some(Checks {
+        what: "http://127.0.0.1/".to_owned(),
+        interval_ms: 30_000,
+        probing: false,
+        failures: 0,
+        last_at: Some(NOW - 2000),
+        succeeded: Some(true),
+        output: Some("HTTP/1.1 200 OK".to_owned()),
+    });
+    let text = render::jail(&jail, NOW, PLAIN);
+    assert!(text.starts_with("web  up, healthy for 3m12s\n"), "{text}");
+    for line in [
+        "Ready           1m ago",
+        "Says            serving\u{fffd}[2J (reloading)",
+        "Health          http://127.0.0.1/ every 30s, 2s ago: HTTP/1.1 200 OK",
+        "Watchdog        30s",
+    ] {
+        assert!(text.contains(line), "no {line}: {text}");
+    }
+    let checks = jail.checks.as_mut().unwrap();
+    (checks.failures, checks.succeeded, checks.probing) = (3, Some(false), true);
+    checks.output = Some("connection refused".to_owned());
+    let text = render::jail(&jail, NOW, PLAIN).split_whitespace().collect::<Vec<_>>().join(" ");
+    let told = "startup probe http://127.0.0.1/ every 30s, 2s ago, 3 failures in a row: connection refused";
+    assert!(text.contains(told), "{text}");
+}
+
+#[test]
+fn an_unhealthy_jail_stands_out_and_one_that_comes_up_says_where_it_is() {
+    let mut coming = summary("db", JailState::Activating, 5);
+    coming.status = Some("recovering".to_owned());
+    let mut sick = summary("web", JailState::Up, 5);
+    sick.health = Some(HealthState::Unhealthy);
+    let text = render::list(&[coming, sick], NOW, PLAIN);
+    assert!(text.contains("    recovering\n") && text.contains("up, unhealthy"), "{text}");
+}
+
+#[test]
 fn a_jail_that_is_invalid_shows_its_problems_in_full() {
     let mut jail = web();
     jail.summary = summary("web", JailState::Invalid, 5);
@@ -194,6 +246,7 @@ fn each_end_of_a_jail_has_its_words() {
             at: NOW - 1000,
             stage: stage.map(str::to_owned),
             errno: stage.map(|_| "EPERM".to_owned()),
+            detail: None,
             usage: None,
         };
         jail.last_exit = Some(exit);

@@ -6,7 +6,7 @@
 //! always replaced together; [`VERSION`] guards the plain Debian host, where they are not.
 
 /// Checked by [`Op::Hello`].
-pub const VERSION: u64 = 1;
+pub const VERSION: u64 = 2;
 
 /// Length of every packet in bytes.
 pub const PACKET_LEN: usize = 160;
@@ -67,11 +67,13 @@ pub enum Slot {
     NetNamespace = 6,
     /// A memfd with what the brain wants to remember of the jail.
     State = 7,
+    /// The socket on which the jail's service says how it is.
+    Notify = 8,
 }
 
 impl Slot {
     /// All slots in the order of their bits.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Process,
         Self::StartError,
         Self::ExitReport,
@@ -80,6 +82,7 @@ impl Slot {
         Self::UserNamespace,
         Self::NetNamespace,
         Self::State,
+        Self::Notify,
     ];
 
     /// Its bit in [`Packet::slots`].

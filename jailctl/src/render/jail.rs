@@ -1,11 +1,11 @@
 //! `jailctl inspect` and `jailctl logs`.
 
 use jailsupd::control::wire::{
-    Exit, ExitReason, Jail, JailSummary, LogEntry, Privileges, Seccomp, Stream, Usage,
+    Checks, Exit, ExitReason, Jail, JailSummary, LogEntry, Privileges, Seccomp, Stream, Usage,
 };
 
-use super::time::{ago, span, stamp};
-use super::{Paint, Style, bytes, one_line, paint_of, pairs, problems, state_of};
+use super::time::{ago, span, stamp, wait};
+use super::{Paint, Style, bytes, one_line, paint_of_jail, pairs, problems, state_of};
 
 /// Everything about one jail.
 pub(crate) fn jail(jail: &Jail, now: u64, style: Style) -> String {
@@ -38,10 +38,15 @@ pub(crate) fn jail(jail: &Jail, now: u64, style: Style) -> String {
         ("System calls", jail.seccomp.map(filter)),
         ("Landlock", jail.landlock.map(landlock)),
         ("Its init", jail.init.as_ref().map(init)),
+        ("Ready", jail.ready_at.map(|at| format!("{} ago", ago(at, now)))),
+        ("Says", says(jail)),
+        ("Health", jail.checks.as_ref().map(|checks| health(checks, now))),
+        ("Watchdog", jail.watchdog_us.map(|us| wait(us / 1000))),
         ("Memory", jail.memory_current.map(bytes)),
         ("Processes", jail.pids_current.map(|count| count.to_string())),
         ("Restarts", Some(summary.restarts.to_string())),
         ("Last end", jail.last_exit.as_ref().map(|exit| last_exit(exit, now))),
+        ("Known of it", jail.last_exit.as_ref().and_then(|exit| exit.detail.clone())),
         ("It had used", jail.last_exit.as_ref().and_then(|exit| exit.usage).map(used)),
     ];
     // What `ls` shows in one line is told in full; a problem that has no file has that line only.
@@ -54,7 +59,7 @@ pub(crate) fn jail(jail: &Jail, now: u64, style: Style) -> String {
 
 /// "web  up for 3m12s".
 pub(super) fn heading(summary: &JailSummary, now: u64, style: Style) -> String {
-    let state = style.paint(paint_of(summary.state), &state_of(summary));
+    let state = style.paint(paint_of_jail(summary), &state_of(summary));
     let name = style.paint(Paint::Bold, &one_line(&summary.name));
     format!("{name}  {state} for {}\n", ago(summary.since, now))
 }
@@ -127,6 +132,33 @@ pub(super) fn last_exit(exit: &Exit, now: u64) -> String {
     };
     let core = if exit.core { ", core dumped" } else { "" };
     format!("{how}{core}, {} ago", ago(exit.at, now))
+}
+
+/// What its service says of itself.
+fn says(jail: &Jail) -> Option<String> {
+    let status = jail.summary.status.clone();
+    match (status, jail.reloading) {
+        (Some(status), true) => Some(format!("{status} (reloading)")),
+        (None, true) => Some("reloading".to_owned()),
+        (status, false) => status,
+    }
+}
+
+/// "http://127.0.0.1/ every 30s, 2s ago, 3 failures in a row: connection refused".
+fn health(checks: &Checks, now: u64) -> String {
+    let probe = if checks.probing { "startup probe " } else { "" };
+    let every = wait(checks.interval_ms);
+    let last =
+        checks.last_at.map_or(", not yet".to_owned(), |at| format!(", {} ago", ago(at, now)));
+    let failures = match checks.failures {
+        0 if checks.succeeded == Some(false) => ", failed".to_owned(),
+        0 => String::new(),
+        1 => ", 1 failure".to_owned(),
+        count => format!(", {count} failures in a row"),
+    };
+    let output = checks.output.as_ref().filter(|output| !output.is_empty());
+    let output = output.map_or(String::new(), |output| format!(": {output}"));
+    format!("{probe}{} every {every}{last}{failures}{output}", checks.what)
 }
 
 fn used(usage: Usage) -> String {

@@ -1,11 +1,11 @@
 //! `jailctl ls`.
 
-use jailsupd::control::wire::JailSummary;
+use jailsupd::control::wire::{JailState, JailSummary};
 
 use super::time::ago;
-use super::{Paint, Style, WIDTH, one_line, paint_of, state_of, wrap};
+use super::{Paint, Style, WIDTH, one_line, paint_of_jail, state_of, wrap};
 
-/// A line for each jail; below it its problem.
+/// A line for each jail; below it what one that is not up says of itself, and its problem.
 pub(crate) fn list(jails: &[JailSummary], now: u64, style: Style) -> String {
     if jails.is_empty() {
         return "no jails: put a unit file into /etc/jails.d (`jailctl edit NAME` makes one)\n"
@@ -18,7 +18,7 @@ pub(crate) fn list(jails: &[JailSummary], now: u64, style: Style) -> String {
     let mut out = style.paint(Paint::Dim, &head) + "\n";
     let room = WIDTH.saturating_sub(name + state + 6 + 8 + 4 * 2).max(18);
     for jail in jails {
-        let shown_state = style.paint(paint_of(jail.state), &format!("{:state$}", state_of(jail)));
+        let shown_state = style.paint(paint_of_jail(jail), &format!("{:state$}", state_of(jail)));
         let line = format!(
             "{:name$}  {shown_state}  {:6}  {:>8}  {}",
             one_line(&jail.name),
@@ -28,6 +28,10 @@ pub(crate) fn list(jails: &[JailSummary], now: u64, style: Style) -> String {
         );
         out.push_str(line.trim_end());
         out.push('\n');
+        if let Some(status) = jail.status.as_ref().filter(|_| jail.state != JailState::Up) {
+            let text = wrap(&one_line(status), "    ");
+            out.extend(text.lines().map(|line| style.paint(Paint::Dim, line) + "\n"));
+        }
         if let Some(problem) = &jail.problem {
             let text = wrap(&one_line(problem), "    ");
             let lines = text.lines().map(|line| style.paint(Paint::Bad, line) + "\n");

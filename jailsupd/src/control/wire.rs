@@ -22,8 +22,8 @@ pub use frame::{Decoder, FrameError, MAX_MESSAGE, MAX_REPLY, Message, encode};
 pub use history::{Event, EventLine, Evidence, JailProcesses, Process, ProcessTable};
 pub use host::{HostInfo, InterfaceDescription, ServiceInfo, Stage, StageState};
 pub use jail::{
-    Exit, ExitReason, Inspected, Jail, JailState, JailSummary, Listed, LogEntry, LogLine,
-    Privileges, Reached, Seccomp, Stream, Usage,
+    Checks, Exit, ExitReason, HealthState, Inspected, Jail, JailState, JailSummary, Listed,
+    LogEntry, LogLine, Privileges, Reached, Seccomp, Stream, Usage,
 };
 /// What goes over the session's socket of `Exec`, and the streams of `CopyFrom` and `CopyTo`.
 pub use jail_init::{ExitReport, Stage as StartStage, StartError, archive, session};

@@ -148,9 +148,19 @@ impl Cgroup {
 /// is what takes its `POLLPRI` back.
 #[must_use]
 pub fn is_frozen(events: &OwnedFd) -> bool {
+    says(events, b"frozen 1")
+}
+
+/// Whether a process is in the cgroup of this cgroup.events, or below it.
+#[must_use]
+pub fn is_populated(events: &OwnedFd) -> bool {
+    says(events, b"populated 1")
+}
+
+fn says(events: &OwnedFd, wanted: &[u8]) -> bool {
     let mut bytes = [0; 256];
     let length = rustix::io::pread(events, &mut bytes, 0).unwrap_or(0);
-    bytes[..length].split(|byte| *byte == b'\n').any(|line| line == b"frozen 1")
+    bytes[..length].split(|byte| *byte == b'\n').any(|line| line == wanted)
 }
 
 fn remove_tree(path: &Path) -> io::Result<()> {

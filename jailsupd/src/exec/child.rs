@@ -9,6 +9,7 @@ pub(super) use confinement::{Confinement, drop_bounding_set, set_capabilities};
 
 use super::devices::Pinned;
 use super::faults;
+use super::notify;
 use super::walls::{self, Wall};
 use crate::plan::{JailStep, KernelMount, PathStep, Tmpfs, VolumeTmpfs};
 use confinement::{process_step, set_umask};
@@ -56,6 +57,8 @@ pub(super) struct Jail<'a> {
     /// Mounted and attached nowhere, like the root.
     pub(super) volumes: &'a [OwnedFd],
     pub(super) devices: &'a [Pinned],
+    /// The socket on which it says how it is.
+    pub(super) notify: Option<BorrowedFd<'a>>,
     pub(super) confinement: Confinement<'a>,
 }
 
@@ -94,6 +97,7 @@ impl Jail<'_> {
                 mount_volume_tmpfs(target, tmpfs).at(Stage::Volume)
             }
             JailStep::BindDevices => self.bind_devices().at(Stage::Devices),
+            JailStep::BindNotify => self.bind_notify().at(Stage::Notify),
             JailStep::MakeDirectory(path) => {
                 rustix::fs::mkdir(*path, Mode::from_raw_mode(0o755)).at(Stage::Devices)
             }
@@ -146,6 +150,10 @@ impl Jail<'_> {
             attach(&device.mount, &place, c"", MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH)?;
         }
         Ok(())
+    }
+
+    fn bind_notify(&self) -> rustix::io::Result<()> {
+        notify::bind_in_jail(self.notify.ok_or(Errno::BADF)?)
     }
 
     /// Behind the node that jailsupd has verified, not behind what is at /dev/null.

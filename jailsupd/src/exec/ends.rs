@@ -18,6 +18,8 @@ pub enum Streams {
     },
     /// One terminal of the jail's own.
     Terminal(Size),
+    /// None: all three are /dev/null.
+    Nothing,
 }
 
 /// Of a terminal, in characters.

@@ -73,6 +73,14 @@ pub enum Error {
         /// What went wrong.
         failure: super::worker::Failure,
     },
+    /// Work that a start waits for took too long.
+    #[error("cannot finish within {timeout} what `{key}` needs")]
+    WorkTimeout {
+        /// The unit's key that it was for.
+        key: &'static str,
+        /// `image.timeout`.
+        timeout: String,
+    },
     /// A volume.
     #[error("cannot {what} the volume {name}")]
     Volume {
@@ -264,6 +272,7 @@ impl Error {
             | Self::Image { .. } => "image.source",
             Self::Overlay { .. } | Self::Root { .. } => "root.mode",
             Self::Work { key, .. } => key,
+            Self::WorkTimeout { .. } => "image.timeout",
             Self::Volume { .. }
             | Self::NoVolumeSource { .. }
             | Self::Jail { stage: Stage::Volume, .. } => "volume",
@@ -332,6 +341,7 @@ impl Error {
             Self::Image { .. }
             | Self::Overlay { .. }
             | Self::Root { .. }
+            | Self::WorkTimeout { .. }
             | Self::Volume { .. }
             | Self::Accounts { .. }
             | Self::NoParent { .. }

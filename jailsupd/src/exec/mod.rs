@@ -5,6 +5,7 @@
 
 pub mod account;
 pub mod cgroup;
+pub mod check;
 mod child;
 mod copy;
 pub mod cores;
@@ -26,6 +27,7 @@ pub mod logs;
 mod mounts;
 pub mod namespaces;
 pub mod net;
+pub mod notify;
 pub mod overlay;
 mod place;
 pub mod pressure;

@@ -26,7 +26,9 @@ pub(super) fn terminal(socket: BorrowedFd<'_>, size: Size) -> Staged {
 pub(super) fn client(inside: &Inside, number: i32) -> Staged {
     let Inside { session, stdin, stdout, stderr, streams } = inside;
     match *streams {
-        Streams::Pipes { .. } => files([stdin.as_fd(), stdout.as_fd(), stderr.as_fd()])?,
+        Streams::Pipes { .. } | Streams::Nothing => {
+            files([stdin.as_fd(), stdout.as_fd(), stderr.as_fd()])?;
+        }
         Streams::Terminal(size) => terminal(session.as_fd(), size)?,
     }
     sys::fd::place(session.as_fd(), number).at(Stage::Files)

@@ -19,6 +19,7 @@ use super::devices::Pinned;
 use super::ends::{Inside, Size};
 use super::faults;
 use super::namespaces::Namespaces;
+use super::notify;
 use super::place;
 use super::rlimit;
 use super::walls::{self, Wall};
@@ -80,6 +81,8 @@ pub struct Spawned {
     pub stderr: Option<OwnedFd>,
     /// Where the master of its terminal arrives, when it has one.
     pub terminal: Option<OwnedFd>,
+    /// The socket on which it says how it is, when it is to.
+    pub notify: Option<OwnedFd>,
     go: OwnedFd,
 }
 
@@ -104,6 +107,7 @@ struct Pipes {
     output: Output,
     hand_over: (OwnedFd, OwnedFd),
     null: OwnedFd,
+    notify: Option<OwnedFd>,
 }
 
 /// Where what the program writes goes.
@@ -144,6 +148,7 @@ pub fn spawn(
         root_point: &root_point,
         volumes: prepared.volumes,
         devices: prepared.devices,
+        notify: pipes.notify.as_ref().map(|socket| socket.as_fd()),
         confinement: Confinement {
             account: prepared.account,
             groups: &groups,
@@ -163,6 +168,7 @@ pub fn spawn(
     keep.extend(prepared.volumes.iter().map(|volume| volume.as_fd()));
     keep.extend(streams(&pipes, prepared.client));
     keep.extend(prepared.devices.iter().map(|device| device.mount.as_fd()));
+    keep.extend(jail.notify);
     let mut keep_intermediate = keep.clone();
     keep_intermediate.push(pipes.hand_over.1.as_fd());
     keep_intermediate.push(prepared.namespaces.user.as_fd());
@@ -238,6 +244,7 @@ impl Pipes {
             output,
             hand_over,
             null: above_fixed(null)?,
+            notify: plan.notifies.then(notify::make).transpose()?,
         })
     }
 
@@ -262,6 +269,7 @@ impl Pipes {
             stdout,
             stderr,
             terminal,
+            notify: self.notify,
             go: self.go.1,
         })
     }

@@ -1,7 +1,7 @@
 //! What jailsupd remembers of a running jail in the keeper's vault: a memfd with one JSON object, so
 //! that the next jailsupd knows what it adopts.
 
-use crate::control::wire::{Exit, ExitReason};
+use crate::control::wire::{Exit, ExitReason, HealthState};
 use rustix::fd::OwnedFd;
 use rustix::fs::MemfdFlags;
 use serde::{Deserialize, Serialize};
@@ -57,6 +57,47 @@ pub struct State {
     /// How this life of it has ended, once that was judged: its own report of it can be read only once.
     #[serde(default)]
     pub ended: Option<Exit>,
+    /// What its service has said of itself.
+    #[serde(default)]
+    pub notified: Notified,
+    /// What its checks have found; missing before the first one.
+    #[serde(default)]
+    pub health: Option<Health>,
+}
+
+/// Readiness, and what a service says by sd_notify(3).
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Notified {
+    /// How long it may take to be ready; missing when it is ready as soon as it is executed.
+    pub within_us: Option<u64>,
+    /// Until when it must be ready, once that is known: `CLOCK_BOOTTIME`.
+    pub ready_by_us: Option<u64>,
+    /// When it was ready: `CLOCK_BOOTTIME`.
+    pub ready_us: Option<u64>,
+    /// When it has run long enough: `CLOCK_BOOTTIME`.
+    #[serde(default)]
+    pub runtime_until_us: Option<u64>,
+    /// How long it may give no sign of life.
+    pub watchdog_us: Option<u64>,
+    /// `STATUS=`, one line.
+    pub status: String,
+    /// `ERRNO=`.
+    pub errno: Option<i32>,
+    /// It loads its configuration again.
+    pub reloading: bool,
+}
+
+/// What checks have found.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Health {
+    /// The verdict.
+    pub state: HealthState,
+    /// The startup probe has not succeeded yet.
+    pub probing: bool,
+    /// Failures in a row that count.
+    pub failures: u32,
+    /// The last check, when it failed: milliseconds since 1970, and what it found.
+    pub failure: Option<(u64, String)>,
 }
 
 /// A stop that may outlive who asked for it.

@@ -25,6 +25,7 @@
 
 mod after;
 pub mod gate;
+pub mod health;
 mod next;
 #[cfg(test)]
 mod tests;
@@ -166,6 +167,8 @@ pub enum Event {
     Frozen(bool),
     /// Its program says that it is stuck.
     Stuck,
+    /// Its program says that it is about to end.
+    Stopping,
     /// Its checks have failed often enough.
     Unhealthy,
     /// What it cannot be without is gone.

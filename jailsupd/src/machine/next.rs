@@ -28,6 +28,7 @@ pub fn next(machine: Machine, event: Event, now: Moment, policy: &Policy) -> Nex
         | Event::Extend(_)
         | Event::Frozen(_)
         | Event::Stuck
+        | Event::Stopping
         | Event::Unhealthy
         | Event::DependencyGone
         | Event::Ended(_)
@@ -83,6 +84,7 @@ fn idle(machine: Machine, event: Event, policy: &Policy) -> Next {
         | Event::Extend(_)
         | Event::Frozen(_)
         | Event::Stuck
+        | Event::Stopping
         | Event::Unhealthy
         | Event::DependencyGone
         | Event::Ended(_)
@@ -105,6 +107,7 @@ fn waiting(machine: Machine, event: Event) -> Next {
         | Event::Extend(_)
         | Event::Frozen(_)
         | Event::Stuck
+        | Event::Stopping
         | Event::Unhealthy
         | Event::DependencyGone
         | Event::Ended(_)
@@ -128,6 +131,7 @@ fn backoff(machine: Machine, until: Moment, event: Event, now: Moment, policy: &
         | Event::Extend(_)
         | Event::Frozen(_)
         | Event::Stuck
+        | Event::Stopping
         | Event::Unhealthy
         | Event::DependencyGone
         | Event::Ended(_)
@@ -155,6 +159,7 @@ fn preparing(machine: Machine, event: Event, now: Moment, policy: &Policy) -> Ne
             | Event::Extend(_)
             | Event::Frozen(_)
             | Event::Stuck
+            | Event::Stopping
             | Event::Unhealthy
             | Event::DependencyGone
             | Event::Ended(_)
@@ -186,6 +191,7 @@ fn starting(machine: Machine, event: Event, now: Moment, policy: &Policy) -> Nex
         | Event::Extend(_)
         | Event::Frozen(_)
         | Event::Stuck
+        | Event::Stopping
         | Event::Unhealthy
         | Event::Cleaned
         | Event::Tick => stay(machine),
@@ -210,6 +216,7 @@ fn activating(
         }
         Event::Stop | Event::Restart => ask_to_stop(machine, Cause::Asked, None, now, policy),
         Event::Stuck => abort(machine, None, now, policy),
+        Event::Stopping => ends(machine, None, now, policy),
         Event::Unhealthy => unhealthy(machine, None, now, policy),
         Event::DependencyGone => ask_to_stop(machine, Cause::Dependency, None, now, policy),
         Event::Ended(end) => clean(machine, end, (Cause::Own, None), Duration::ZERO),
@@ -260,6 +267,7 @@ fn up(
         }
         Event::Tick if has_passed(watchdog_at) => abort(machine, since, now, policy),
         Event::Stuck => abort(machine, since, now, policy),
+        Event::Stopping => ends(machine, since, now, policy),
         Event::Tick if has_passed(runtime_until) => {
             ask_to_stop(machine, Cause::RuntimeMax, since, now, policy)
         }
@@ -296,6 +304,13 @@ fn ask_to_stop(
 /// No sign of life: it is to leave a core, if it may.
 fn abort(machine: Machine, up_since: Option<Moment>, now: Moment, policy: &Policy) -> Next {
     end_by(machine, WATCHDOG_SIGNAL, (Cause::Watchdog, up_since), now, policy)
+}
+
+/// It has begun to end by itself, and has as long for it as if it were asked.
+fn ends(machine: Machine, up_since: Option<Moment>, now: Moment, policy: &Policy) -> Next {
+    let kill_at = Some(now.saturating_add(policy.stop.timeout));
+    let state = State::Stopping { kill_at, cause: Cause::Own, again: None, up_since };
+    go(machine, state, Vec::new())
 }
 
 fn end_by(
@@ -352,6 +367,7 @@ fn stopping(
         | Event::Alive
         | Event::Frozen(_)
         | Event::Stuck
+        | Event::Stopping
         | Event::Unhealthy
         | Event::DependencyGone
         | Event::Cleaned => stay(machine),
@@ -392,6 +408,7 @@ fn cleaning(
         | Event::Extend(_)
         | Event::Frozen(_)
         | Event::Stuck
+        | Event::Stopping
         | Event::Unhealthy
         | Event::DependencyGone
         | Event::Ended(_)

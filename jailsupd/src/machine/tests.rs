@@ -281,6 +281,18 @@ fn a_program_without_signs_of_life_is_aborted() {
 }
 
 #[test]
+fn a_program_that_begins_to_end_by_itself_has_its_time_for_it() {
+    let (machine, actions) = after_up(&policy(), &[Event::Stopping]);
+    assert_eq!((machine.cause(), actions.len()), (Some(Cause::Own), 1));
+    let at = machine.deadline().unwrap();
+    assert_eq!(next(machine, Event::Tick, at, &policy()).1, [Action::Kill]);
+    let events = [Event::Stopping, Event::Ended(End::Success), Event::Cleaned];
+    let always = with_policy(RestartPolicy::Always);
+    assert!(matches!(after_up(&always, &events).0.state, State::Backoff { .. }));
+    assert_eq!(after_up(&policy(), &events).0.state, State::Down);
+}
+
+#[test]
 fn a_program_that_has_run_long_enough_is_asked_to_end() {
     let policy = Policy { runtime_max: Some(SECOND * 60), ..policy() };
     let (machine, _) = drive(&policy, &UP);
@@ -356,6 +368,7 @@ fn any_event() -> impl Strategy<Value = Event> {
         1 => (0u64..60_000).prop_map(|time| Event::Extend(Duration::from_millis(time))),
         1 => any::<bool>().prop_map(Event::Frozen),
         1 => Just(Event::Stuck),
+        1 => Just(Event::Stopping),
         1 => Just(Event::Unhealthy),
         1 => Just(Event::DependencyGone),
         1 => any_end().prop_map(Event::Ended),
@@ -452,6 +465,7 @@ impl World {
             | Event::Extend(_)
             | Event::Frozen(_)
             | Event::Stuck
+            | Event::Stopping
             | Event::Unhealthy => self.alive,
             Event::Spawned if self.preparing => {
                 *self = Self { alive: true, ..Self::default() };

@@ -56,6 +56,8 @@ pub struct Plan {
     pub oom_score_adjust: i16,
     /// Its standard streams are a terminal of its own.
     pub terminal: bool,
+    /// It has a socket to say how it is.
+    pub notifies: bool,
 }
 
 /// What the unit does not say and the host knows.
@@ -85,6 +87,7 @@ pub fn plan(unit: &Unit, context: Context<'_>) -> Result<Plan, seccomp::Error> {
     if unit.process.terminal {
         environment.entry("TERM".into()).or_insert_with(|| TERM.into());
     }
+    notify_variables(unit, &mut environment);
     Ok(Plan {
         host: host_steps(unit, context),
         jail: steps::jail_steps(unit, host_name(unit), ulimits(unit), sysctls(unit)),
@@ -97,8 +100,27 @@ pub fn plan(unit: &Unit, context: Context<'_>) -> Result<Plan, seccomp::Error> {
         ids: IdMap::new(context.ids, &unit.user),
         oom_score_adjust: unit.resources.oom_score_adjust.get(),
         terminal: unit.process.terminal,
+        notifies: unit.process.notifies(),
     })
 }
+
+/// What tells a program how it can say how it is: sd_notify(3), sd_watchdog_enabled(3).
+fn notify_variables(unit: &Unit, environment: &mut BTreeMap<String, String>) {
+    let mut set = |name: &str, value: String| environment.insert(name.to_owned(), value);
+    if unit.process.notifies() {
+        set("NOTIFY_SOCKET", "/dev/notify".to_owned());
+    }
+    if let Some(watchdog) = unit.process.watchdog {
+        set("WATCHDOG_USEC", watchdog.as_micros().to_string());
+        // After a hook in the jail the number is not known; without one any process may take the watchdog for its own.
+        if unit.hooks.start_container.exec.is_none() {
+            set("WATCHDOG_PID", SERVICE_PID.to_string());
+        }
+    }
+}
+
+/// The main process, as the jail numbers it: the first child of the first process of a pid namespace.
+const SERVICE_PID: u32 = 2;
 
 fn host_steps(unit: &Unit, context: Context<'_>) -> Vec<HostStep> {
     let mut steps = vec![HostStep::CreateCgroup];

@@ -145,6 +145,7 @@ impl fmt::Display for JailStep {
                 text(tmpfs.mode)
             ),
             Self::BindDevices => f.write_str("bind the device nodes"),
+            Self::BindNotify => f.write_str("bind the socket /dev/notify"),
             Self::MakeDirectory(path) => write!(f, "make directory {}", text(path)),
             Self::MakeLink { target, path } => write!(f, "link {} to {}", text(path), text(target)),
             Self::Mask(path) => write!(f, "mask {}", text(path)),

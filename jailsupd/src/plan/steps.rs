@@ -102,6 +102,8 @@ pub enum JailStep {
     },
     /// Bind the pinned device nodes into /dev.
     BindDevices,
+    /// Bind the socket of sd_notify(3) at /dev/notify.
+    BindNotify,
     /// Make a directory.
     MakeDirectory(&'static CStr),
     /// Make a symbolic link.
@@ -273,6 +275,9 @@ pub(super) fn jail_steps(
     steps.extend(DEV_LINKS.map(|(target, path)| JailStep::MakeLink { target, path }));
     if unit.process.terminal {
         steps.push(JailStep::MakeLink { target: c"pts/0", path: c"/dev/console" });
+    }
+    if unit.process.notifies() {
+        steps.push(JailStep::BindNotify);
     }
     // While /proc/sys can still be written.
     steps.extend(sysctls.into_iter().map(|(path, value)| JailStep::SetSysctl { path, value }));

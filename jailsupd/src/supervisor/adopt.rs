@@ -1,16 +1,19 @@
 //! Adoption: what an earlier jailsupd has left running is taken over as it is. Adoption never kills.
 
 use super::Supervisor;
-use super::jail::{Jail, Kept, Life};
+use super::jail::{Kept, Life};
 use super::leaving::Leaving;
+use super::notify::Voice;
 use super::output::{self, Output};
 use super::poller::JailId;
 use super::pressure::Watched;
 use super::{end, poststop};
+use crate::exec::cgroup;
+use crate::exec::check;
 use crate::exec::namespaces::Namespaces;
-use crate::exec::state::{Rest, State as Stored, Stopping};
+use crate::exec::state::{Notified, Rest, State as Stored, Stopping};
 use crate::exec::terminal::Terminal;
-use crate::machine::{Cause, Limit, Machine, State, Want};
+use crate::machine::{Cause, Limit, Machine, Moment, State, Want};
 use keeper::client::Held;
 use keeper::{ExitRecord, Slot};
 use rustix::fd::OwnedFd;
@@ -76,22 +79,28 @@ impl Supervisor {
             stdout,
             stderr: slots.take(Slot::Stderr),
             terminal,
+            voice: Voice::new(slots.take(Slot::Notify)),
+            health: None,
             limits: Watched::default(),
             failed: None,
             killed: false,
             former: None,
             is_poststop: stored.poststop.is_some(),
+            remembered: (stored.notified.clone(), stored.health.clone()),
             stored: stored.clone(),
         });
-        // Up as of its start: an unread start-error pipe says the rest, as soon as the loop runs.
-        let since = Duration::from_micros(stored.started_us);
-        let adopted = lives_on(jail, &stored, since);
-        jail.machine = machine(jail.machine, adopted, &stored);
+        let events = jail.life.as_ref().and_then(|life| life.events.as_ref());
+        jail.frozen = events.is_some_and(cgroup::is_frozen);
+        // What an earlier jailsupd had begun tells nobody.
+        check::sweep(&jail.cgroup);
+        // As of its start: an unread start-error pipe says the rest, as soon as the loop runs.
+        let started = Duration::from_micros(stored.started_us);
+        jail.machine = machine(jail.machine, found(&stored, jail.frozen), &stored);
         jail.leaving = stored.leaving.map(Leaving::resumed);
         if jail.leaving.is_some() {
             self.ties.leavers.insert(id);
         }
-        jail.since = super::clock::wall_ms_of(since);
+        jail.since = super::clock::wall_ms_of(ready_at(&stored).unwrap_or(started));
         log::info!("jail={name} adopted pid={}", stored.pid);
         if let Some(Stopping { signal, .. }) = stored.stopping {
             self.signal(id, signal);
@@ -130,25 +139,43 @@ impl Supervisor {
     }
 }
 
+/// When it was ready; none when it is not yet.
+fn ready_at(stored: &Stored) -> Option<Moment> {
+    let us = match stored.notified.within_us {
+        Some(_) => stored.notified.ready_us?,
+        None => stored.started_us,
+    };
+    Some(Duration::from_micros(us))
+}
+
 /// The state of a jail of which something runs, and whether it is wanted.
-fn lives_on(jail: &Jail, stored: &Stored, since: Duration) -> (State, Want) {
+fn found(stored: &Stored, frozen: bool) -> (State, Want) {
     let want = |again: Option<bool>| if again == Some(false) { Want::Down } else { Want::Up };
     if let Some(poststop) = stored.poststop {
         return (poststop::restored(poststop), want(poststop.again));
     }
     let Some(Stopping { again, reason, kill_at_us, .. }) = stored.stopping else {
-        return (up(since, jail), Want::Up);
+        return (running(stored, frozen), Want::Up);
     };
     let kill_at = kill_at_us.map(Duration::from_micros);
     let cause = end::cause_of(reason);
     let again = (cause == Cause::Asked).then_some(again);
-    (State::Stopping { kill_at, cause, again, up_since: Some(since) }, want(again))
+    (State::Stopping { kill_at, cause, again, up_since: ready_at(stored) }, want(again))
 }
 
-/// The state of a jail that runs and is ready. It may run as long as it might have without this change of jailsupd.
-fn up(since: Duration, jail: &Jail) -> State {
-    let runtime_until = jail.policy().runtime_max.map(|time| since.saturating_add(time));
-    State::Up { since, watchdog_at: None, runtime_until }
+/// The state of a jail that runs. It has as long as it would have had without this change of jailsupd; but the time
+/// that nobody heard its signs of life is not held against it.
+fn running(stored: &Stored, frozen: bool) -> State {
+    let Notified { within_us, ready_by_us, watchdog_us, runtime_until_us, .. } = stored.notified;
+    let Some(since) = ready_at(stored) else {
+        let by_us = ready_by_us
+            .unwrap_or_else(|| stored.started_us.saturating_add(within_us.unwrap_or_default()));
+        return State::Activating { ready_by: Duration::from_micros(by_us) };
+    };
+    let watchdog = watchdog_us.filter(|_| !frozen).map(Duration::from_micros);
+    let watchdog_at = watchdog.map(|time| super::clock::now().saturating_add(time));
+    let runtime_until = runtime_until_us.map(Duration::from_micros);
+    State::Up { since, watchdog_at, runtime_until }
 }
 
 fn machine(former: Machine, (state, want): (State, Want), stored: &Stored) -> Machine {

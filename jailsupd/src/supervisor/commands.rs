@@ -6,9 +6,9 @@ use super::poller::JailId;
 use super::waiters::{Answer, Goal, Waiter};
 use super::{Supervisor, clock, end, poststop, report};
 use crate::control::server::ClientId;
-use crate::control::wire::{Exit, JailState, Ran, Reached, Reply, WireError};
+use crate::control::wire::{Exit, ExitReason, JailState, Ran, Reached, Reply, WireError};
 use crate::exec::state::{Limit as StoredLimit, Rest, State as Stored, Stopping};
-use crate::machine::{self, Event, Moment, State};
+use crate::machine::{self, Cause, Event, Moment, State};
 use crate::unit::Signal;
 use keeper::Slot;
 use rustix::fd::AsFd as _;
@@ -210,8 +210,11 @@ impl Supervisor {
         let stopping = match jail.machine.state {
             State::Stopping { kill_at, cause, again, .. } => Some(Stopping {
                 again: again == Some(true),
-                reason: end::reason_of(cause).filter(|_| again.is_none()),
-                signal,
+                reason: end::reason_of(cause)
+                    .or_else(|| (cause == Cause::Own).then_some(ExitReason::Exited))
+                    .filter(|_| again.is_none()),
+                // One that ends by itself is not asked.
+                signal: if cause == Cause::Own { 0 } else { signal },
                 kill_at_us: kill_at.map(microseconds),
             }),
             // It has ended, and why it did is to be known until that is dealt with.

@@ -69,6 +69,8 @@ impl Supervisor {
             self.store_rest(id);
             faults::pass("rest-stored");
         }
+        self.follow_health(id);
+        self.store_notified(id);
         self.finish_run(id);
         self.forget_if_removed(id);
     }

@@ -2,6 +2,7 @@
 
 use super::Supervisor;
 use super::clock;
+use super::health;
 use super::jail::{Jail, Life};
 use super::poller::JailId;
 use super::pressure;
@@ -45,6 +46,7 @@ impl Supervisor {
         self.on_kernel_log();
         self.on_start_error(id);
         self.on_start_error(id);
+        self.on_notify(id);
         let Some(jail) = self.jails.get(id) else { return };
         let Some(life) = &jail.life else { return };
         if life.is_poststop {
@@ -63,7 +65,10 @@ impl Supervisor {
         let (exit, status) = match &life.stored.ended {
             // An earlier jailsupd has read its report.
             Some(exit) => (exit.clone(), status_of(exit)),
-            None => judge(life, report, record, (cause, oom)),
+            None => {
+                let (exit, status) = judge(life, report, record, (cause, oom));
+                (Exit { detail: detail(jail, &exit), ..exit }, status)
+            }
         };
         let restart = unit.map(|unit| unit.restart.clone()).unwrap_or_default();
         let end = end_of(life, status, &restart);
@@ -117,6 +122,7 @@ impl Supervisor {
             {
                 self.poller.forget(pipe);
             }
+            life.voice.socket().into_iter().for_each(|socket| self.poller.forget(socket));
             if let Some(terminal) = &life.terminal {
                 self.poller.forget(&terminal.socket);
                 terminal.master.iter().for_each(|master| self.poller.forget(master));
@@ -147,7 +153,14 @@ impl Supervisor {
     /// At last, when nothing is left to be cleared away: a jailsupd that died before this adopts the life that has
     /// ended, and clears it away again.
     fn let_go(&mut self, name: &str, life: &Life) {
-        let slots = [Slot::Process, Slot::StartError, Slot::ExitReport, Slot::Stdout, Slot::Stderr];
+        let slots = [
+            Slot::Process,
+            Slot::StartError,
+            Slot::ExitReport,
+            Slot::Stdout,
+            Slot::Stderr,
+            Slot::Notify,
+        ];
         let inode = rustix::fs::fstat(&life.pidfd).map_or(0, |stat| stat.st_ino);
         faults::pass("before-remove");
         let freed = self.keeper.remove(name, &slots);
@@ -217,6 +230,7 @@ fn judge(
         }),
         stage: life.failed.map(|failed| format!("cannot {}", failed.stage.text())),
         errno: life.failed.map(why_failed),
+        detail: None,
         usage: report.map(|report| Usage {
             user_us: report.user_us,
             system_us: report.system_us,
@@ -266,14 +280,15 @@ pub(super) const fn reason_of(cause: Cause) -> Option<ExitReason> {
 /// The cause of a stop that was told as this reason; without one, someone wanted it.
 pub(super) const fn cause_of(reason: Option<ExitReason>) -> Cause {
     match reason {
+        // Of one that had begun to end by itself.
+        Some(ExitReason::Exited) => Cause::Own,
         Some(ExitReason::StartTimeout) => Cause::StartTimeout,
         Some(ExitReason::Watchdog) => Cause::Watchdog,
         Some(ExitReason::RuntimeMax) => Cause::RuntimeMax,
         Some(ExitReason::Unhealthy) => Cause::Unhealthy,
         Some(ExitReason::Dependency) => Cause::Dependency,
         Some(
-            ExitReason::Exited
-            | ExitReason::Signaled
+            ExitReason::Signaled
             | ExitReason::Oom
             | ExitReason::Killed
             | ExitReason::StartFailed
@@ -292,6 +307,24 @@ fn end_of(life: &Life, status: Option<ExitStatus>, restart: &Restart) -> End {
     status.map_or(End::Failure, |status| machine::end_of(status, restart))
 }
 
+/// What is known of an end beside how it went: the checks that failed, or what the service had said of itself.
+fn detail(jail: &Jail, exit: &Exit) -> Option<String> {
+    let notified = &jail.life.as_ref()?.stored.notified;
+    let errno = notified.errno.map(|errno| format!("{:?}", nix::errno::Errno::from_raw(errno)));
+    let said = match (notified.status.as_str(), errno) {
+        ("", None) => None,
+        ("", Some(errno)) => Some(format!("it gave {errno} as the reason")),
+        (status, None) => Some(format!("it had said: {status}")),
+        (status, Some(errno)) => Some(format!("it had said: {status} ({errno})")),
+    };
+    match exit.reason {
+        ExitReason::Exited if exit.code == Some(0) => None,
+        ExitReason::Unhealthy => health::failures(jail),
+        ExitReason::StartTimeout => said.or_else(|| health::failures(jail)),
+        _ => said,
+    }
+}
+
 /// One line for the logs.
 pub(super) fn describe(exit: &Exit) -> String {
     let status = match (&exit.signal, exit.code) {
@@ -300,7 +333,7 @@ pub(super) fn describe(exit: &Exit) -> String {
         (None, Some(code)) => format!("exited with {code}"),
         (None, None) => "ended, nobody saw how".to_owned(),
     };
-    match exit.reason {
+    let how = match exit.reason {
         ExitReason::Oom => format!("ran out of memory and {status}"),
         ExitReason::Killed => format!("did not stop in time: {status}"),
         ExitReason::StartTimeout => format!("was not ready in time: {status}"),
@@ -313,5 +346,9 @@ pub(super) fn describe(exit: &Exit) -> String {
             format!("did not start: {stage}: {}", exit.errno.as_deref().unwrap_or_default())
         }
         ExitReason::Exited | ExitReason::Signaled | ExitReason::Unknown => status,
+    };
+    match &exit.detail {
+        Some(detail) => format!("{how} ({detail})"),
+        None => how,
     }
 }

@@ -2,23 +2,26 @@
 
 use super::clock;
 use super::denials::Denied;
+use super::health::Checked;
 use super::leaving::Leaving;
 use super::losses::Intake;
+use super::notify::Voice;
 use super::pressure::Watched;
 use crate::control::wire::{Exit, JailState};
 use crate::exec::cgroup::Cgroup;
 use crate::exec::logs::Log;
 use crate::exec::namespaces::Namespaces;
-use crate::exec::state::State as Stored;
+use crate::exec::state::{Health as StoredHealth, Notified, State as Stored};
 use crate::exec::terminal::Terminal;
 use crate::exec::worker::Worker;
 use crate::machine::gate::WaitsFor;
-use crate::machine::{Machine, Policy, State};
+use crate::machine::{Machine, Moment, Policy, State};
 use crate::plan::{IdRange, Plan};
-use crate::unit::{Problem, Unit};
+use crate::unit::{Notify, Problem, Unit};
 use jail_init::StartError;
 use rustix::fd::OwnedFd;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::time::Duration;
 
 /// A jail, running or not.
 #[derive(Debug)]
@@ -55,8 +58,8 @@ pub(super) struct Jail {
     /// Its unit is gone: when it is at rest, it goes too.
     pub(super) removed: bool,
     pub(super) life: Option<Life>,
-    /// What its start waits for, and the unit's key that it is for.
-    pub(super) work: Option<(&'static str, Worker)>,
+    /// What its start waits for.
+    pub(super) work: Option<Work>,
     pub(super) kept: Option<Kept>,
     pub(super) last_exit: Option<Exit>,
     /// What its cgroup said when the kernel killed it for want of memory; as long as this jailsupd runs.
@@ -67,6 +70,16 @@ pub(super) struct Jail {
     pub(super) log: Log,
     /// How it fares with its log.
     pub(super) intake: Intake,
+}
+
+/// Work that a start waits for.
+#[derive(Debug)]
+pub(super) struct Work {
+    /// The unit's key that it is for.
+    pub(super) key: &'static str,
+    pub(super) worker: Worker,
+    /// When it has taken too long; none when it has, and was killed.
+    pub(super) until: Option<Moment>,
 }
 
 /// A unit with everything that was made from it when it was loaded.
@@ -93,6 +106,10 @@ pub(super) struct Life {
     pub(super) terminal: Option<Terminal>,
     /// What the kernel tells of its limits.
     pub(super) limits: Watched,
+    /// Where its service says how it is.
+    pub(super) voice: Voice,
+    /// The checks of its health, while there are any.
+    pub(super) health: Option<Checked>,
     /// It said that its start failed.
     pub(super) failed: Option<StartError>,
     /// It had to be killed after its stop time-out.
@@ -103,6 +120,8 @@ pub(super) struct Life {
     pub(super) is_poststop: bool,
     /// What the keeper remembers of it.
     pub(super) stored: Stored,
+    /// The parts of that which change while it runs, as they were remembered last.
+    pub(super) remembered: (Notified, Option<StoredHealth>),
 }
 
 /// Namespaces from an earlier start.
@@ -153,9 +172,21 @@ impl Jail {
             restart: loaded.unit.restart.clone(),
             stop: loaded.unit.stop.clone(),
             waits: self.depends,
+            ready_within: (loaded.unit.process.notify != Notify::None)
+                .then_some(loaded.unit.start.timeout),
+            watchdog: self.watchdog(),
             runtime_max: loaded.unit.process.runtime_max,
-            ..Policy::default()
+            on_unhealthy: loaded.unit.health.on_failure,
         })
+    }
+
+    /// How long it may give no sign of life: by its unit, or as it has said itself since.
+    pub(super) fn watchdog(&self) -> Option<Duration> {
+        let of_unit = || self.loaded.as_ref()?.unit.process.watchdog;
+        match &self.life {
+            Some(life) => life.stored.notified.watchdog_us.map(Duration::from_micros),
+            None => of_unit(),
+        }
     }
 
     /// The state as clients see it.
@@ -173,6 +204,15 @@ impl Jail {
             State::Backoff { .. } => JailState::Backoff,
             State::Failed => JailState::Failed,
         }
+    }
+
+    /// When something is to be done about it that nothing else tells of.
+    pub(super) fn deadline(&self) -> Option<Moment> {
+        let life = self.life.as_ref();
+        let work = self.work.as_ref().and_then(|work| work.until);
+        let voice = life.and_then(|life| life.voice.deadline());
+        let health = life.and_then(|life| life.health.as_ref()?.deadline());
+        [self.machine.deadline(), work, voice, health].into_iter().flatten().min()
     }
 
     /// Whether nothing of it is left that a shutdown would have to wait for.

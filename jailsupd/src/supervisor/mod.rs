@@ -15,6 +15,7 @@ mod dependencies;
 mod drive;
 mod end;
 mod files;
+mod health;
 mod history;
 mod hooks;
 mod host_file;
@@ -26,6 +27,7 @@ mod layers;
 mod leaving;
 mod limits;
 mod losses;
+mod notify;
 mod output;
 mod policy;
 mod poller;
@@ -203,6 +205,8 @@ impl Supervisor {
             Source::Limit(id, signal) => self.on_limit(id, signal),
             Source::KernelLog => self.on_kernel_log(),
             Source::Synced => self.on_synced(),
+            Source::Notify(id) => self.on_notify(id),
+            Source::Check(id) => self.on_check(id),
             Source::Work(id) => self.on_work(id),
             Source::Import(number) => self.on_import(number),
             Source::Reexec => self.on_reexec(),
@@ -213,7 +217,12 @@ impl Supervisor {
     fn on_cgroup(&mut self, id: JailId) {
         let Some(jail) = self.jails.get_mut(id) else { return };
         let events = jail.life.as_ref().and_then(|life| life.events.as_ref());
-        jail.frozen = events.is_some_and(cgroup::is_frozen);
+        let frozen = events.is_some_and(cgroup::is_frozen);
+        if std::mem::replace(&mut jail.frozen, frozen) != frozen {
+            let why = if frozen { "it is frozen" } else { "it is thawed" };
+            self.apply(id, Event::Frozen(frozen), why);
+            self.freeze_health(id, frozen);
+        }
     }
 
     fn on_keeper(&mut self) {
@@ -361,7 +370,7 @@ impl Supervisor {
         if is_asked || self.has_streams_to_feed() || self.can_prepare() {
             return Some(Duration::ZERO);
         }
-        let machines = self.jails.iter().filter_map(|jail| jail.machine.deadline());
+        let machines = self.jails.iter().filter_map(Jail::deadline);
         let next = machines.chain(self.rescan_at).chain(self.waiters_deadline());
         let next = next.chain(self.ties.starts.deadline()).chain(self.hooks.deadline());
         let logs = [self.output.deadline(), self.syncing.deadline(), self.losses_deadline()];
@@ -380,7 +389,10 @@ impl Supervisor {
             self.store_staged();
         }
         self.sync_logs();
+        self.tick_checks(now);
         for id in self.jails.ids() {
+            self.tick_notify(id, now);
+            self.tick_work(id, now);
             self.tell_losses(id, false);
             let deadline = self.jails.get(id).and_then(|jail| jail.machine.deadline());
             if deadline.is_some_and(|at| at <= now) {

@@ -41,6 +41,10 @@ pub(super) enum Source {
     Janitor,
     /// The kernel has logged something.
     KernelLog,
+    /// A jail's service says how it is.
+    Notify(JailId),
+    /// A check of a jail's health has something to say.
+    Check(JailId),
     /// A worker that a jail waits for has said something.
     Work(JailId),
     /// An import of an image has said something.
@@ -78,6 +82,8 @@ impl Source {
             Self::Reexec => (15, 0),
             Self::Hook(number) => (20, number),
             Self::Synced => (16, 0),
+            Self::Notify(id) => (18, id),
+            Self::Check(id) => (19, id),
         };
         kind << 32 | u64::from(id)
     }
@@ -103,6 +109,8 @@ impl Source {
             15 => Self::Reexec,
             20 => Self::Hook(id),
             16 => Self::Synced,
+            18 => Self::Notify(id),
+            19 => Self::Check(id),
             kind => {
                 let signal = Signal::ALL.into_iter().find(|s| kind == LIMITS + *s as u64)?;
                 Self::Limit(id, signal)
@@ -205,6 +213,8 @@ mod tests {
             Source::Reexec,
             Source::Hook(10),
             Source::Synced,
+            Source::Notify(10),
+            Source::Check(11),
         ] {
             assert_eq!(Source::from_data(source.to_data()), Some(source));
         }

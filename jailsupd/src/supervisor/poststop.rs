@@ -4,7 +4,7 @@
 use super::Supervisor;
 use super::commands::microseconds;
 use super::end::{cause_of, reason_of};
-use super::jail::{Jail, Loaded};
+use super::jail::{Jail, Loaded, Work};
 use super::poller::JailId;
 use super::start::Progress;
 use crate::exec::error::source_of;
@@ -78,7 +78,7 @@ impl Supervisor {
             }
             Ok(Progress::Waits) => {
                 if let Some(jail) = self.jails.get_mut(id) {
-                    if let Some((_, worker)) = jail.work.take() {
+                    if let Some(Work { worker, .. }) = jail.work.take() {
                         self.poller.forget(&worker.report);
                     }
                 }

@@ -1,14 +1,17 @@
 //! Jails, units and what they say as the wire's types.
 
+use super::clock;
 use super::jail::Jail;
 use crate::control::wire::Jail as WireJail;
 use crate::control::wire::{
-    self, JailProcesses, JailState, JailSummary, KeyDoc, KeyDocs, LogEntry, Privileges, Process,
-    Reply, Seccomp, Stage, StageState, Stream as WireStream, UnitSchema, WireError,
+    self, Checks, JailProcesses, JailState, JailSummary, KeyDoc, KeyDocs, LogEntry, Privileges,
+    Process, Reply, Seccomp, Stage, StageState, Stream as WireStream, UnitSchema, WireError,
 };
 use crate::exec::logs::{Line, Stream};
 use crate::exec::privileges::Privileges as Found;
 use crate::exec::processes;
+use crate::machine::State;
+use crate::machine::health::Health;
 use crate::plan::HostStep;
 use crate::plan::link::show_mac;
 use crate::unit::change::Change;
@@ -47,6 +50,9 @@ pub(super) fn summary(jail: &Jail) -> JailSummary {
         .loaded
         .as_ref()
         .map(|loaded| loaded.unit.network.address.iter().map(ToString::to_string).collect());
+    let life = jail.life.as_ref();
+    let health = life.filter(|life| life.health.is_some());
+    let health = health.and_then(|life| life.stored.health.as_ref());
     JailSummary {
         name: jail.name.clone(),
         state: jail.state(),
@@ -64,6 +70,37 @@ pub(super) fn summary(jail: &Jail) -> JailSummary {
         frozen: jail.frozen,
         enabled: jail.loaded.as_ref().is_none_or(|loaded| loaded.unit.enabled),
         stale: jail.is_stale(),
+        health: health.map(|health| health.state),
+        status: life
+            .map(|life| life.stored.notified.status.clone())
+            .filter(|text| !text.is_empty()),
+    }
+}
+
+/// The checks of a jail whose program runs.
+fn checks(jail: &Jail) -> Option<Checks> {
+    let settings = jail.loaded.as_ref().map(|loaded| &loaded.unit.health)?;
+    let checked = jail.life.as_ref()?.health.as_ref()?;
+    let Health { is_probing, failures, .. } = checked.health;
+    let check = if is_probing { settings.startup_check() } else { settings.check() };
+    let interval = settings.startup_interval.filter(|_| is_probing).unwrap_or(settings.interval);
+    let last = checked.last.as_ref();
+    Some(Checks {
+        what: super::health::words(check?),
+        interval_ms: u64::try_from(interval.as_millis()).unwrap_or(u64::MAX),
+        probing: is_probing,
+        failures,
+        last_at: last.map(|last| last.at),
+        succeeded: last.map(|last| last.succeeded),
+        output: last.map(|last| last.text.clone()),
+    })
+}
+
+/// When it was ready.
+fn ready_at(jail: &Jail) -> Option<u64> {
+    match jail.machine.state {
+        State::Up { since, .. } => Some(clock::wall_ms_of(since)),
+        _ => None,
     }
 }
 
@@ -110,6 +147,10 @@ pub(super) fn inspected(jail: &Jail) -> WireJail {
         memory_current: usage.and_then(|usage| usage.memory),
         pids_current: usage.and_then(|usage| usage.pids),
         start_time: jail.life.as_ref().and_then(|life| start_time(life.pid)),
+        ready_at: ready_at(jail),
+        watchdog_us: jail.life.as_ref().and_then(|life| life.stored.notified.watchdog_us),
+        reloading: jail.life.as_ref().is_some_and(|life| life.stored.notified.reloading),
+        checks: checks(jail),
         problems: jail.problems().map(ToString::to_string).collect(),
     }
 }

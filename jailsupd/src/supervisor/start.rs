@@ -4,6 +4,7 @@ use super::Supervisor;
 use super::clock;
 use super::commands::stored_limit;
 use super::jail::{Kept, Life, Loaded};
+use super::notify::{self, Voice};
 use super::poller::{JailId, Source};
 use super::poststop;
 use super::pressure::Watched;
@@ -178,11 +179,14 @@ impl Supervisor {
             stdout: spawned.stdout,
             stderr: spawned.stderr,
             terminal: spawned.terminal.map(Terminal::new),
+            voice: Voice::new(spawned.notify),
+            health: None,
             limits: Watched::default(),
             failed: None,
             killed: false,
             former: None,
             is_poststop: false,
+            remembered: (stored.notified.clone(), None),
             stored,
         });
         gone
@@ -369,6 +373,7 @@ impl Supervisor {
             // It is a hook after the end when that is where the jail is.
             poststop: poststop::stored(jail.machine.state),
             last_exit: jail.last_exit.clone(),
+            notified: notify::expected(&loaded.unit),
             image: image::digest(&loaded.unit.image.source, &self.layout)
                 .map(|digest| digest.to_string()),
             ..State::default()
@@ -381,12 +386,13 @@ impl Supervisor {
             (Slot::ExitReport, spawned.exit_report.as_fd()),
             (Slot::State, state.as_fd()),
         ];
-        let logs = [
+        let others = [
             (Slot::Stdout, &spawned.stdout),
             (Slot::Stderr, &spawned.stderr),
             (Slot::Stdout, &spawned.terminal),
+            (Slot::Notify, &spawned.notify),
         ];
-        slots.extend(logs.iter().filter_map(|(slot, pipe)| Some((*slot, pipe.as_ref()?.as_fd()))));
+        slots.extend(others.iter().filter_map(|(slot, fd)| Some((*slot, fd.as_ref()?.as_fd()))));
         self.keeper.put(&jail.name, &slots).map_err(Error::Keeper)?;
         Ok(stored)
     }
@@ -404,6 +410,9 @@ impl Supervisor {
         ];
         if let Some(terminal) = &life.terminal {
             self.poller.watch(&terminal.socket, Source::Terminal(id))?;
+        }
+        if let Some(socket) = life.voice.socket() {
+            self.poller.watch(socket, Source::Notify(id))?;
         }
         for (pipe, source) in pipes {
             if let Some(pipe) = pipe {

@@ -1,11 +1,11 @@
 //! Why a jail is in its state, with the evidence.
 
 use super::jail::Jail;
-use super::{Supervisor, clock, report};
-use crate::control::wire::{Evidence, ExitReason, JailState, Reply};
+use super::{Supervisor, clock, health, report};
+use crate::control::wire::{Evidence, ExitReason, HealthState, JailState, Reply};
 use crate::exec::cores;
 use crate::machine::State;
-use crate::unit::{Bytes, Problem};
+use crate::unit::{Bytes, Notify, Problem};
 
 /// Lines of the log that are shown.
 const LINES: usize = 10;
@@ -57,6 +57,7 @@ impl Supervisor {
 
 fn explain(jail: &Jail, next_try_ms: Option<u64>) -> Vec<String> {
     let mut text = vec![state(jail, next_try_ms)];
+    text.extend(said(jail));
     if jail.frozen {
         text.push("It is frozen: its processes stand still until `jailctl thaw`.".into());
     }
@@ -97,6 +98,51 @@ fn explain(jail: &Jail, next_try_ms: Option<u64>) -> Vec<String> {
     text
 }
 
+/// What it says of itself, and what its checks say.
+fn said(jail: &Jail) -> Vec<String> {
+    let Some(life) = &jail.life else { return Vec::new() };
+    let notified = &life.stored.notified;
+    let mut text = Vec::new();
+    if notified.reloading {
+        text.push("It says that it loads its configuration again.".to_owned());
+    }
+    if !notified.status.is_empty() {
+        text.push(format!("It says of itself: {}", notified.status));
+    }
+    let state = life.health.as_ref().and(life.stored.health.as_ref()).map(|health| health.state);
+    match (state, health::failures(jail)) {
+        (Some(HealthState::Unhealthy), failures) => {
+            text.push(format!("It is unhealthy: {}.", failures.unwrap_or_default()));
+        }
+        (Some(HealthState::Healthy), Some(failures)) => {
+            text.push(format!("It is taken for healthy still, but {failures}."));
+        }
+        (Some(HealthState::Healthy), None) => text.push("Its checks find it healthy.".to_owned()),
+        (Some(HealthState::Starting), Some(failures)) => {
+            text.push(format!("No check has succeeded yet: {failures}."));
+        }
+        (Some(HealthState::Starting), None) => text.push("No check has ended yet.".to_owned()),
+        (None, _) => {}
+    }
+    text
+}
+
+/// What it has still to do to be up.
+fn activating(jail: &Jail) -> String {
+    let left = match jail.machine.state {
+        State::Activating { ready_by } => ready_by.saturating_sub(clock::now()).as_secs(),
+        _ => 0,
+    };
+    let by_health = |notify| notify == Notify::Healthy;
+    let missing = match &jail.loaded {
+        Some(loaded) if by_health(loaded.unit.process.notify) => {
+            "no check of its health has succeeded"
+        }
+        _ => "it has not said that it is ready",
+    };
+    format!("Its program runs, but {missing} yet; it has {left} s left for that (`start.timeout`).")
+}
+
 fn state(jail: &Jail, next_try_ms: Option<u64>) -> String {
     match jail.state() {
         JailState::Down if jail.held_down => {
@@ -133,6 +179,7 @@ fn state(jail: &Jail, next_try_ms: Option<u64>) -> String {
             "It is to end, and waits until the jails that depend on it have ended.".into()
         }
         JailState::Up => "It is up.".into(),
+        JailState::Activating => activating(jail),
         other => format!("It is {other}."),
     }
 }

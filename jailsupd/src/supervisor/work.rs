@@ -1,13 +1,15 @@
 //! What a start must wait for: a root or a volume that a worker makes. The jail is preparing meanwhile, and
 //! its start begins anew when the work is done.
 
-use super::Supervisor;
+use super::jail::Work;
 use super::poller::{JailId, Source};
 use super::start::Building;
+use super::{Supervisor, clock};
 use crate::exec::worker::{Said, Worker};
 use crate::exec::{Error, image, import, root, volume};
-use crate::machine::{End, Event, Want};
+use crate::machine::{End, Event, Moment, Want};
 use crate::plan::{HostStep, IdRange};
+use crate::unit::amount::show_duration;
 use crate::unit::{ImageKind, ImageSource};
 use keeper::Slot;
 use rustix::fd::AsFd as _;
@@ -84,7 +86,9 @@ impl Supervisor {
         let failed = |source| Error::Process { what: "watch its worker", source };
         self.poller.watch(&worker.report, Source::Work(id)).map_err(failed)?;
         let Some(jail) = self.jails.get_mut(id) else { return Ok(()) };
-        jail.work = Some((key, worker));
+        let timeout = jail.loaded.as_ref().map(|loaded| loaded.unit.image.timeout);
+        let until = timeout.map(|timeout| clock::now().saturating_add(timeout));
+        jail.work = Some(Work { key, worker, until });
         // The next jailsupd is to begin anew, not to take it for one that has come to rest.
         let name = jail.name.clone();
         self.keeper.remove(&name, &[Slot::State]).map_err(Error::Keeper)
@@ -93,17 +97,23 @@ impl Supervisor {
     /// A worker has said something.
     pub(super) fn on_work(&mut self, id: JailId) {
         let Some(jail) = self.jails.get_mut(id) else { return };
-        let Some((key, worker)) = jail.work.as_mut() else { return };
-        let (key, said) = (*key, worker.read());
+        let Some(work) = jail.work.as_mut() else { return };
+        let (key, said) = (work.key, work.worker.read());
+        let is_late = work.until.is_none();
         if matches!(said, Said::Nothing | Said::Progress(..)) {
             return;
         }
         let wanted = jail.machine.want == Want::Up;
-        if let Some((_, worker)) = jail.work.take() {
-            self.poller.forget(&worker.report);
+        if let Some(work) = jail.work.take() {
+            self.poller.forget(&work.worker.report);
         }
         match said {
             Said::Done(_) if wanted => self.ties.starts.want(id),
+            Said::Failed(_) if wanted && is_late => {
+                let timeout = jail.loaded.as_ref().map(|loaded| loaded.unit.image.timeout);
+                let timeout = show_duration(timeout.unwrap_or_default());
+                self.work_failed(id, &Error::WorkTimeout { key, timeout });
+            }
             Said::Failed(failure) if wanted => self.work_failed(id, &Error::Work { key, failure }),
             _ => {
                 let why = "it is not wanted any more";
@@ -120,8 +130,17 @@ impl Supervisor {
 
     /// A jail that is not wanted any more needs no work.
     pub(super) fn stop_work(&self, id: JailId) {
-        if let Some((_, worker)) = self.jails.get(id).and_then(|jail| jail.work.as_ref()) {
-            worker.kill();
+        if let Some(work) = self.jails.get(id).and_then(|jail| jail.work.as_ref()) {
+            work.worker.kill();
+        }
+    }
+
+    /// Ends work that has taken too long; what comes of that its report tells.
+    pub(super) fn tick_work(&mut self, id: JailId, now: Moment) {
+        let Some(work) = self.jails.get_mut(id).and_then(|jail| jail.work.as_mut()) else { return };
+        if work.until.is_some_and(|until| until <= now) {
+            work.until = None;
+            work.worker.kill();
         }
     }
 }

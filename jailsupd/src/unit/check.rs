@@ -1,6 +1,8 @@
 //! What the keys of one unit must be to each other. Only keys that were read well are compared, so that
 //! one mistake leads to one problem.
 
+mod readiness;
+
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -29,6 +31,7 @@ pub(crate) fn complete(walk: &mut Walk<'_>, draft: &Draft) {
     if needs_address && walk.sound("network.mode") && walk.sound("network.address") {
         no_address(walk);
     }
+    readiness::complete(walk, draft);
 }
 
 /// What is said must go together. What a later file has made void is taken out of the draft.
@@ -47,6 +50,7 @@ pub(crate) fn unit(walk: &mut Walk<'_>, draft: &mut Draft) {
         walk.refuse("security.unmask", "has more than 32 entries", help);
     }
     resources(walk, &draft.resources);
+    readiness::unit(walk, draft);
     restart(walk, &draft.restart);
     if draft.logs.size_max < Bytes::new(256 << 10) {
         walk.refuse("logs.size_max", "is too little for a log", "at least \"256K\"");
@@ -92,7 +96,7 @@ pub(crate) fn image_source(
 }
 
 /// Whether `key` is said in vain beside `by`; one that only a later file's `by` has made void is forgotten.
-fn is_void(walk: &mut Walk<'_>, key: &str, by: &str) -> bool {
+pub(super) fn is_void(walk: &mut Walk<'_>, key: &str, by: &str) -> bool {
     if walk.is_overridden(key, by) {
         walk.forget(key);
     }

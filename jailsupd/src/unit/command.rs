@@ -5,9 +5,9 @@ use toml::de::DeValue;
 use super::value::{Fault, FromToml, Kind, Value, shown};
 
 /// The kernel's MAX_ARG_STRLEN, final NUL not counted.
-const LONGEST_ARGUMENT: usize = 131_071;
+pub(crate) const LONGEST_ARGUMENT: usize = 131_071;
 /// Well below the quarter of the stack that arguments and environment may take.
-const LONGEST: usize = 1 << 20;
+pub(crate) const LONGEST: usize = 1 << 20;
 
 /// A program of the image, by its absolute path, and its arguments.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,15 +33,20 @@ impl FromToml for Command {
     }
 }
 
-/// Reads the list and checks what can be checked without the image.
-pub(crate) fn read(value: &Value<'_>) -> Result<Vec<String>, Vec<Fault>> {
+/// Reads a list of words; a single string is told what it would be as one.
+pub(crate) fn words(value: &Value<'_>) -> Result<Vec<String>, Vec<Fault>> {
     if let DeValue::String(text) = value.get_ref() {
         let words: Vec<String> = split(text).iter().map(|w| shown(w)).collect();
         let help = format!("no shell splits it; write a list: [{}]", words.join(", "));
         let fault = Fault::new("is a list of program and arguments, not one string");
         return Err(fault.help(help).alone());
     }
-    let words = Vec::<String>::from_toml(value)?;
+    Vec::<String>::from_toml(value)
+}
+
+/// Reads the list and checks what can be checked without the image.
+pub(crate) fn read(value: &Value<'_>) -> Result<Vec<String>, Vec<Fault>> {
+    let words = words(value)?;
     let fault = match words.first() {
         None => Fault::new("is empty").help("give the program's absolute path, then its arguments"),
         Some(program) if !program.starts_with('/') => Fault::new(format!(

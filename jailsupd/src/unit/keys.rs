@@ -13,6 +13,7 @@ use super::dependencies::Dependencies;
 use super::device::Device;
 use super::document::{Effect, Grammar, Key, Never, NotYet, Presence, Section};
 use super::exit_status::ExitStatus;
+use super::health::{CheckCommand, Health, HttpUrl, Retries, Successes, TcpAddress};
 use super::hidden::{Covered, Hidden};
 use super::hooks::Hooks;
 use super::image::{Digest, ImageSource};
@@ -24,8 +25,8 @@ use super::resources::{
 };
 use super::seccomp::Seccomp;
 use super::section::{
-    Backing, Jitter, LineCount, Logs, Network, NetworkMode, OnFull, Process, Restart,
-    RestartPolicy, Root, RootMode, Security, StartLimit, Stop,
+    Backing, HealthOnFailure, IMAGE_TIMEOUT, Jitter, LineCount, Logs, Network, NetworkMode, Notify,
+    OnFull, Process, Restart, RestartPolicy, Root, RootMode, Security, Start, StartLimit, Stop,
 };
 use super::signal::Signal;
 use super::sysctl::Sysctls;
@@ -41,6 +42,7 @@ pub(crate) struct Draft {
     pub(crate) critical: bool,
     pub(crate) enabled: bool,
     pub(crate) source: Option<ImageSource>,
+    pub(crate) image_timeout: Duration,
     pub(crate) digest: Option<Digest>,
     pub(crate) root: Root,
     pub(crate) process: Process,
@@ -50,6 +52,8 @@ pub(crate) struct Draft {
     pub(crate) resources: Resources,
     pub(crate) dependencies: Dependencies,
     pub(crate) restart: Restart,
+    pub(crate) start: Start,
+    pub(crate) health: Health,
     pub(crate) stop: Stop,
     pub(crate) hooks: Hooks,
     pub(crate) logs: Logs,
@@ -64,6 +68,7 @@ impl std::default::Default for Draft {
             critical: false,
             enabled: true,
             source: None,
+            image_timeout: IMAGE_TIMEOUT,
             digest: None,
             root: Root::default(),
             process: Process::default(),
@@ -73,6 +78,8 @@ impl std::default::Default for Draft {
             resources: Resources::default(),
             dependencies: Dependencies::default(),
             restart: Restart::default(),
+            start: Start::default(),
+            health: Health::default(),
             stop: Stop::default(),
             hooks: Hooks::default(),
             logs: Logs::default(),
@@ -173,6 +180,11 @@ static SECTIONS: &[Section] = &[
         name: "dependencies",
         doc: "Other jails that this one needs, or comes before or after, by their names (an instance `NAME@I` is called `NAME-I`). A jail that waits is *waiting*, and `jailctl why` says for what; it starts by itself as soon as that is ready, also when somebody had to mend it first. A jail is ready as soon as its program is executed, unless its unit says otherwise. Jails that end together end in the reverse order. Circles are refused.",
     },
+    Section { name: "start", doc: "How the jail comes up." },
+    Section {
+        name: "health",
+        doc: "Checks whether the jail does what it is there for. Exactly one of `exec`, `http` and `tcp` says how. A check is made in the jail, as the program's user and with the program's walls, so it reaches what the program reaches; the next one waits until it has ended. A frozen jail is not checked.",
+    },
     Section { name: "restart", doc: "What follows when the jail ends by itself." },
     Section { name: "stop", doc: "How the jail is asked to end." },
     Section {
@@ -207,12 +219,8 @@ static NEVER: &[Never] = &[
     },
 ];
 
-static NOT_YET: &[NotYet] = &[
-    NotYet { section: "process", name: "notify" },
-    NotYet { section: "process", name: "init" },
-    NotYet { section: "process", name: "umask" },
-    NotYet { section: "health", name: "" },
-];
+static NOT_YET: &[NotYet] =
+    &[NotYet { section: "process", name: "init" }, NotYet { section: "process", name: "umask" }];
 
 static KEYS: &[Key<Draft>] = &[
     key!("" "version": Option<Version> = version; Live; Required; "1";
@@ -227,6 +235,8 @@ static KEYS: &[Key<Draft>] = &[
         "The image: `erofs:` and the absolute path of a file with an erofs file system, `squashfs:` and that of one with a squashfs file system, `tar:` and that of a tar archive, plain or packed by gzip, xz or zstd, or `dir:` and that of a directory tree. `image:NAME` or `image:NAME:TAG` is one that `jailctl image import` has brought in. An archive is imported before the first start, and again when it has changed. Owners in it are counted from 0, as in any image."),
     key!("image" "digest": Option<Digest> = digest; Anew; Unset("whatever the name means at a start"); "\"sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08\"";
         "The one imported image that it may be, as `jailctl image ls` shows it: alone, or beside `source = \"image:NAME\"`, whatever that name means by now."),
+    key!("image" "timeout": Duration = image_timeout; Live; Default("\"30m\""); "\"2h\"";
+        "How long the work on the image before a start may take: the import of an archive, the copy for a persistent root or a fresh volume. It never counts as a part of `start.timeout`."),
     key!("root" "mode": RootMode = root.mode; Anew; Default("\"ephemeral\""); "\"read-only\"";
         "Whether the jail can write below its `/`: not at all (`read-only`), until it stops (`ephemeral`), or for good (`persistent`). A persistent root is a copy of the image, made before the first start. It stays, also when the image changes or the unit goes, until `jailctl root rm`; the next start then makes another."),
     key!("root" "backing": Backing = root.backing; Anew; Default("\"disk\""); "\"memory\"";
@@ -243,6 +253,10 @@ static KEYS: &[Key<Draft>] = &[
         "Variables for the program. Nothing of the host's environment reaches it. A drop-in adds to those of the file below it."),
     key!("process" "working_dir": JailPath = process.working_dir; Anew; Default("\"/\""); "\"/var/lib/web\"";
         "The directory in the jail that the program starts in."),
+    key!("process" "notify": Notify = process.notify; Anew; Default("\"none\""); "\"ready\"";
+        "When the jail is up. `none`: when its program is executed. `ready`: when the program says so by sd_notify(3); `NOTIFY_SOCKET` tells it where, and any process of the jail may speak. `healthy`: when the first check of `[health]` has succeeded. Until then the jail is *activating*; `jailctl start` waits, and so do jails that need it."),
+    key!("process" "watchdog": Option<Duration> = process.watchdog; Anew; Unset("none is expected"); "\"30s\"";
+        "How long the program may give no sign of life (`WATCHDOG=1` of sd_notify(3)) once the jail is up. Then it gets SIGABRT, which counts as a failure: `restart.policy` decides what follows. The program finds the time in `WATCHDOG_USEC`; it should give a sign after half of it."),
     key!("process" "core_dump": Option<Bytes> = process.core_dump; Anew; Unset("no core is dumped"); "\"64M\"";
         "Keeps the core of a process of the jail that dies of a fault, up to that size. Dumps go to a store of the jail on the data partition, which holds those of this start and of the last one that left any, each time not much more than the size given here; `jailctl why` names the files. In the jail the store is `/dev/cores`."),
     key!("process" "runtime_max": Option<Duration> = process.runtime_max; Anew; Unset("no limit"); "\"12h\"";
@@ -339,6 +353,34 @@ static KEYS: &[Key<Draft>] = &[
         "Jails that wait for this one while it is on its way: `after`, said by the other one."),
     key!("dependencies" "on_failure": Vec<JailName> = dependencies.on_failure; Live; Default("[]"); "[\"alarm\"]";
         "Jails that are started when this one has failed and is not tried again by itself. One that is only for that is `enabled = false`."),
+    key!("start" "timeout": Duration = start.timeout; Live; Default("\"1m30s\""); "\"5m\"";
+        "How long the jail may take from the execution of its program until it is ready, where `process.notify` says what that means. Then it is asked to end, which counts as a failure. The program may ask for more (`EXTEND_TIMEOUT_USEC=` of sd_notify(3))."),
+    key!("health" "exec": Option<CheckCommand> = health.exec; Live; Unset("another kind of check, or none"); "[\"pg_isready\", \"-q\"]";
+        "A program and its arguments: the jail is healthy when it ends with 0. A name without `/` is looked for in `PATH`. What it prints last is kept for `jailctl why`."),
+    key!("health" "http": Option<HttpUrl> = health.http; Live; Unset("another kind of check, or none"); "\"http://127.0.0.1/healthz\"";
+        "What a web server in the jail is asked for: the jail is healthy when the status is 200 to 399. The host is an address or `localhost`."),
+    key!("health" "tcp": Option<TcpAddress> = health.tcp; Live; Unset("another kind of check, or none"); "\"127.0.0.1:5432\"";
+        "An address and a port: the jail is healthy when it takes a connection."),
+    key!("health" "interval": Duration = health.interval; Live; Default("\"30s\""); "\"10s\"";
+        "How long from the end of a check to the next one. Until the first success it is tried every second; of those failures one an interval counts."),
+    key!("health" "timeout": Duration = health.timeout; Live; Default("\"5s\""); "\"1s\"";
+        "How long a check may take. Then it is killed with all that it has started, and has failed."),
+    key!("health" "retries": Retries = health.retries; Live; Default("3"); "5";
+        "How many checks in a row must fail for the jail to be unhealthy."),
+    key!("health" "start_period": Duration = health.start_period; Live; Default("\"0s\""); "\"1m\"";
+        "How long from the start on failures do not count. The first success ends it."),
+    key!("health" "on_failure": HealthOnFailure = health.on_failure; Live; Default("\"restart\""); "\"none\"";
+        "What follows when the jail is unhealthy. `none`: it is only told. `kill`: everything in it is killed, and `restart.policy` decides what follows. `restart`: it is asked to end, and started again after the delay of `[restart]`. `stop`: it is asked to end, and has failed."),
+    key!("health" "startup_interval": Option<Duration> = health.startup_interval; Live; Unset("no startup probe"); "\"1s\"";
+        "With it there is a startup probe, tried this long after the last try. Until it has succeeded the regular check is not made, and a jail with `notify = \"healthy\"` is not ready."),
+    key!("health" "startup_exec": Option<CheckCommand> = health.startup_exec; Live; Unset("it tries what the regular check tries"); "[\"/usr/bin/warm\"]";
+        "A program of its own for the startup probe. After its success the regular check begins."),
+    key!("health" "startup_timeout": Duration = health.startup_timeout; Live; Default("\"5s\""); "\"1s\"";
+        "How long each try of the startup probe may take."),
+    key!("health" "startup_retries": Option<Retries> = health.startup_retries; Live; Unset("as many as it takes; `start.timeout` is the limit where `process.notify` is set"); "60";
+        "How many tries in a row may fail. Then the jail is unhealthy."),
+    key!("health" "startup_success": Successes = health.startup_success; Live; Default("1"); "3";
+        "How many tries in a row must succeed."),
     key!("restart" "policy": RestartPolicy = restart.policy; Live; Default("\"on-failure\""); "\"always\"";
         "When to start again: never (`no`), when the program exited with 0 (`on-success`), when it failed in any way, or could not be started (`on-failure`), or both (`always`)."),
     key!("restart" "delay": Duration = restart.delay; Live; Default("\"100ms\""); "\"1s\"";

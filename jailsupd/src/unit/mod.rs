@@ -23,6 +23,7 @@ mod document;
 mod exit_status;
 pub mod explain;
 pub mod graph;
+pub mod health;
 mod hidden;
 pub mod hooks;
 pub mod host;
@@ -64,6 +65,7 @@ pub use device::{Access, Device};
 pub use document::Effect;
 pub use exit_status::ExitStatus;
 pub use explain::explain;
+pub use health::{Check, Health};
 pub use hidden::{Covered, Hidden, OF_PROC};
 pub use hooks::{HookKind, Hooks};
 pub use host::Host;
@@ -77,8 +79,8 @@ pub use problem::{Place, Problem};
 pub use resources::{HugePage, IoDevice, Resources};
 pub use seccomp::Seccomp;
 pub use section::{
-    Backing, HealthOnFailure, Image, LineCount, Logs, Network, NetworkMode, OnFull, Process,
-    Restart, RestartPolicy, Root, RootMode, Security, Stop,
+    Backing, HealthOnFailure, Image, LineCount, Logs, Network, NetworkMode, Notify, OnFull,
+    Process, Restart, RestartPolicy, Root, RootMode, Security, Start, Stop,
 };
 pub use signal::Signal;
 pub use sysctl::{SysctlName, Sysctls};
@@ -118,6 +120,10 @@ pub struct Unit {
     pub resources: Resources,
     /// Other jails that it needs, or comes before or after.
     pub dependencies: Dependencies,
+    /// How it comes up.
+    pub start: Start,
+    /// How its health is checked.
+    pub health: Health,
     /// What follows when it ends by itself.
     pub restart: Restart,
     /// How it is asked to end.

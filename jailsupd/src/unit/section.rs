@@ -65,6 +65,37 @@ fn unknown_word(text: &str, what: &str, known: &[&str]) -> Fault {
 pub struct Image {
     /// Where it is.
     pub source: ImageSource,
+    /// How long making it ready may take.
+    pub timeout: Duration,
+}
+
+/// How long an import or a copy of an image may take. It is for what hangs: a large image on a slow disk is done
+/// by then.
+pub(crate) const IMAGE_TIMEOUT: Duration = Duration::from_secs(30 * 60);
+
+words! {
+    /// What makes a jail ready whose program is executed: Quadlet's `Notify`.
+    Notify, "kind of readiness" {
+        /// Nothing more.
+        None = "none",
+        /// That it says so: sd_notify(3).
+        Ready = "ready",
+        /// That a check of its health has succeeded.
+        Healthy = "healthy",
+    }
+}
+
+/// `[start]`: how a jail comes up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Start {
+    /// From the execution of its program until it is ready.
+    pub timeout: Duration,
+}
+
+impl Default for Start {
+    fn default() -> Self {
+        Self { timeout: Duration::from_secs(90) }
+    }
 }
 
 words! {
@@ -125,6 +156,17 @@ pub struct Process {
     pub terminal: bool,
     /// How long it may run once it is ready.
     pub runtime_max: Option<Duration>,
+    /// What makes it ready.
+    pub notify: Notify,
+    /// How long it may give no sign of life once it is ready.
+    pub watchdog: Option<Duration>,
+}
+
+impl Process {
+    /// Whether the program is told where it can say how it is.
+    pub fn notifies(&self) -> bool {
+        self.notify == Notify::Ready || self.watchdog.is_some()
+    }
 }
 
 impl Default for Process {
@@ -138,6 +180,8 @@ impl Default for Process {
             core_dump: None,
             terminal: false,
             runtime_max: None,
+            notify: Notify::None,
+            watchdog: None,
         }
     }
 }

@@ -7,11 +7,12 @@ fn full() -> Handover {
     let exit = ExitRecord { inode: 9, code: 1, status: -7, user_us: 4, ..ExitRecord::default() };
     let place = Place {
         jail: Name::new("web").unwrap(),
-        fds: [Some(10), None, Some(12), None, None, Some(15), None, Some(17)],
+        fds: [Some(10), None, Some(12), None, None, Some(15), None, Some(17), None],
         tracked: Some(Tracked { pid: 321, inode: 1 << 40 }),
         exit: None,
     };
-    let ended = Place { fds: [None; 8], tracked: None, exit: Some(exit), ..place.clone() };
+    let ended =
+        Place { fds: [None; Slot::ALL.len()], tracked: None, exit: Some(exit), ..place.clone() };
     Handover {
         wire: 1,
         brain: Some(5),

@@ -59,6 +59,18 @@ words! {
     }
 }
 
+words! {
+    /// What the checks of a jail's health say.
+    HealthState {
+        /// None has succeeded yet.
+        Starting = "starting",
+        /// The last one succeeded, or too few have failed since.
+        Healthy = "healthy",
+        /// Too many have failed in a row.
+        Unhealthy = "unhealthy",
+    }
+}
+
 /// One line of `jailctl ls`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct JailSummary {
@@ -89,6 +101,12 @@ pub struct JailSummary {
     pub enabled: bool,
     /// It runs with an older version of its unit than the file's.
     pub stale: bool,
+    /// What its checks say; missing when it is not checked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub health: Option<HealthState>,
+    /// What its service says of itself (`STATUS=` of sd_notify(3)), one line.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub status: Option<String>,
 }
 
 /// Everything about one jail. Optional fields are missing when nothing of the jail is there to have them.
@@ -148,8 +166,41 @@ pub struct Jail {
     /// names one process for ever.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub start_time: Option<u64>,
+    /// When it was ready, in milliseconds since 1970.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ready_at: Option<u64>,
+    /// How long it may give no sign of life, in microseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub watchdog_us: Option<u64>,
+    /// Its service loads its configuration again.
+    pub reloading: bool,
+    /// Its checks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub checks: Option<Checks>,
     /// All problems, each as its writer reads it (several lines).
     pub problems: Vec<String>,
+}
+
+/// The checks of a jail's health.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Checks {
+    /// What is checked: a URL, an address or a program.
+    pub what: String,
+    /// From the end of a check to the next one, in milliseconds.
+    pub interval_ms: u64,
+    /// The startup probe has not succeeded yet.
+    pub probing: bool,
+    /// Failures in a row that count.
+    pub failures: u32,
+    /// When the last one ended, in milliseconds since 1970.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_at: Option<u64>,
+    /// Whether it succeeded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub succeeded: Option<bool>,
+    /// What it found, one line.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub output: Option<String>,
 }
 
 /// What a process may do, as the kernel says: proc_pid_status(5).
@@ -227,6 +278,9 @@ pub struct Exit {
     /// The error by name: `EPERM`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub errno: Option<String>,
+    /// What else is known: the check that failed, or what the service had said of itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub detail: Option<String>,
     /// What the main process used.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub usage: Option<Usage>,

@@ -9,16 +9,16 @@ use serde_json::{Value, json};
 
 use super::{
     Attached, Call, Changed, Checked, Consequence, Decoder, Effect, EventLine, ExitReason,
-    FrameError, INTERFACES, ImageImported, ImageInspected, ImageRemoved, ImageTagged,
+    FrameError, HealthState, INTERFACES, ImageImported, ImageInspected, ImageRemoved, ImageTagged,
     ImagesCollected, ImagesListed, Inspected, InterfaceDescription, JailState, KeyDocs, Listed,
     LogLine, MAX_MESSAGE, Outcome, Planned, ProcessTable, Ran, Reached, Reply, Request,
     RootRemoved, RootsListed, Seccomp, ServiceInfo, StageState, Stream, Streams, UnitFiles,
     UnitRole, UnitSchema, VolumeInspected, VolumeRemoved, VolumesListed, WireError, encode,
 };
 use samples::{
-    applied, change, draft, event, evidence, exit, host_info, image, jail, jail_processes, key_doc,
-    log_entry, plan_step, privileges, problem, process, root, stage, summary, terminal_size,
-    unit_text, usage, volume,
+    applied, change, checks, draft, event, evidence, exit, host_info, image, jail, jail_processes,
+    key_doc, log_entry, plan_step, privileges, problem, process, root, stage, summary,
+    terminal_size, unit_text, usage, volume,
 };
 
 /// The fields of one parenthesis: name to whether it may be missing. Enumerations have words only.
@@ -106,6 +106,7 @@ fn each_struct_has_the_fields_of_its_text() {
     assert_fields("type Jail", &jail(true), &jail(false));
     assert_fields("type Privileges", &privileges(true), &privileges(false));
     assert_fields("type LogEntry", &log_entry(true), &log_entry(false));
+    assert_fields("type Checks", &checks(true), &checks(false));
     assert_fields("type Stage", &stage(), &stage());
     assert_fields("type UnitDraft", &draft(true), &draft(false));
     assert_fields("type Problem", &problem(true), &problem(false));
@@ -214,6 +215,7 @@ fn each_result_of_storage_has_the_fields_of_its_text() {
 fn each_enumeration_has_the_words_of_its_text() {
     assert_words("type JailState", JailState::ALL);
     assert_words("type ExitReason", ExitReason::ALL);
+    assert_words("type HealthState", HealthState::ALL);
     assert_words("type Seccomp", Seccomp::ALL);
     assert_words("type Stream", Stream::ALL);
     assert_words("type StageState", StageState::ALL);

@@ -40,6 +40,9 @@ impl Error {
                 Some(libc::ENOENT) => "the kernel has no such setting for a namespace of its own",
                 _ => "the kernel refused a value; see Documentation/admin-guide/sysctl",
             },
+            Self::WorkTimeout { .. } => {
+                "raise `timeout` in `[image]`, or look for what holds it up"
+            }
             Self::Policy => "`jailctl check` names the rule",
             Self::Jail { stage: Stage::Volume, .. }
             | Self::NoVolumeSource { .. }

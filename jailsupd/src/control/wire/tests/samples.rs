@@ -1,10 +1,10 @@
 //! A value of each struct: `full` has every field, otherwise those are missing that may be.
 
 use crate::control::wire::{
-    Applied, Change, Consequence, Effect, Event, Evidence, Exit, ExitReason, HostInfo, Image, Jail,
-    JailProcesses, JailState, JailSummary, KeyDoc, LogEntry, PlanStep, Privileges, Problem,
-    Process, Root, Seccomp, Stage, StageState, Stream, TerminalSize, UnitDraft, UnitRole, UnitText,
-    Usage, Volume,
+    Applied, Change, Checks, Consequence, Effect, Event, Evidence, Exit, ExitReason, HealthState,
+    HostInfo, Image, Jail, JailProcesses, JailState, JailSummary, KeyDoc, LogEntry, PlanStep,
+    Privileges, Problem, Process, Root, Seccomp, Stage, StageState, Stream, TerminalSize,
+    UnitDraft, UnitRole, UnitText, Usage, Volume,
 };
 
 pub(super) fn volume(full: bool) -> Volume {
@@ -54,6 +54,7 @@ pub(super) fn exit(full: bool) -> Exit {
         at: 1,
         stage: full.then(|| "cannot mount /proc".to_owned()),
         errno: full.then(|| "EPERM".to_owned()),
+        detail: full.then(String::new),
         usage: full.then(usage),
     }
 }
@@ -72,6 +73,20 @@ pub(super) fn summary(full: bool) -> JailSummary {
         frozen: false,
         enabled: true,
         stale: false,
+        health: full.then_some(HealthState::Healthy),
+        status: full.then(String::new),
+    }
+}
+
+pub(super) fn checks(full: bool) -> Checks {
+    Checks {
+        what: "http://127.0.0.1/".to_owned(),
+        interval_ms: 30_000,
+        probing: false,
+        failures: 0,
+        last_at: full.then_some(1),
+        succeeded: full.then_some(true),
+        output: full.then(String::new),
     }
 }
 
@@ -96,6 +111,10 @@ pub(super) fn jail(full: bool) -> Jail {
         memory_current: full.then_some(1),
         pids_current: full.then_some(1),
         start_time: full.then_some(1),
+        ready_at: full.then_some(1),
+        watchdog_us: full.then_some(1),
+        reloading: false,
+        checks: full.then(|| checks(full)),
         problems: Vec::new(),
     }
 }
