@@ -163,6 +163,8 @@ pub enum Event {
     Alive,
     /// Its program asks for that much time from now on, for whatever it is doing.
     Extend(Duration),
+    /// Another version of its unit is in force, or the first one that this jailsupd knows.
+    UnitRead,
     /// It was frozen, or thawed.
     Frozen(bool),
     /// Its program says that it is stuck.

@@ -26,6 +26,7 @@ pub fn next(machine: Machine, event: Event, now: Moment, policy: &Policy) -> Nex
         | Event::Ready
         | Event::Alive
         | Event::Extend(_)
+        | Event::UnitRead
         | Event::Frozen(_)
         | Event::Stuck
         | Event::Stopping
@@ -82,6 +83,7 @@ fn idle(machine: Machine, event: Event, policy: &Policy) -> Next {
         | Event::Ready
         | Event::Alive
         | Event::Extend(_)
+        | Event::UnitRead
         | Event::Frozen(_)
         | Event::Stuck
         | Event::Stopping
@@ -105,6 +107,7 @@ fn waiting(machine: Machine, event: Event) -> Next {
         | Event::Ready
         | Event::Alive
         | Event::Extend(_)
+        | Event::UnitRead
         | Event::Frozen(_)
         | Event::Stuck
         | Event::Stopping
@@ -129,6 +132,7 @@ fn backoff(machine: Machine, until: Moment, event: Event, now: Moment, policy: &
         | Event::Ready
         | Event::Alive
         | Event::Extend(_)
+        | Event::UnitRead
         | Event::Frozen(_)
         | Event::Stuck
         | Event::Stopping
@@ -157,6 +161,7 @@ fn preparing(machine: Machine, event: Event, now: Moment, policy: &Policy) -> Ne
             | Event::Ready
             | Event::Alive
             | Event::Extend(_)
+            | Event::UnitRead
             | Event::Frozen(_)
             | Event::Stuck
             | Event::Stopping
@@ -189,6 +194,7 @@ fn starting(machine: Machine, event: Event, now: Moment, policy: &Policy) -> Nex
         | Event::Ready
         | Event::Alive
         | Event::Extend(_)
+        | Event::UnitRead
         | Event::Frozen(_)
         | Event::Stuck
         | Event::Stopping
@@ -227,6 +233,7 @@ fn activating(
         | Event::PrepareFailed(_)
         | Event::Executed
         | Event::Alive
+        | Event::UnitRead
         | Event::Frozen(_)
         | Event::Cleaned => stay(machine),
     }
@@ -252,7 +259,7 @@ fn up(
     let with = |watchdog_at, runtime_until| State::Up { since, watchdog_at, runtime_until };
     let next_sign = policy.watchdog.map(|time| now.saturating_add(time));
     let has_passed = |at: Option<Moment>| at.is_some_and(|at| now >= at);
-    let since = Some(since);
+    let (started, since) = (since, Some(since));
     match event {
         // One that is frozen gives no sign.
         Event::Alive if watchdog_at.is_some() => {
@@ -260,6 +267,10 @@ fn up(
         }
         Event::Frozen(frozen) => {
             go(machine, with(next_sign.filter(|_| !frozen), runtime_until), Vec::new())
+        }
+        Event::UnitRead => {
+            let until = policy.runtime_max.map(|time| started.saturating_add(time));
+            go(machine, with(next_sign.and(watchdog_at.or(next_sign)), until), Vec::new())
         }
         Event::Extend(time) => {
             let longer = runtime_until.map(|until| until.max(now.saturating_add(time)));
@@ -365,6 +376,7 @@ fn stopping(
         | Event::Executed
         | Event::Ready
         | Event::Alive
+        | Event::UnitRead
         | Event::Frozen(_)
         | Event::Stuck
         | Event::Stopping
@@ -406,6 +418,7 @@ fn cleaning(
         | Event::Ready
         | Event::Alive
         | Event::Extend(_)
+        | Event::UnitRead
         | Event::Frozen(_)
         | Event::Stuck
         | Event::Stopping

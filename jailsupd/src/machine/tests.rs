@@ -302,6 +302,18 @@ fn a_program_that_has_run_long_enough_is_asked_to_end() {
 }
 
 #[test]
+fn what_an_edit_says_of_times_holds_for_a_jail_that_runs() {
+    let (up, _) = drive(&policy(), &UP);
+    let longer = Policy { runtime_max: Some(SECOND * 60), ..policy() };
+    let (limited, _) = next(up, Event::UnitRead, SECOND * 30, &longer);
+    assert_eq!(limited.deadline(), Some(SECOND * 62));
+    assert_eq!(next(limited, Event::UnitRead, SECOND * 31, &policy()).0, up);
+    let watched = Policy { watchdog: Some(SECOND * 5), ..policy() };
+    let (watched, _) = next(up, Event::UnitRead, SECOND * 30, &watched);
+    assert_eq!(watched.deadline(), Some(SECOND * 35));
+}
+
+#[test]
 fn failed_checks_lead_to_what_the_unit_says() {
     let ended = [Event::Unhealthy, Event::Ended(End::Failure), Event::Cleaned];
     let after = |on_unhealthy, restart| {
@@ -367,6 +379,7 @@ fn any_event() -> impl Strategy<Value = Event> {
         1 => Just(Event::Alive),
         1 => (0u64..60_000).prop_map(|time| Event::Extend(Duration::from_millis(time))),
         1 => any::<bool>().prop_map(Event::Frozen),
+        1 => Just(Event::UnitRead),
         1 => Just(Event::Stuck),
         1 => Just(Event::Stopping),
         1 => Just(Event::Unhealthy),
@@ -463,6 +476,7 @@ impl World {
             }
             Event::Alive
             | Event::Extend(_)
+            | Event::UnitRead
             | Event::Frozen(_)
             | Event::Stuck
             | Event::Stopping

@@ -262,7 +262,8 @@ impl Supervisor {
                 if jail.loaded.as_ref().is_some_and(|old| old.restart_hash != restart_hash) {
                     jail.start_problem = None;
                 }
-                let adopted = jail.loaded.is_none() && jail.life.is_some();
+                let runs = jail.life.is_some();
+                let adopted = jail.loaded.is_none() && runs;
                 let new = Loaded { unit, restart_hash, ids, plan };
                 if let (Some(old), Some(life)) = (jail.loaded.take(), &mut jail.life) {
                     let is_its_own = life.stored.unit == old.restart_hash;
@@ -277,6 +278,9 @@ impl Supervisor {
                 if adopted {
                     // Nobody has looked at its unit for a while.
                     self.set_limits(id);
+                }
+                if runs {
+                    self.apply(id, Event::UnitRead, "its unit was read");
                 }
                 true
             }

@@ -259,7 +259,7 @@ static KEYS: &[Key<Draft>] = &[
         "How long the program may give no sign of life (`WATCHDOG=1` of sd_notify(3)) once the jail is up. Then it gets SIGABRT, which counts as a failure: `restart.policy` decides what follows. The program finds the time in `WATCHDOG_USEC`; it should give a sign after half of it."),
     key!("process" "core_dump": Option<Bytes> = process.core_dump; Anew; Unset("no core is dumped"); "\"64M\"";
         "Keeps the core of a process of the jail that dies of a fault, up to that size. Dumps go to a store of the jail on the data partition, which holds those of this start and of the last one that left any, each time not much more than the size given here; `jailctl why` names the files. In the jail the store is `/dev/cores`."),
-    key!("process" "runtime_max": Option<Duration> = process.runtime_max; Anew; Unset("no limit"); "\"12h\"";
+    key!("process" "runtime_max": Option<Duration> = process.runtime_max; Live; Unset("no limit"); "\"12h\"";
         "How long the program may run from when it is ready. Then it is asked to end, which counts as a failure: `restart.policy` decides what follows."),
     key!("process" "terminal": bool = process.terminal; Anew; Default("false"); "true";
         "Whether the program has a terminal instead of pipes, for programs that people talk to: `jailctl console` attaches to it. What the terminal shows is in the log, too. `TERM` is `xterm` unless `environment` says otherwise. A shell ignores SIGTERM at a terminal: give it `stop.signal = \"SIGHUP\"`."),

@@ -17,7 +17,7 @@ fn a_crash_loop_ends_at_its_start_limit_and_begins_anew_by_hand() {
     let failed = guest.agent().wait_state("looping", JailState::Failed).unwrap();
     let why = guest.ctl(&["why", "looping"]);
     guest.agent().kill_jailsupd().unwrap();
-    guest.ctl(&["apply"]);
+    guest.refused(&["apply"], NOT_REACHED);
     let still = guest.agent().listed("looping").unwrap();
     let after = guest.ctl(&["why", "looping"]);
     let by_hand = guest.agent().jailctl(&["start", "looping"]).unwrap();
@@ -61,13 +61,17 @@ fn a_jail_that_has_run_long_enough_is_ended_also_by_the_next_jailsupd() {
     guest.put("brief", &unit("200ms"));
     let brief = guest.agent().wait_state("brief", JailState::Failed).unwrap();
     let exit = guest.agent().last_exit("brief").unwrap();
-    put_ready(&mut guest, "longer", "");
+    put_ready(&mut guest, "longer", limits);
+    let before = guest.agent().listed("longer").unwrap();
+    // An edit of it restarts nothing.
     guest.put("longer", &unit("20s"));
-    guest.agent().wait_state("longer", JailState::Up).unwrap();
+    guest.ctl(&["apply"]);
+    let edited = guest.agent().listed("longer").unwrap();
     guest.agent().kill_jailsupd().unwrap();
     let longer = guest.agent().wait_state("longer", JailState::Failed).unwrap();
 
     assert_eq!((exit.reason, exit.code), (ExitReason::RuntimeMax, Some(0)));
+    assert_eq!(edited.pid, before.pid);
     assert!(brief.problem.unwrap().contains("had run as long as it may"));
     assert!(longer.problem.unwrap().contains("had run as long as it may"));
     guest.remove("brief");
