@@ -59,6 +59,8 @@ pub(crate) enum Command {
     /// Show the processes of all jails, or of one
     #[command(visible_alias = "ps")]
     Tree(OptionalName),
+    /// Show what the jails that run use, again and again; in JSON once, as counters
+    Top(Top),
     /// Show what jails have written to their output, and what happened meanwhile
     Logs(Logs),
     /// Show what happened to all jails, or to one
@@ -214,6 +216,25 @@ pub(crate) struct Names {
     /// The jails' names
     #[arg(required = true, value_name = "NAME")]
     pub(crate) names: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Top {
+    /// The jail's name, to see its processes, too [default: all jails]
+    #[command(flatten)]
+    pub(crate) of: OptionalName,
+
+    /// Show the processes of each jail
+    #[arg(short, long)]
+    pub(crate) processes: bool,
+
+    /// The time between two looks, such as 500ms or 5s
+    #[arg(short = 'd', long, value_name = "DURATION", default_value = "2s")]
+    pub(crate) interval: Span,
+
+    /// End after N tables [default: on a terminal never, else 1]
+    #[arg(short = 'n', long, value_name = "N", value_parser = count)]
+    pub(crate) count: Option<u32>,
 }
 
 /// What brings jails to a state.

@@ -10,6 +10,7 @@ mod order;
 mod run;
 mod storage;
 mod stream;
+mod top;
 mod unit;
 
 use std::io::Write;
@@ -59,6 +60,7 @@ fn done(show: &Show<'_>, command: &Command, out: &mut Output<impl Write>) -> Res
             let request = Request::Processes { name: of.name.clone() };
             show.tell(&request, out, |t: &ProcessTable, _, s| render::tree(&t.jails, s))
         }
+        Command::Top(of) => top::top(show, of, out),
         Command::Why(of) => {
             let request = Request::Why { name: of.name.clone() };
             show.tell(&request, out, |e: &Evidence, now, s| render::why(e, now, s))

@@ -11,6 +11,7 @@ mod order;
 mod plan;
 mod storage;
 mod time;
+mod top;
 mod tree;
 mod unit;
 
@@ -22,6 +23,7 @@ pub(crate) use list::list;
 pub(crate) use order::{asked, changed, killed, reached};
 pub(crate) use plan::{applied, plan};
 pub(crate) use storage::{roots, volume, volumes};
+pub(crate) use top::top;
 pub(crate) use tree::tree;
 pub(crate) use unit::{cat, checked, count_problems, key_docs, keys};
 

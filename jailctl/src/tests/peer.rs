@@ -10,10 +10,11 @@ use clap::Parser as _;
 use jailsupd::control::wire::{
     Applied, Call, Change, Changed, Checked, Consequence, Decoder, Effect, Event, EventLine,
     Evidence, Image, ImageImported, ImageInspected, ImageRemoved, ImageTagged, ImagesCollected,
-    ImagesListed, Inspected, JailProcesses, JailState, JailSummary, KeyDoc, KeyDocs, Listed,
-    LogLine, Outcome, PlanStep, Planned, Problem, Process, ProcessTable, Reached, Reply, Request,
-    Root, RootRemoved, RootsListed, Stream, UnitDraft, UnitFiles, UnitRole, UnitSchema, UnitText,
-    Volume, VolumeInspected, VolumeRemoved, VolumesListed, WireError, encode,
+    ImagesListed, Inspected, JailProcesses, JailState, JailSummary, JailUsage, KeyDoc, KeyDocs,
+    Listed, LogLine, Outcome, PlanStep, Planned, Problem, Process, ProcessTable, ProcessUsage,
+    Reached, Reply, Request, Root, RootRemoved, RootsListed, Stream, UnitDraft, UnitFiles,
+    UnitRole, UnitSchema, UnitText, UsageTable, Volume, VolumeInspected, VolumeRemoved,
+    VolumesListed, WireError, encode,
 };
 
 use super::{NOW, entry, info, jails, summary, web};
@@ -105,6 +106,7 @@ fn answer(request: &Request) -> Vec<Reply> {
         R::Explain { key } => explain(key.as_deref().unwrap_or_default()),
         R::Schema {} => Reply::with(&UnitSchema { schema: "{\n  \"a\": 1\n}".to_owned() }),
         R::Processes { name: None } => Reply::with(&ProcessTable { jails: processes() }),
+        R::Stats { .. } => Reply::with(&stats()),
         R::Events { follow, .. } => return events(*follow),
         R::ListImages {} => Reply::with(&ImagesListed { images: vec![image()] }),
         R::ImportImage { path, .. } => return import(path),
@@ -380,6 +382,29 @@ pub(super) fn key_docs() -> Vec<KeyDoc> {
         key("resources.memory_max", None, Some("no limit"), Effect::Live),
         key("resources.pids_max", Some("1024"), None, Effect::Live),
     ]
+}
+
+fn stats() -> UsageTable {
+    let command = vec!["/usr/sbin/nginx".to_owned()];
+    let process = ProcessUsage { pid: 415, jail_pid: 2, command, cpu_us: 10_000, memory: 4 << 20 };
+    let web = JailUsage {
+        name: "web".to_owned(),
+        state: JailState::Up,
+        cpu_us: 120_000,
+        throttled_us: 0,
+        memory: 12 << 20,
+        memory_max: Some(64 << 20),
+        pids: 3,
+        io_read: 1 << 20,
+        io_write: 0,
+        net_receive: 2000,
+        net_send: 9000,
+        cpu_wait_us: 500,
+        memory_wait_us: 0,
+        io_wait_us: 0,
+        processes: Some(vec![process]),
+    };
+    UsageTable { time_us: 4_000_000, jails: vec![web] }
 }
 
 pub(super) fn processes() -> Vec<JailProcesses> {

@@ -12,6 +12,7 @@ const OUTPUTS: [(&str, &[&str], &str); 41] = [
     ("ls", &["ls"], "List"),
     ("inspect", &["inspect", "web"], "Inspect"),
     ("tree", &["tree"], "Processes"),
+    ("top", &["top"], "Stats"),
     ("logs", &["logs", "web"], "LogEntry"),
     ("events", &["events"], "Event"),
     ("why", &["why", "web"], "Why"),

@@ -17,6 +17,7 @@ mod streams;
 #[cfg(test)]
 mod tests;
 mod unit;
+mod usage;
 
 pub use frame::{Decoder, FrameError, MAX_MESSAGE, MAX_REPLY, Message, encode};
 pub use history::{Event, EventLine, Evidence, JailProcesses, Process, ProcessTable};
@@ -38,6 +39,7 @@ pub use unit::{
     Applied, Change, Changed, Checked, Consequence, Effect, KeyDoc, KeyDocs, Outcome, PlanStep,
     Planned, Problem, UnitDraft, UnitFiles, UnitRole, UnitSchema, UnitText,
 };
+pub use usage::{JailUsage, ProcessUsage, UsageTable};
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};

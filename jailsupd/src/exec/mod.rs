@@ -44,6 +44,7 @@ pub mod terminal;
 pub mod trash;
 pub mod unit_store;
 pub mod units;
+pub mod usage;
 pub mod volume;
 pub mod walls;
 pub mod watch;

@@ -128,6 +128,9 @@ impl Supervisor {
             }
             Request::Why { name } => self.why(&name),
             Request::Processes { name } => self.processes(name.as_deref()),
+            Request::Stats { name, processes } => {
+                self.usage(name.as_deref(), processes == Some(true))
+            }
             Request::Explain { key } => report::explain(key.as_deref()),
             Request::Schema {} => report::schema(),
             Request::Check { units } => self.check_units(&units),

@@ -47,6 +47,7 @@ mod streams;
 mod syncing;
 mod ties;
 mod unknown;
+mod usage;
 mod volumes;
 mod waiters;
 mod why;

@@ -293,6 +293,16 @@ pub enum Request {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         name: Option<String>,
     },
+    /// What the jails that run use.
+    #[serde(rename = "org.warder.Jails.Stats")]
+    Stats {
+        /// Only of this jail.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        name: Option<String>,
+        /// With its processes.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        processes: Option<bool>,
+    },
     /// What the host is and how it booted.
     #[serde(rename = "org.warder.Host.Info")]
     HostInfo {},
@@ -444,6 +454,7 @@ impl Request {
                 | Self::Events { .. }
                 | Self::Why { .. }
                 | Self::Processes { .. }
+                | Self::Stats { .. }
                 | Self::HostInfo {}
                 | Self::ListImages {}
                 | Self::InspectImage { .. }

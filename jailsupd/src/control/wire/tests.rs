@@ -13,12 +13,13 @@ use super::{
     ImagesCollected, ImagesListed, Inspected, InterfaceDescription, JailState, KeyDocs, Listed,
     LogLine, MAX_MESSAGE, Outcome, Planned, ProcessTable, Ran, Reached, Reply, Request,
     RootRemoved, RootsListed, Seccomp, ServiceInfo, StageState, Stream, Streams, UnitFiles,
-    UnitRole, UnitSchema, VolumeInspected, VolumeRemoved, VolumesListed, WireError, encode,
+    UnitRole, UnitSchema, UsageTable, VolumeInspected, VolumeRemoved, VolumesListed, WireError,
+    encode,
 };
 use samples::{
     applied, change, checks, draft, event, evidence, exit, host_info, image, jail, jail_processes,
-    key_doc, log_entry, plan_step, privileges, problem, process, root, stage, summary,
-    terminal_size, unit_text, usage, volume,
+    jail_usage, key_doc, log_entry, plan_step, privileges, problem, process, process_usage, root,
+    stage, summary, terminal_size, unit_text, usage, volume,
 };
 
 /// The fields of one parenthesis: name to whether it may be missing. Enumerations have words only.
@@ -119,6 +120,8 @@ fn each_struct_has_the_fields_of_its_text() {
     assert_fields("type Process", &process(), &process());
     assert_fields("type TerminalSize", &terminal_size(), &terminal_size());
     assert_fields("type JailProcesses", &jail_processes(), &jail_processes());
+    assert_fields("type ProcessUsage", &process_usage(), &process_usage());
+    assert_fields("type JailUsage", &jail_usage(true), &jail_usage(false));
     assert_fields("type Volume", &volume(true), &volume(false));
     assert_fields("type Root", &root(true), &root(false));
     assert_fields("type Image", &image(), &image());
@@ -181,6 +184,8 @@ fn each_result_has_the_fields_of_its_text() {
     assert_results("Why", &evidence(true), &evidence(false));
     let table = ProcessTable { jails: Vec::new() };
     assert_results("Processes", &table, &table);
+    let table = UsageTable { time_us: 1, jails: Vec::new() };
+    assert_results("Stats", &table, &table);
 }
 
 #[test]
@@ -292,6 +297,7 @@ fn others() -> Vec<Request> {
         Request::Events { follow: true, name: Some(name()), lines: Some(5) },
         Request::Why { name: name() },
         Request::Processes { name: Some(name()) },
+        Request::Stats { name: Some(name()), processes: Some(true) },
         Request::HostInfo {},
         Request::PowerOff {},
         Request::Reboot {},

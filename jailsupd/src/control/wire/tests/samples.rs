@@ -2,9 +2,9 @@
 
 use crate::control::wire::{
     Applied, Change, Checks, Consequence, Effect, Event, Evidence, Exit, ExitReason, HealthState,
-    HostInfo, Image, Jail, JailProcesses, JailState, JailSummary, KeyDoc, LogEntry, PlanStep,
-    Privileges, Problem, Process, Root, Seccomp, Stage, StageState, Stream, TerminalSize,
-    UnitDraft, UnitRole, UnitText, Usage, Volume,
+    HostInfo, Image, Jail, JailProcesses, JailState, JailSummary, JailUsage, KeyDoc, LogEntry,
+    PlanStep, Privileges, Problem, Process, ProcessUsage, Root, Seccomp, Stage, StageState, Stream,
+    TerminalSize, UnitDraft, UnitRole, UnitText, Usage, Volume,
 };
 
 pub(super) fn volume(full: bool) -> Volume {
@@ -244,6 +244,31 @@ pub(super) fn process() -> Process {
 pub(super) fn jail_processes() -> JailProcesses {
     let (name, state) = ("web".to_owned(), JailState::Up);
     JailProcesses { name, state, processes: vec![process()] }
+}
+
+pub(super) fn process_usage() -> ProcessUsage {
+    let command = vec!["/sbin/init".to_owned()];
+    ProcessUsage { pid: 412, jail_pid: 1, command, cpu_us: 1, memory: 1 }
+}
+
+pub(super) fn jail_usage(full: bool) -> JailUsage {
+    JailUsage {
+        name: "web".to_owned(),
+        state: JailState::Up,
+        cpu_us: 1,
+        throttled_us: 1,
+        memory: 1,
+        memory_max: full.then_some(1),
+        pids: 1,
+        io_read: 1,
+        io_write: 1,
+        net_receive: 1,
+        net_send: 1,
+        cpu_wait_us: 1,
+        memory_wait_us: 1,
+        io_wait_us: 1,
+        processes: full.then(|| vec![process_usage()]),
+    }
 }
 
 pub(super) fn terminal_size() -> TerminalSize {

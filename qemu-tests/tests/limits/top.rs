@@ -1,0 +1,73 @@
+//! What jails use, as `jailctl top` tells it.
+
+use jailsupd::control::wire::{JailUsage, UsageTable};
+use qemu_tests::{Guest, proto::Status};
+
+use crate::{NEVER_AGAIN, SOON, guest, strain};
+
+fn counters(guest: &mut Guest<'_>, words: &[&str]) -> UsageTable {
+    guest.agent().ask(&[&["top"], words].concat()).unwrap()
+}
+
+fn of<'a>(table: &'a UsageTable, jail: &str) -> &'a JailUsage {
+    table.jails.iter().find(|usage| usage.name == jail).unwrap()
+}
+
+#[test]
+fn the_busiest_jail_is_told_with_its_busiest_process() {
+    let mut guest = guest();
+    let limits = format!("[resources]\ncpu_max = \"20%\"\nmemory_max = \"64M\"\n{NEVER_AGAIN}");
+    guest.put_up("burner", &strain(&["processor", "1"], &limits));
+
+    let before = counters(&mut guest, &[]);
+    let throttled = "grep -q 'nr_throttled [1-9][0-9]' /sys/fs/cgroup/jails/burner/cpu.stat";
+    guest.agent().wait_until(throttled, SOON).unwrap();
+    let after = counters(&mut guest, &["burner"]);
+    let table = guest.ctl(&["top", "-p", "-d", "1s", "-n", "2"]);
+    let unknown = guest.agent().jailctl(&["top", "nobody"]).unwrap();
+
+    let (early, late) = (of(&before, "burner"), of(&after, "burner"));
+    let share = (late.cpu_us - early.cpu_us) as f64 / (after.time_us - before.time_us) as f64;
+    assert!((0.05..0.3).contains(&share), "{share}: {before:?} {after:?}");
+    assert!(late.throttled_us > early.throttled_us);
+    assert_eq!(late.memory_max, Some(64 << 20));
+    assert_eq!(early.processes, None);
+    let processes = late.processes.as_ref().unwrap();
+    let busiest = processes.iter().max_by_key(|process| process.cpu_us).unwrap();
+    assert!(busiest.command[0].ends_with("/strain") && busiest.memory > 0, "{busiest:?}");
+    assert_eq!(after.jails.len(), 1);
+    // Two tables, each with a heading, the burner first and its processes below it.
+    let lines: Vec<&str> = table.lines().collect();
+    let heads: Vec<usize> = (0..lines.len()).filter(|at| lines[*at].starts_with("NAME")).collect();
+    assert_eq!(heads.len(), 2, "{table}");
+    for head in heads {
+        assert!(lines[head + 1].starts_with("burner "), "{table}");
+        assert!(
+            lines[head + 1..head + 4].iter().any(|line| line.contains("/bin/strain")),
+            "{table}"
+        );
+    }
+    assert_eq!(unknown.status, Status::Exit(3));
+    guest.ctl(&["stop", "burner"]);
+    guest.remove("burner");
+}
+
+#[test]
+fn what_goes_over_the_network_and_to_the_disk_is_counted() {
+    let mut guest = guest();
+    guest.wait_page().unwrap();
+    let before = counters(&mut guest, &["nginx"]);
+    let page = qemu_tests::http::get(guest.address()).unwrap();
+    let after = counters(&mut guest, &["nginx"]);
+    guest.put_up("writer", &strain(&["disk"], "[resources]\nmemory_max = \"32M\""));
+    let written = "grep -q 'wbytes=[1-9][0-9]\\{6\\}' /sys/fs/cgroup/jails/writer/io.stat";
+    guest.agent().wait_until(written, SOON).unwrap();
+    let writer = counters(&mut guest, &["writer"]);
+
+    let (early, late) = (of(&before, "nginx"), of(&after, "nginx"));
+    assert!(late.net_send - early.net_send >= page.body.len() as u64, "{before:?} {after:?}");
+    assert!(late.net_receive > early.net_receive);
+    assert!(of(&writer, "writer").io_write > 1_000_000, "{writer:?}");
+    guest.ctl(&["stop", "writer"]);
+    guest.remove("writer");
+}
