@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 use super::peer::{asking, jailctl};
 
 /// Each command with arguments for the peer, and what its output is: a method's results, or a type, one a line.
-const OUTPUTS: [(&str, &[&str], &str); 41] = [
+const OUTPUTS: [(&str, &[&str], &str); 42] = [
     ("ls", &["ls"], "List"),
     ("inspect", &["inspect", "web"], "Inspect"),
     ("tree", &["tree"], "Processes"),

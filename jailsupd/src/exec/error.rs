@@ -129,6 +129,9 @@ pub enum Error {
         /// The cause.
         source: io::Error,
     },
+    /// The jails that run were promised too much already.
+    #[error("the host cannot promise it what it asks for: {}", .0.text())]
+    Overcommit(crate::plan::admission::Overcommit),
     /// The cgroup.
     #[error("cannot {what} the cgroup {path}")]
     Cgroup {
@@ -278,6 +281,7 @@ impl Error {
             | Self::Jail { stage: Stage::Volume, .. } => "volume",
             Self::NoAccount { what: "group", .. } => "process.group",
             Self::NoAccount { .. } | Self::Accounts { .. } => "process.user",
+            Self::Overcommit(overcommit) => overcommit.key,
             Self::NoParent { .. } => "network.parent",
             Self::Link { .. } => "network.mode",
             Self::Granted { .. } => "security.add_device",
@@ -357,6 +361,7 @@ impl Error {
             | Self::Process { .. }
             | Self::Jail { .. }
             | Self::Keeper(_)
+            | Self::Overcommit(_)
             | Self::Ids(_) => false,
         }
     }

@@ -16,6 +16,7 @@ pub mod enter;
 pub mod error;
 pub mod faults;
 pub mod helper;
+pub mod host_limits;
 pub mod ids;
 pub mod image;
 pub mod images;

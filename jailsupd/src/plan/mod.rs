@@ -4,6 +4,7 @@
 //! by jailsupd before the jail's processes exist; [`JailStep`]s by the jail's own first process, which
 //! must not allocate: so every string they need is made here.
 
+pub mod admission;
 mod cgroup;
 pub mod hooks;
 pub mod id_map;

@@ -1,5 +1,6 @@
 //! The steps themselves.
 
+use super::admission::INOTIFY;
 use super::c_string;
 use super::cgroup::{DiskLimit, Limit};
 use super::id_map::IdMap;
@@ -280,7 +281,14 @@ pub(super) fn jail_steps(
         steps.push(JailStep::BindNotify);
     }
     // While /proc/sys can still be written.
-    steps.extend(sysctls.into_iter().map(|(path, value)| JailStep::SetSysctl { path, value }));
+    let set = |(path, value)| JailStep::SetSysctl { path, value };
+    steps.extend(sysctls.into_iter().map(set));
+    // All jails share the host's: one alone cannot take them.
+    let shared = INOTIFY.iter().map(|(name, most)| {
+        let path = format!("/proc/sys/{}", name.replace('.', "/"));
+        (c_string(&path), c_string(&most.to_string()))
+    });
+    steps.extend(shared.map(set));
     steps.push(JailStep::ForbidUserNamespaces);
     steps.extend(masks(&unit.security).map(JailStep::Mask));
     steps.extend(READ_ONLY.map(|path| JailStep::MakeReadOnly(path.to_owned())));

@@ -1,5 +1,6 @@
 //! How jailsupd begins: it takes what it needs, and adopts what runs.
 
+use super::admission::Admission;
 use super::dependencies::Ties;
 use super::hooks::Hooks;
 use super::jails::Jails;
@@ -105,6 +106,7 @@ impl Supervisor {
             changed_at: Moment::ZERO,
             janitor: None,
             protected: None,
+            admission: Admission::default(),
             going_down: false,
             done: None,
             layout,
@@ -113,7 +115,6 @@ impl Supervisor {
         supervisor.tidy_storage();
         supervisor.set_up_uplink();
         to("adopt running jails", supervisor.adopt())?;
-        supervisor.empty_trash();
         Ok(supervisor)
     }
 }

@@ -4,6 +4,7 @@
 //! keeper's vault, in the unit files and on the data partition. Its start is always the same: read the
 //! units, adopt what runs, then want up what should be up.
 
+mod admission;
 mod adopt;
 mod answer;
 mod begin;
@@ -69,6 +70,7 @@ use crate::exec::{Layout, cores};
 use crate::machine::{Event, Moment};
 use crate::unit::host::Host;
 use crate::unit::{Policy, Problem};
+use admission::Admission;
 pub use begin::StartError;
 use consoles::Console;
 use dependencies::Ties;
@@ -145,6 +147,7 @@ pub struct Supervisor {
     janitor: Option<Janitor>,
     /// What all jails together have of `memory.min` and `memory.low`, once that was written.
     protected: Option<[u64; 2]>,
+    admission: Admission,
     going_down: bool,
     /// The keeper is gone, or told us to end: leave the loop with this status.
     done: Option<u8>,
@@ -156,6 +159,8 @@ impl Supervisor {
     /// Runs until the host goes down. Returns the exit status.
     pub fn run(&mut self) -> u8 {
         self.on_keeper();
+        self.keep_for_host();
+        self.empty_trash();
         self.sweep_runs();
         if !self.going_down {
             self.rescan();

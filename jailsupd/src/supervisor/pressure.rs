@@ -151,7 +151,9 @@ pub(super) fn evidence(cgroup: &Cgroup, unit: Option<&Unit>) -> String {
     let max = unit.and_then(|unit| unit.resources.memory_max);
     let limit = max.map_or_else(|| "no memory_max".to_owned(), |max| format!("memory_max {max}"));
     let whose = match events.get("oom") {
-        0 => "the host ran out of memory, the jail had not reached its limit",
+        0 => {
+            "the host, or all jails together, ran out of memory; the jail had not reached its limit"
+        }
         _ => "it reached its memory limit",
     };
     format!(

@@ -133,6 +133,7 @@ impl Supervisor {
         let ids: Vec<JailId> =
             taken.into_iter().filter_map(|taken| self.carry_out(taken)).collect();
         ids.into_iter().for_each(|id| self.start_what_it_needs(id, false));
+        self.scale_kernel_limits();
         self.forget_images();
         self.follow_all_health();
         done

@@ -65,6 +65,7 @@ impl Supervisor {
     /// Prepares and spawns the jail.
     pub(super) fn start_jail(&mut self, id: JailId) -> Result<Progress, Error> {
         self.allow_start(id)?;
+        self.require_room(id)?;
         self.require_client(id)?;
         let Some(jail) = self.jails.get_mut(id) else { return Ok(Progress::Waits) };
         let Some(loaded) = jail.loaded.clone() else { return Err(Error::NoUnit) };

@@ -4,6 +4,7 @@ use std::fmt;
 use std::net::IpAddr;
 
 use super::address::IpPrefix;
+use super::amount::Bytes;
 use super::document::{Effect, Grammar, Key, Presence, Section};
 use super::keys::{Version, key};
 use super::layer::Layer;
@@ -20,6 +21,8 @@ pub struct Host {
     pub uplink: Uplink,
     /// How all jails together are treated.
     pub jails: Jails,
+    /// What is kept for the host itself.
+    pub reserve: Reserve,
     /// Where each key stands, in the layer that decides it.
     pub origin: Origin,
 }
@@ -53,6 +56,32 @@ pub struct Uplink {
     pub address: Vec<IpPrefix>,
     /// Next hops of the host's default routes; at most one of each family.
     pub gateway: Vec<IpAddr>,
+}
+
+/// Percent of the memory that jails have together.
+pub type Overcommitted = Whole<1, 100_000>;
+/// How many processes and threads.
+pub type Processes = Whole<0, 4_194_304>;
+
+/// `[reserve]`: what jails cannot have.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reserve {
+    /// Memory.
+    pub memory: Bytes,
+    /// Processes and threads.
+    pub pids: Processes,
+    /// How far the limits of the jails that run may add up, of the memory that is left for jails.
+    pub memory_overcommit: Option<Overcommitted>,
+}
+
+impl Default for Reserve {
+    fn default() -> Self {
+        Self {
+            memory: Bytes::new(128 << 20),
+            pids: Processes::clamped(1024),
+            memory_overcommit: None,
+        }
+    }
 }
 
 impl Default for Uplink {
@@ -136,6 +165,7 @@ pub(crate) struct Draft {
     hostname: Option<HostName>,
     uplink: Uplink,
     jails: Jails,
+    reserve: Reserve,
 }
 
 use Presence::{Default as Otherwise, Required, Unset};
@@ -149,6 +179,10 @@ pub(crate) static HOST: Grammar<Draft> = Grammar {
             doc: "The host's own link to the network, which jails on `parent = \"uplink\"` share.",
         },
         Section { name: "jails", doc: "How all jails together are treated." },
+        Section {
+            name: "reserve",
+            doc: "What is kept for the host itself, and how much its jails may be promised together.",
+        },
     ],
     keys: KEYS,
     not_yet: &[],
@@ -168,6 +202,12 @@ static KEYS: &[Key<Draft>] = &[
         "Routers for the host's own traffic: at most one for IPv4 and one for IPv6."),
     key!("jails" "starts_max": Option<StartsMax> = jails.starts_max; Effect::Restart; Unset("8 for each processor"); "16";
         "How many jails may be on their way up at once. The others have their turns in the order in which they were wanted. A start that takes longer than 10 seconds holds nobody up any more: it is not counted from then on."),
+    key!("reserve" "memory": Bytes = reserve.memory; Effect::Restart; Otherwise("\"128M\""); "\"256M\"";
+        "Memory that the jails together cannot have, whatever their limits are; at most a quarter of the host's. When they reach the rest, the kernel kills among them and leaves the host alone."),
+    key!("reserve" "pids": Processes = reserve.pids; Effect::Restart; Otherwise("1024"); "4096";
+        "Processes and threads that the jails together cannot have; at most a quarter of what the kernel allows (`kernel.threads-max`)."),
+    key!("reserve" "memory_overcommit": Option<Overcommitted> = reserve.memory_overcommit; Effect::Restart; Unset("limits may add up to any sum"); "150";
+        "How far the limits (`resources.memory_max`) of the jails that run may add up, in percent of the memory that they can have together. A jail beyond it is not started, and is tried again as after any failed start. Guarantees (`resources.memory_min`) never add up to more than that memory."),
 ];
 
 /// Reads the layers, lowest first; a key in a later one replaces the same key of an earlier one.
@@ -179,17 +219,14 @@ pub fn parse(layers: &[Layer<'_>]) -> Result<Host, Vec<Problem>> {
     let origin = HOST.read_layers(layers, &mut draft, |walk, draft| {
         check::addresses(walk, "uplink", &draft.uplink.address, &draft.uplink.gateway);
     })?;
-    Ok(Host { hostname: draft.hostname, uplink: draft.uplink, jails: draft.jails, origin })
+    let Draft { hostname, uplink, jails, reserve, .. } = draft;
+    Ok(Host { hostname, uplink, jails, reserve, origin })
 }
 
 impl Default for Host {
     /// What holds without any file.
     fn default() -> Self {
-        Self {
-            hostname: None,
-            uplink: Uplink::default(),
-            jails: Jails::default(),
-            origin: Origin::none(),
-        }
+        let (jails, reserve) = (Jails::default(), Reserve::default());
+        Self { hostname: None, uplink: Uplink::default(), jails, reserve, origin: Origin::none() }
     }
 }

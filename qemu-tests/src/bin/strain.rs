@@ -12,6 +12,7 @@ use std::{
     time::Duration,
 };
 
+use rustix::fs::inotify::{self, CreateFlags};
 use rustix::fs::{CWD, FileType, Mode, makedev, mknodat};
 use rustix::process::{Signal, getpid, kill_process};
 
@@ -53,7 +54,7 @@ fn stay() -> io::Result<()> {
     }
 }
 
-/// `r:PATH` and `w:PATH` open, `make:PATH` makes a node of /dev/null: `ok`, or the number of the error.
+/// `r:PATH` and `w:PATH` open, `make:PATH` makes a node of /dev/null, `inotify:N` has so many instances at once: `ok`, or the number of the error.
 fn attempt(word: &str) -> String {
     let Some((what, path)) = word.split_once(':') else { return "no colon".into() };
     let result = match what {
@@ -63,12 +64,19 @@ fn attempt(word: &str) -> String {
             let mode = Mode::from_raw_mode(0o666);
             mknodat(CWD, path, FileType::CharacterDevice, mode, makedev(1, 3)).map_err(Into::into)
         }
+        "inotify" => watch(path.parse().unwrap_or(0)),
         _ => return "unknown".into(),
     };
     match result.map_err(|error| error.raw_os_error()) {
         Ok(()) => "ok".into(),
         Err(number) => number.unwrap_or_default().to_string(),
     }
+}
+
+fn watch(instances: usize) -> io::Result<()> {
+    let all: Result<Vec<_>, _> =
+        (0..instances).map(|_| inotify::init(CreateFlags::empty())).collect();
+    Ok(all.map(drop)?)
 }
 
 /// Memory that is written to, so that it is there.

@@ -8,6 +8,7 @@ mod events;
 mod files;
 mod hits;
 mod ids;
+mod reserve;
 mod top;
 
 use std::time::Duration;

@@ -44,6 +44,9 @@ impl Error {
                 "raise `timeout` in `[image]`, or look for what holds it up"
             }
             Self::Policy => "`jailctl check` names the rule",
+            Self::Overcommit(_) => {
+                "stop another jail, ask for less, or see [reserve] of host.toml; the jail is tried again"
+            }
             Self::Jail { stage: Stage::Volume, .. }
             | Self::NoVolumeSource { .. }
             | Self::Volume { .. }
