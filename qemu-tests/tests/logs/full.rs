@@ -61,7 +61,7 @@ fn jails_run_on_when_the_disk_is_full_and_what_is_lost_is_told() {
             "{log:?}"
         );
     }
-    let over = "/usr/bin/jailctl logs waits -n 3 | grep -q 'flood is over'";
+    let over = "/usr/bin/jailctl logs waits --stream stderr | grep -q 'flood is over'";
     guest.agent().wait_until(over, SOON).unwrap();
     // Who waited has lost nothing.
     let (in_order, count) = in_order(&mut guest, "waits", "flood");
