@@ -181,6 +181,8 @@ proptest! {
         let mut after = Log::in_file(path.clone(), 1 << 20);
         after.store(b"NEW\n", Stream::Stdout, TIME).unwrap();
 
+        // A record that has lost its line feed alone is whole again if the garbage begins with one.
+        let kept = kept + usize::from(garbage.first() == Some(&b'\n'));
         let whole = ends.iter().filter(|end| **end <= kept).count();
         let mut wanted: Vec<String> = lines[..whole].to_vec();
         wanted.push("NEW".into());
