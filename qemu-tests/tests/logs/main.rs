@@ -52,7 +52,7 @@ fn texts(entries: &[LogEntry], stream: Stream) -> Vec<&str> {
 /// one before it, and how many there are.
 fn in_order(guest: &mut Guest<'_>, jail: &str, word: &str) -> (bool, u64) {
     let script = format!(
-        "/usr/bin/jailctl logs {jail} --grep '^{word} ' | \
+        "/usr/bin/jailctl logs {jail} --grep '^{word} [0-9]' | \
          awk '{{ n = $4 + 0; if (count++ && n != last + 1) bad = bad \" \" last \"-\" n; last = n }} \
          END {{ print count + 0 \"|\" bad }}'"
     );

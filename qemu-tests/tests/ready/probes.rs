@@ -67,8 +67,10 @@ fn one_that_does_not_become_healthy_in_time_was_not_ready_in_time() {
 fn work_on_an_image_has_a_time_of_its_own() {
     let mut guest = guest();
     // In memory, so that no block of it can be shared with the copy.
-    guest.sh("cd /data/images && mkdir large && mount -t tmpfs none large && cd large &&
-        mkdir dev proc sys && dd if=/dev/urandom of=blob bs=1M count=96 2>/dev/null");
+    guest.sh(
+        "mkdir -p /data/images/large && cd /data/images && mount -t tmpfs none large && cd large &&
+        mkdir dev proc sys && dd if=/dev/urandom of=blob bs=1M count=96 2>/dev/null",
+    );
     let unit = |timeout: &str| {
         format!(
             "version = 1\n[image]\nsource = \"dir:/data/images/large\"\ntimeout = \"{timeout}\"\n\
