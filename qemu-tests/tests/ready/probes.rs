@@ -86,7 +86,6 @@ fn work_on_an_image_has_a_time_of_its_own() {
     assert!(why.contains("cannot finish within 100ms"), "{why}");
 
     guest.put("large", &unit("10m"));
-    guest.ctl(&["apply"]);
     // It is not to be reached.
     let _ = guest.agent().jailctl(&["start", "large"]).unwrap();
 
