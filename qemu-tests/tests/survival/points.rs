@@ -58,13 +58,13 @@ const END: &[&str] = &[
     "rest-stored",
 ];
 
-/// Stages of the jail's own processes, each of which fails once.
+/// Stages of the jail's own processes, each of which fails once. Not the hand-over of its pidfd: a fault strikes after
+/// the stage, and then the jail has begun.
 const STAGES: &[&str] = &[
     "OomScore",
     "CloseFiles",
     "JoinNamespaces",
     "BecomeRoot",
-    "HandOver",
     "Propagation",
     "KernelMounts",
     "Pivot",
