@@ -12,8 +12,11 @@ fn kill_while_printing(guest: &mut Guest<'_>, lines: u64, kills: usize) {
     for _ in 0..kills {
         guest.agent().kill_jailsupd().unwrap();
     }
-    let written = "/usr/bin/jailctl logs counts -n 3 | grep -q 'all written'";
-    guest.agent().wait_until(written, Duration::from_secs(120)).unwrap();
+    let written = format!(
+        "/usr/bin/jailctl logs counts --grep '^all written' | grep -q . && \
+         [ $(/usr/bin/jailctl logs counts --grep '^err ' | wc -l) -ge {lines} ]"
+    );
+    guest.agent().wait_until(&written, Duration::from_secs(120)).unwrap();
 
     for word in ["out", "err"] {
         assert_eq!(in_order(guest, "counts", word), (true, lines), "{word}");
