@@ -157,6 +157,19 @@ pub enum Event {
     PrepareFailed(End),
     /// Its program was executed.
     Executed,
+    /// Something is heard of it that concerns only one whose program runs.
+    News(News),
+    /// Its last process is gone.
+    Ended(End),
+    /// What it left behind is cleared away.
+    Cleaned,
+    /// A deadline may have passed.
+    Tick,
+}
+
+/// What is heard of a jail whose program runs. In all other states it changes nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum News {
     /// Its program is ready for its clients.
     Ready,
     /// Its program gave a sign of life.
@@ -175,12 +188,6 @@ pub enum Event {
     Unhealthy,
     /// What it cannot be without is gone.
     DependencyGone,
-    /// Its last process is gone.
-    Ended(End),
-    /// What it left behind is cleared away.
-    Cleaned,
-    /// A deadline may have passed.
-    Tick,
 }
 
 /// What is to be done.

@@ -1,7 +1,7 @@
 //! The transitions, one function for each state.
 
 use super::after::after_end;
-use super::{Action, Cause, End, Event, Limit, Machine, Moment, Policy, State, Want};
+use super::{Action, Cause, End, Event, Limit, Machine, Moment, News, Policy, State, Want};
 use crate::unit::{HealthOnFailure, Signal};
 use std::time::Duration;
 
@@ -23,15 +23,7 @@ pub fn next(machine: Machine, event: Event, now: Moment, policy: &Policy) -> Nex
         | Event::Spawned
         | Event::PrepareFailed(_)
         | Event::Executed
-        | Event::Ready
-        | Event::Alive
-        | Event::Extend(_)
-        | Event::UnitRead
-        | Event::Frozen(_)
-        | Event::Stuck
-        | Event::Stopping
-        | Event::Unhealthy
-        | Event::DependencyGone
+        | Event::News(_)
         | Event::Ended(_)
         | Event::Cleaned
         | Event::Tick => machine,
@@ -80,15 +72,7 @@ fn idle(machine: Machine, event: Event, policy: &Policy) -> Next {
         | Event::Spawned
         | Event::PrepareFailed(_)
         | Event::Executed
-        | Event::Ready
-        | Event::Alive
-        | Event::Extend(_)
-        | Event::UnitRead
-        | Event::Frozen(_)
-        | Event::Stuck
-        | Event::Stopping
-        | Event::Unhealthy
-        | Event::DependencyGone
+        | Event::News(_)
         | Event::Ended(_)
         | Event::Cleaned
         | Event::Tick => stay(machine),
@@ -104,15 +88,7 @@ fn waiting(machine: Machine, event: Event) -> Next {
         | Event::Spawned
         | Event::PrepareFailed(_)
         | Event::Executed
-        | Event::Ready
-        | Event::Alive
-        | Event::Extend(_)
-        | Event::UnitRead
-        | Event::Frozen(_)
-        | Event::Stuck
-        | Event::Stopping
-        | Event::Unhealthy
-        | Event::DependencyGone
+        | Event::News(_)
         | Event::Ended(_)
         | Event::Cleaned
         | Event::Tick => stay(machine),
@@ -129,15 +105,7 @@ fn backoff(machine: Machine, until: Moment, event: Event, now: Moment, policy: &
         | Event::Spawned
         | Event::PrepareFailed(_)
         | Event::Executed
-        | Event::Ready
-        | Event::Alive
-        | Event::Extend(_)
-        | Event::UnitRead
-        | Event::Frozen(_)
-        | Event::Stuck
-        | Event::Stopping
-        | Event::Unhealthy
-        | Event::DependencyGone
+        | Event::News(_)
         | Event::Ended(_)
         | Event::Cleaned => stay(machine),
     }
@@ -158,15 +126,7 @@ fn preparing(machine: Machine, event: Event, now: Moment, policy: &Policy) -> Ne
             | Event::Restart
             | Event::Admitted
             | Event::Executed
-            | Event::Ready
-            | Event::Alive
-            | Event::Extend(_)
-            | Event::UnitRead
-            | Event::Frozen(_)
-            | Event::Stuck
-            | Event::Stopping
-            | Event::Unhealthy
-            | Event::DependencyGone
+            | Event::News(_)
             | Event::Ended(_)
             | Event::Cleaned
             | Event::Tick,
@@ -185,20 +145,24 @@ fn starting(machine: Machine, event: Event, now: Moment, policy: &Policy) -> Nex
             None => go(machine, ready(now, policy), Vec::new()),
         },
         Event::Stop | Event::Restart => ask_to_stop(machine, Cause::Asked, None, now, policy),
-        Event::DependencyGone => ask_to_stop(machine, Cause::Dependency, None, now, policy),
+        Event::News(News::DependencyGone) => {
+            ask_to_stop(machine, Cause::Dependency, None, now, policy)
+        }
         Event::Ended(end) => clean(machine, end, (Cause::Own, None), Duration::ZERO),
         Event::Start
         | Event::Admitted
         | Event::Spawned
         | Event::PrepareFailed(_)
-        | Event::Ready
-        | Event::Alive
-        | Event::Extend(_)
-        | Event::UnitRead
-        | Event::Frozen(_)
-        | Event::Stuck
-        | Event::Stopping
-        | Event::Unhealthy
+        | Event::News(
+            News::Ready
+            | News::Alive
+            | News::Extend(_)
+            | News::UnitRead
+            | News::Frozen(_)
+            | News::Stuck
+            | News::Stopping
+            | News::Unhealthy,
+        )
         | Event::Cleaned
         | Event::Tick => stay(machine),
     }
@@ -212,30 +176,15 @@ fn activating(
     policy: &Policy,
 ) -> Next {
     match event {
-        Event::Ready => go(machine, ready(now, policy), Vec::new()),
-        Event::Extend(time) => {
+        Event::News(News::Ready) => go(machine, ready(now, policy), Vec::new()),
+        Event::News(News::Extend(time)) => {
             let ready_by = ready_by.max(now.saturating_add(time));
             go(machine, State::Activating { ready_by }, Vec::new())
         }
         Event::Tick if now >= ready_by => {
             ask_to_stop(machine, Cause::StartTimeout, None, now, policy)
         }
-        Event::Stop | Event::Restart => ask_to_stop(machine, Cause::Asked, None, now, policy),
-        Event::Stuck => abort(machine, None, now, policy),
-        Event::Stopping => ends(machine, None, now, policy),
-        Event::Unhealthy => unhealthy(machine, None, now, policy),
-        Event::DependencyGone => ask_to_stop(machine, Cause::Dependency, None, now, policy),
-        Event::Ended(end) => clean(machine, end, (Cause::Own, None), Duration::ZERO),
-        Event::Tick
-        | Event::Start
-        | Event::Admitted
-        | Event::Spawned
-        | Event::PrepareFailed(_)
-        | Event::Executed
-        | Event::Alive
-        | Event::UnitRead
-        | Event::Frozen(_)
-        | Event::Cleaned => stay(machine),
+        other => running(machine, None, other, now, policy),
     }
 }
 
@@ -262,39 +211,55 @@ fn up(
     let (started, since) = (since, Some(since));
     match event {
         // One that is frozen gives no sign.
-        Event::Alive if watchdog_at.is_some() => {
+        Event::News(News::Alive) if watchdog_at.is_some() => {
             go(machine, with(next_sign, runtime_until), Vec::new())
         }
-        Event::Frozen(frozen) => {
+        Event::News(News::Frozen(frozen)) => {
             go(machine, with(next_sign.filter(|_| !frozen), runtime_until), Vec::new())
         }
-        Event::UnitRead => {
+        Event::News(News::UnitRead) => {
             let until = policy.runtime_max.map(|time| started.saturating_add(time));
             go(machine, with(next_sign.and(watchdog_at.or(next_sign)), until), Vec::new())
         }
-        Event::Extend(time) => {
+        Event::News(News::Extend(time)) => {
             let longer = runtime_until.map(|until| until.max(now.saturating_add(time)));
             go(machine, with(watchdog_at, longer), Vec::new())
         }
         Event::Tick if has_passed(watchdog_at) => abort(machine, since, now, policy),
-        Event::Stuck => abort(machine, since, now, policy),
-        Event::Stopping => ends(machine, since, now, policy),
         Event::Tick if has_passed(runtime_until) => {
             ask_to_stop(machine, Cause::RuntimeMax, since, now, policy)
         }
-        Event::Stop | Event::Restart => ask_to_stop(machine, Cause::Asked, since, now, policy),
-        Event::Unhealthy => unhealthy(machine, since, now, policy),
-        Event::DependencyGone => ask_to_stop(machine, Cause::Dependency, since, now, policy),
-        Event::Ended(end) => clean(machine, end, (Cause::Own, None), uptime(since, now)),
-        Event::Alive
-        | Event::Tick
+        other => running(machine, since, other, now, policy),
+    }
+}
+
+/// What is the same for Activating and Up: the program runs, and was ready at `up_since`.
+fn running(
+    machine: Machine,
+    up_since: Option<Moment>,
+    event: Event,
+    now: Moment,
+    policy: &Policy,
+) -> Next {
+    match event {
+        Event::Stop | Event::Restart => ask_to_stop(machine, Cause::Asked, up_since, now, policy),
+        Event::News(News::Stuck) => abort(machine, up_since, now, policy),
+        Event::News(News::Stopping) => ends(machine, up_since, now, policy),
+        Event::News(News::Unhealthy) => unhealthy(machine, up_since, now, policy),
+        Event::News(News::DependencyGone) => {
+            ask_to_stop(machine, Cause::Dependency, up_since, now, policy)
+        }
+        Event::Ended(end) => clean(machine, end, (Cause::Own, None), uptime(up_since, now)),
+        Event::News(
+            News::Ready | News::Alive | News::Extend(_) | News::UnitRead | News::Frozen(_),
+        )
         | Event::Start
         | Event::Admitted
         | Event::Spawned
         | Event::PrepareFailed(_)
         | Event::Executed
-        | Event::Ready
-        | Event::Cleaned => stay(machine),
+        | Event::Cleaned
+        | Event::Tick => stay(machine),
     }
 }
 
@@ -364,7 +329,7 @@ fn stopping(
         }
         Event::Start | Event::Restart => go(machine, with(kill_at, Some(true)), Vec::new()),
         Event::Stop => go(machine, with(kill_at, Some(false)), Vec::new()),
-        Event::Extend(time) => {
+        Event::News(News::Extend(time)) => {
             let longer = kill_at.map(|at| at.max(now.saturating_add(time)));
             go(machine, with(longer, again), Vec::new())
         }
@@ -374,14 +339,16 @@ fn stopping(
         | Event::Spawned
         | Event::PrepareFailed(_)
         | Event::Executed
-        | Event::Ready
-        | Event::Alive
-        | Event::UnitRead
-        | Event::Frozen(_)
-        | Event::Stuck
-        | Event::Stopping
-        | Event::Unhealthy
-        | Event::DependencyGone
+        | Event::News(
+            News::Ready
+            | News::Alive
+            | News::UnitRead
+            | News::Frozen(_)
+            | News::Stuck
+            | News::Stopping
+            | News::Unhealthy
+            | News::DependencyGone,
+        )
         | Event::Cleaned => stay(machine),
     }
 }
@@ -415,15 +382,7 @@ fn cleaning(
         | Event::Spawned
         | Event::PrepareFailed(_)
         | Event::Executed
-        | Event::Ready
-        | Event::Alive
-        | Event::Extend(_)
-        | Event::UnitRead
-        | Event::Frozen(_)
-        | Event::Stuck
-        | Event::Stopping
-        | Event::Unhealthy
-        | Event::DependencyGone
+        | Event::News(_)
         | Event::Ended(_)
         | Event::Tick => stay(machine),
     }

@@ -236,7 +236,7 @@ fn notifying() -> Policy {
 fn a_program_that_must_say_so_is_up_when_it_has() {
     let (machine, _) = drive(&notifying(), &UP);
     assert_eq!(machine.state, State::Activating { ready_by: SECOND * 12 });
-    let (machine, _) = after_up(&notifying(), &[Event::Ready]);
+    let (machine, _) = after_up(&notifying(), &[Event::News(News::Ready)]);
     assert_eq!(machine.state, up_since(SECOND * 3));
 }
 
@@ -257,9 +257,9 @@ fn one_that_is_never_ready_is_ended_and_started_again() {
 fn more_time_can_be_asked_for_and_never_less() {
     let (machine, _) = drive(&notifying(), &UP);
     let now = SECOND * 3;
-    let (same, _) = next(machine, Event::Extend(SECOND), now, &notifying());
+    let (same, _) = next(machine, Event::News(News::Extend(SECOND)), now, &notifying());
     assert_eq!(same, machine);
-    let (longer, _) = next(machine, Event::Extend(SECOND * 30), now, &notifying());
+    let (longer, _) = next(machine, Event::News(News::Extend(SECOND * 30)), now, &notifying());
     assert_eq!(longer.deadline(), Some(SECOND * 33));
 }
 
@@ -268,25 +268,28 @@ fn a_program_without_signs_of_life_is_aborted() {
     let policy = Policy { watchdog: Some(SECOND * 5), ..policy() };
     let (machine, _) = drive(&policy, &UP);
     assert_eq!(machine.deadline(), Some(SECOND * 7));
-    let (machine, _) = next(machine, Event::Alive, SECOND * 6, &policy);
+    let (machine, _) = next(machine, Event::News(News::Alive), SECOND * 6, &policy);
     assert_eq!(machine.deadline(), Some(SECOND * 11));
-    let (frozen, _) = next(machine, Event::Frozen(true), SECOND * 7, &policy);
+    let (frozen, _) = next(machine, Event::News(News::Frozen(true)), SECOND * 7, &policy);
     assert_eq!(frozen.deadline(), None);
-    let (thawed, _) = next(frozen, Event::Frozen(false), SECOND * 90, &policy);
+    let (thawed, _) = next(frozen, Event::News(News::Frozen(false)), SECOND * 90, &policy);
     assert_eq!(thawed.deadline(), Some(SECOND * 95));
     let (aborted, actions) = next(thawed, Event::Tick, SECOND * 95, &policy);
     assert_eq!(aborted.cause(), Some(Cause::Watchdog));
     assert_eq!(actions, [Action::Signal(Signal::from_number(libc::SIGABRT))]);
-    assert_eq!(next(thawed, Event::Stuck, SECOND * 91, &policy).0.cause(), Some(Cause::Watchdog));
+    assert_eq!(
+        next(thawed, Event::News(News::Stuck), SECOND * 91, &policy).0.cause(),
+        Some(Cause::Watchdog)
+    );
 }
 
 #[test]
 fn a_program_that_begins_to_end_by_itself_has_its_time_for_it() {
-    let (machine, actions) = after_up(&policy(), &[Event::Stopping]);
+    let (machine, actions) = after_up(&policy(), &[Event::News(News::Stopping)]);
     assert_eq!((machine.cause(), actions.len()), (Some(Cause::Own), 1));
     let at = machine.deadline().unwrap();
     assert_eq!(next(machine, Event::Tick, at, &policy()).1, [Action::Kill]);
-    let events = [Event::Stopping, Event::Ended(End::Success), Event::Cleaned];
+    let events = [Event::News(News::Stopping), Event::Ended(End::Success), Event::Cleaned];
     let always = with_policy(RestartPolicy::Always);
     assert!(matches!(after_up(&always, &events).0.state, State::Backoff { .. }));
     assert_eq!(after_up(&policy(), &events).0.state, State::Down);
@@ -305,17 +308,17 @@ fn a_program_that_has_run_long_enough_is_asked_to_end() {
 fn what_an_edit_says_of_times_holds_for_a_jail_that_runs() {
     let (up, _) = drive(&policy(), &UP);
     let longer = Policy { runtime_max: Some(SECOND * 60), ..policy() };
-    let (limited, _) = next(up, Event::UnitRead, SECOND * 30, &longer);
+    let (limited, _) = next(up, Event::News(News::UnitRead), SECOND * 30, &longer);
     assert_eq!(limited.deadline(), Some(SECOND * 62));
-    assert_eq!(next(limited, Event::UnitRead, SECOND * 31, &policy()).0, up);
+    assert_eq!(next(limited, Event::News(News::UnitRead), SECOND * 31, &policy()).0, up);
     let watched = Policy { watchdog: Some(SECOND * 5), ..policy() };
-    let (watched, _) = next(up, Event::UnitRead, SECOND * 30, &watched);
+    let (watched, _) = next(up, Event::News(News::UnitRead), SECOND * 30, &watched);
     assert_eq!(watched.deadline(), Some(SECOND * 35));
 }
 
 #[test]
 fn failed_checks_lead_to_what_the_unit_says() {
-    let ended = [Event::Unhealthy, Event::Ended(End::Failure), Event::Cleaned];
+    let ended = [Event::News(News::Unhealthy), Event::Ended(End::Failure), Event::Cleaned];
     let after = |on_unhealthy, restart| {
         let policy = Policy { on_unhealthy, ..with_policy(restart) };
         let (machine, actions) = after_up(&policy, &ended);
@@ -331,7 +334,7 @@ fn failed_checks_lead_to_what_the_unit_says() {
     );
     assert_eq!(after(HealthOnFailure::Kill, RestartPolicy::No), (State::Failed, vec![kill, clean]));
     let none = Policy { on_unhealthy: HealthOnFailure::None, ..policy() };
-    assert_eq!(after_up(&none, &[Event::Unhealthy]).0.state, up_since(SECOND * 2));
+    assert_eq!(after_up(&none, &[Event::News(News::Unhealthy)]).0.state, up_since(SECOND * 2));
 }
 
 #[test]
@@ -343,14 +346,16 @@ fn a_jail_waits_for_what_it_needs_and_comes_back_with_it() {
     let up = [Event::Start, Event::Admitted, Event::Spawned, Event::Executed];
     let (machine, _) = drive(&policy, &up);
     assert_eq!(machine.state, up_since(SECOND * 3));
-    let gone = [Event::DependencyGone, Event::Ended(End::Success), Event::Cleaned];
+    let gone = [Event::News(News::DependencyGone), Event::Ended(End::Success), Event::Cleaned];
     let (machine, _) = drive(&policy, &[&up[..], &gone].concat());
     assert_eq!((machine.state, machine.want), (State::Waiting, Want::Up));
 }
 
 #[test]
 fn a_stop_by_hand_wins_over_any_other_cause() {
-    for event in [Event::Unhealthy, Event::DependencyGone, Event::Stuck] {
+    for event in
+        [Event::News(News::Unhealthy), Event::News(News::DependencyGone), Event::News(News::Stuck)]
+    {
         let events = [event, Event::Stop, Event::Ended(End::Failure), Event::Cleaned];
         assert_eq!(after_up(&policy(), &events).0.state, State::Down);
     }
@@ -375,15 +380,15 @@ fn any_event() -> impl Strategy<Value = Event> {
         3 => Just(Event::Spawned),
         1 => any_end().prop_map(Event::PrepareFailed),
         3 => Just(Event::Executed),
-        3 => Just(Event::Ready),
-        1 => Just(Event::Alive),
-        1 => (0u64..60_000).prop_map(|time| Event::Extend(Duration::from_millis(time))),
-        1 => any::<bool>().prop_map(Event::Frozen),
-        1 => Just(Event::UnitRead),
-        1 => Just(Event::Stuck),
-        1 => Just(Event::Stopping),
-        1 => Just(Event::Unhealthy),
-        1 => Just(Event::DependencyGone),
+        3 => Just(Event::News(News::Ready)),
+        1 => Just(Event::News(News::Alive)),
+        1 => (0u64..60_000).prop_map(|time| Event::News(News::Extend(Duration::from_millis(time)))),
+        1 => any::<bool>().prop_map(|frozen| Event::News(News::Frozen(frozen))),
+        1 => Just(Event::News(News::UnitRead)),
+        1 => Just(Event::News(News::Stuck)),
+        1 => Just(Event::News(News::Stopping)),
+        1 => Just(Event::News(News::Unhealthy)),
+        1 => Just(Event::News(News::DependencyGone)),
         1 => any_end().prop_map(Event::Ended),
         2 => Just(Event::Cleaned),
         3 => Just(Event::Tick),
@@ -469,18 +474,18 @@ impl World {
             | Event::Restart
             | Event::Tick
             | Event::Admitted
-            | Event::DependencyGone => true,
-            Event::Ready if self.executed => {
+            | Event::News(News::DependencyGone) => true,
+            Event::News(News::Ready) if self.executed => {
                 self.ready = true;
                 true
             }
-            Event::Alive
-            | Event::Extend(_)
-            | Event::UnitRead
-            | Event::Frozen(_)
-            | Event::Stuck
-            | Event::Stopping
-            | Event::Unhealthy => self.alive,
+            Event::News(News::Alive)
+            | Event::News(News::Extend(_))
+            | Event::News(News::UnitRead)
+            | Event::News(News::Frozen(_))
+            | Event::News(News::Stuck)
+            | Event::News(News::Stopping)
+            | Event::News(News::Unhealthy) => self.alive,
             Event::Spawned if self.preparing => {
                 *self = Self { alive: true, ..Self::default() };
                 true
@@ -495,7 +500,7 @@ impl World {
                 std::mem::take(&mut self.alive)
             }
             Event::Cleaned => std::mem::take(&mut self.cleaning),
-            Event::Spawned | Event::Executed | Event::Ready => false,
+            Event::Spawned | Event::Executed | Event::News(News::Ready) => false,
         }
     }
 }

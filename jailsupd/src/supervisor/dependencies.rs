@@ -10,7 +10,7 @@ use super::poller::JailId;
 use super::report;
 use super::starts::Starts;
 use crate::machine::gate::{self, Needed, Prospect, Standing, WaitsFor};
-use crate::machine::{Event, State, Want};
+use crate::machine::{Event, News, State, Want};
 use crate::unit::host::Host;
 use crate::unit::{Relation, Unit};
 use std::collections::{BTreeMap, BTreeSet};
@@ -254,7 +254,7 @@ impl Supervisor {
                 }
             });
             if let Some(why) = gone {
-                self.leave(id, Event::DependencyGone, &why);
+                self.leave(id, Event::News(News::DependencyGone), &why);
             }
         }
     }

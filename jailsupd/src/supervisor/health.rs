@@ -9,7 +9,7 @@ use crate::exec::check::{self, Running, Subject};
 use crate::exec::notify::one_line;
 use crate::exec::state::Health as Stored;
 use crate::machine::health::{Health, HealthAction, HealthEvent, Past, Verdict};
-use crate::machine::{Event, Moment, State};
+use crate::machine::{Event, Moment, News, State};
 use crate::unit::{Check, Health as Settings, Notify};
 use jail_init::Stage;
 use jail_init::check::Answer;
@@ -292,7 +292,7 @@ impl Supervisor {
             self.note(id, why);
         }
         if makes_ready {
-            self.apply(id, Event::Ready, "its health check succeeded");
+            self.apply(id, Event::News(News::Ready), "its health check succeeded");
         }
     }
 
@@ -305,7 +305,7 @@ impl Supervisor {
             self.record(&name, None, &why);
             self.note(id, &why);
         }
-        self.apply(id, Event::Unhealthy, &why);
+        self.apply(id, Event::News(News::Unhealthy), &why);
     }
 }
 

@@ -4,7 +4,7 @@
 use super::Supervisor;
 use super::jail::Jail;
 use super::poller::JailId;
-use crate::machine::{Event, State};
+use crate::machine::{Event, News, State};
 use crate::unit::Relation;
 
 /// What is to be done with a jail when nothing that depends on it runs any more.
@@ -64,7 +64,7 @@ impl Supervisor {
         let Some(jail) = self.jails.get(id) else { return };
         let (name, is_there) = (jail.name.clone(), jail.is_there());
         // Preparing is not interrupted: that one is to end as soon as it has processes.
-        let is_early = event == Event::DependencyGone && jail.is_prepared();
+        let is_early = event == Event::News(News::DependencyGone) && jail.is_prepared();
         if is_early || (is_there && !self.living_dependents(&name).is_empty()) {
             if let Some(jail) = self.jails.get_mut(id) {
                 jail.leaving = Some(Leaving { event, why: why.to_owned() });
@@ -108,7 +108,7 @@ impl Supervisor {
             if self.jails.get(id).is_some_and(ends) {
                 let verb = relation.verb();
                 let why = format!("{name}, which it {verb}, {what}");
-                self.leave(id, Event::DependencyGone, &why);
+                self.leave(id, Event::News(News::DependencyGone), &why);
             }
         }
     }
@@ -122,7 +122,7 @@ impl Supervisor {
             let Some(jail) = self.jails.get(*id) else { continue };
             let Some(Leaving { event, .. }) = jail.leaving.clone() else { continue };
             let name = jail.name.clone();
-            if event == Event::DependencyGone && jail.is_prepared() {
+            if event == Event::News(News::DependencyGone) && jail.is_prepared() {
                 continue;
             }
             if jail.is_there() && !self.living_dependents(&name).is_empty() {

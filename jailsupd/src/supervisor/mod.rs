@@ -67,7 +67,7 @@ use crate::exec::trash::{self, Janitor};
 use crate::exec::unit_store::Store;
 use crate::exec::watch::Watch;
 use crate::exec::{Layout, cores};
-use crate::machine::{Event, Moment};
+use crate::machine::{Event, Moment, News};
 use crate::unit::host::Host;
 use crate::unit::{Policy, Problem};
 use admission::Admission;
@@ -226,7 +226,7 @@ impl Supervisor {
         let frozen = events.is_some_and(cgroup::is_frozen);
         if std::mem::replace(&mut jail.frozen, frozen) != frozen {
             let why = if frozen { "it is frozen" } else { "it is thawed" };
-            self.apply(id, Event::Frozen(frozen), why);
+            self.apply(id, Event::News(News::Frozen(frozen)), why);
             self.freeze_health(id, frozen);
         }
     }

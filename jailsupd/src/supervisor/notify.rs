@@ -4,7 +4,7 @@ use super::poller::{JailId, Source};
 use super::{Supervisor, clock};
 use crate::exec::notify::{Message, Socket, Watchdog};
 use crate::exec::state::Notified;
-use crate::machine::{Event, Moment, State};
+use crate::machine::{Event, Moment, News, State};
 use crate::unit::{Notify, Unit};
 use keeper::Slot;
 use rustix::fd::{AsFd as _, OwnedFd};
@@ -132,23 +132,27 @@ impl Supervisor {
             notified.watchdog_us = Some(microseconds(time)).filter(|time| *time != 0);
         }
         if let Some(time) = message.extend {
-            self.apply(id, Event::Extend(time), "it asks for more time");
+            self.apply(id, Event::News(News::Extend(time)), "it asks for more time");
         }
         if message.ready && must_say {
-            self.apply(id, Event::Ready, "it says that it is ready");
+            self.apply(id, Event::News(News::Ready), "it says that it is ready");
         }
         if message.watchdog_time.is_some() {
             // As one that is thawed: it is to give signs by what holds from now on.
             let frozen = self.jails.get(id).is_some_and(|jail| jail.frozen);
-            self.apply(id, Event::Frozen(frozen), "it gives signs of life at another pace");
+            self.apply(
+                id,
+                Event::News(News::Frozen(frozen)),
+                "it gives signs of life at another pace",
+            );
         } else if message.watchdog == Some(Watchdog::Alive) {
-            self.apply(id, Event::Alive, "it gave a sign of life");
+            self.apply(id, Event::News(News::Alive), "it gave a sign of life");
         }
         if message.watchdog == Some(Watchdog::Trigger) {
-            self.apply(id, Event::Stuck, "it says that it is stuck");
+            self.apply(id, Event::News(News::Stuck), "it says that it is stuck");
         }
         if message.stopping {
-            self.apply(id, Event::Stopping, "it says that it is about to end");
+            self.apply(id, Event::News(News::Stopping), "it says that it is about to end");
         }
     }
 

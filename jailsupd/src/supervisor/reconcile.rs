@@ -11,7 +11,7 @@ use super::{Supervisor, report};
 use crate::control::server::ClientId;
 use crate::control::wire::{Applied, Consequence, JailState, Outcome, Planned, Reply, UnitDraft};
 use crate::exec::units;
-use crate::machine::{Event, Want};
+use crate::machine::{Event, News, Want};
 use crate::plan::ids::Ids;
 use crate::plan::{self, Context};
 use crate::unit::set::Clash;
@@ -281,7 +281,7 @@ impl Supervisor {
                     self.set_limits(id);
                 }
                 if runs {
-                    self.apply(id, Event::UnitRead, "its unit was read");
+                    self.apply(id, Event::News(News::UnitRead), "its unit was read");
                 }
                 true
             }
