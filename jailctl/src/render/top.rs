@@ -1,6 +1,6 @@
 //! `jailctl top`: two answers become one table.
 
-use jailsupd::control::wire::{JailUsage, ProcessUsage, UsageTable};
+use jailsupd::control::wire::{Counters, JailUsage, ProcessUsage, UsageTable};
 
 use super::jail::program;
 use super::{Paint, Style, WIDTH, bytes, cut, one_line};
@@ -21,7 +21,8 @@ pub(crate) fn top(before: &UsageTable, after: &UsageTable, style: Style) -> Stri
         .iter()
         .map(|jail| {
             let earlier = before.jails.iter().find(|other| other.name == jail.name);
-            let used = jail.cpu_us.saturating_sub(earlier.map_or(0, |jail| jail.cpu_us));
+            let used =
+                jail.counters.cpu_us.saturating_sub(earlier.map_or(0, |jail| jail.counters.cpu_us));
             (used, row(earlier, jail, time) + &processes(earlier, jail, time, style))
         })
         .collect();
@@ -33,8 +34,8 @@ pub(crate) fn top(before: &UsageTable, after: &UsageTable, style: Style) -> Stri
 
 fn row(before: Option<&JailUsage>, jail: &JailUsage, time: u64) -> String {
     // A counter that has become less began anew with another start of the jail.
-    let more = |of: fn(&JailUsage) -> u64| {
-        let (earlier, now) = (before.map_or(0, of), of(jail));
+    let more = |of: fn(&Counters) -> u64| {
+        let (earlier, now) = (before.map_or(0, |jail| of(&jail.counters)), of(&jail.counters));
         if now < earlier { now } else { now - earlier }
     };
     let percent = |of| u128::from(more(of)) * 100 / u128::from(time);
@@ -42,16 +43,16 @@ fn row(before: Option<&JailUsage>, jail: &JailUsage, time: u64) -> String {
     format!(
         "{:NAME$} {:>5} {:>6} {:>4} {:>6} {:>6} {:>6} {:>6}       {:>4} {:>4} {:>4}\n",
         cut(&one_line(&jail.name), NAME),
-        tenths(more(|jail| jail.cpu_us), time),
-        short(jail.memory),
-        jail.pids,
-        rate(|jail| jail.io_read),
-        rate(|jail| jail.io_write),
-        rate(|jail| jail.net_receive),
-        rate(|jail| jail.net_send),
-        percent(|jail| jail.cpu_wait_us),
-        percent(|jail| jail.memory_wait_us),
-        percent(|jail| jail.io_wait_us),
+        tenths(more(|used| used.cpu_us), time),
+        short(jail.counters.memory),
+        jail.counters.pids,
+        rate(|used| used.io_read),
+        rate(|used| used.io_write),
+        rate(|used| used.net_receive),
+        rate(|used| used.net_send),
+        percent(|used| used.cpu_wait_us),
+        percent(|used| used.memory_wait_us),
+        percent(|used| used.io_wait_us),
     )
 }
 
@@ -100,23 +101,18 @@ mod tests {
     use jailsupd::control::wire::JailState;
 
     fn usage(name: &str, cpu_us: u64, io_read: u64) -> JailUsage {
-        JailUsage {
-            name: name.to_owned(),
-            state: JailState::Up,
+        let (name, state, cpu_wait_us) = (name.to_owned(), JailState::Up, cpu_us / 2);
+        let (memory, pids, net_send) = (12 << 20, 3, 5);
+        let counters = Counters {
             cpu_us,
-            throttled_us: 0,
-            memory: 12 << 20,
-            memory_max: None,
-            pids: 3,
+            memory,
+            pids,
             io_read,
-            io_write: 0,
-            net_receive: 0,
-            net_send: 5,
-            cpu_wait_us: cpu_us / 2,
-            memory_wait_us: 0,
-            io_wait_us: 0,
-            processes: None,
-        }
+            net_send,
+            cpu_wait_us,
+            ..Counters::default()
+        };
+        JailUsage { name, state, counters, memory_max: None, processes: None }
     }
 
     const PLAIN: Style = Style { colour: false };

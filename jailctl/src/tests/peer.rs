@@ -8,12 +8,12 @@ use std::thread;
 
 use clap::Parser as _;
 use jailsupd::control::wire::{
-    Applied, Call, Change, Changed, Checked, Consequence, Decoder, Effect, Event, EventLine,
-    Evidence, Image, ImageImported, ImageInspected, ImageRemoved, ImageTagged, ImagesCollected,
-    ImagesListed, Inspected, JailProcesses, JailState, JailSummary, JailUsage, KeyDoc, KeyDocs,
-    Listed, LogLine, Outcome, PlanStep, Planned, Problem, Process, ProcessTable, ProcessUsage,
-    Reached, Reply, Request, Root, RootRemoved, RootsListed, Stream, UnitDraft, UnitFiles,
-    UnitRole, UnitSchema, UnitText, UsageTable, Volume, VolumeInspected, VolumeRemoved,
+    Applied, Call, Change, Changed, Checked, Consequence, Counters, Decoder, Effect, Event,
+    EventLine, Evidence, Image, ImageImported, ImageInspected, ImageRemoved, ImageTagged,
+    ImagesCollected, ImagesListed, Inspected, JailProcesses, JailState, JailSummary, JailUsage,
+    KeyDoc, KeyDocs, Listed, LogLine, Outcome, PlanStep, Planned, Problem, Process, ProcessTable,
+    ProcessUsage, Reached, Reply, Request, Root, RootRemoved, RootsListed, Stream, UnitDraft,
+    UnitFiles, UnitRole, UnitSchema, UnitText, UsageTable, Volume, VolumeInspected, VolumeRemoved,
     VolumesListed, WireError, encode,
 };
 
@@ -387,23 +387,10 @@ pub(super) fn key_docs() -> Vec<KeyDoc> {
 fn stats() -> UsageTable {
     let command = vec!["/usr/sbin/nginx".to_owned()];
     let process = ProcessUsage { pid: 415, jail_pid: 2, command, cpu_us: 10_000, memory: 4 << 20 };
-    let web = JailUsage {
-        name: "web".to_owned(),
-        state: JailState::Up,
-        cpu_us: 120_000,
-        throttled_us: 0,
-        memory: 12 << 20,
-        memory_max: Some(64 << 20),
-        pids: 3,
-        io_read: 1 << 20,
-        io_write: 0,
-        net_receive: 2000,
-        net_send: 9000,
-        cpu_wait_us: 500,
-        memory_wait_us: 0,
-        io_wait_us: 0,
-        processes: Some(vec![process]),
-    };
+    let counters = Counters { cpu_us: 120_000, memory: 12 << 20, pids: 3, ..Counters::default() };
+    let (name, processes) = ("web".to_owned(), Some(vec![process]));
+    let memory_max = Some(64 << 20);
+    let web = JailUsage { name, state: JailState::Up, counters, memory_max, processes };
     UsageTable { time_us: 4_000_000, jails: vec![web] }
 }
 

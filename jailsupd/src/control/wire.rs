@@ -39,7 +39,7 @@ pub use unit::{
     Applied, Change, Changed, Checked, Consequence, Effect, KeyDoc, KeyDocs, Outcome, PlanStep,
     Planned, Problem, UnitDraft, UnitFiles, UnitRole, UnitSchema, UnitText,
 };
-pub use usage::{JailUsage, ProcessUsage, UsageTable};
+pub use usage::{Counters, JailUsage, ProcessUsage, UsageTable};
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};

@@ -3,38 +3,12 @@
 
 use super::cgroup::Cgroup;
 use super::processes;
+use crate::control::wire::Counters;
 use std::fs;
 use std::path::Path;
 
 /// The kernel's `USER_HZ` is 100 on all processors that Warder runs on.
 const TICK_US: u64 = 10_000;
-
-/// What a whole jail has used. What the kernel does not say counts as nothing.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Usage {
-    /// Processor time, in microseconds (`cpu.stat`).
-    pub cpu_us: u64,
-    /// Time that it was held back by its `cpu_max`, in microseconds.
-    pub throttled_us: u64,
-    /// Memory in use, in bytes (`memory.current`).
-    pub memory: u64,
-    /// Processes and threads (`pids.current`).
-    pub pids: u64,
-    /// Bytes read from all disks (`io.stat`).
-    pub io_read: u64,
-    /// Bytes written to all disks.
-    pub io_write: u64,
-    /// Bytes received on all links but the loopback (`/proc/PID/net/dev`).
-    pub net_receive: u64,
-    /// Bytes sent.
-    pub net_send: u64,
-    /// Time in which some of its processes waited for a processor, in microseconds (`cpu.pressure`).
-    pub cpu_wait_us: u64,
-    /// The same for memory.
-    pub memory_wait_us: u64,
-    /// The same for a disk.
-    pub io_wait_us: u64,
-}
 
 /// What one process has used: proc_pid_stat(5).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -45,15 +19,15 @@ pub struct OfProcess {
     pub memory: u64,
 }
 
-/// What the jail in this cgroup uses; `pid` is one of its processes.
+/// What the jail in this cgroup uses; `pid` is one of its processes. What the kernel does not say counts as nothing.
 #[must_use]
-pub fn of_jail(cgroup: &Cgroup, pid: i32) -> Usage {
+pub fn of_jail(cgroup: &Cgroup, pid: i32) -> Counters {
     let read = |file: &str| text(&cgroup.path().join(file));
     let cpu = read("cpu.stat");
     let (io_read, io_write) = disks(&read("io.stat"));
     let (net_receive, net_send) = links(&text(Path::new(&format!("/proc/{pid}/net/dev"))));
     let number = |file: &str| read(file).trim().parse().unwrap_or(0);
-    Usage {
+    Counters {
         cpu_us: keyed(&cpu, "usage_usec"),
         throttled_us: keyed(&cpu, "throttled_usec"),
         memory: number("memory.current"),

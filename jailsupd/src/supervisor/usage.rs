@@ -27,23 +27,13 @@ impl Supervisor {
 
 /// None when nothing of it runs.
 fn of_jail(jail: &Jail, with_processes: bool) -> Option<JailUsage> {
-    let used = usage::of_jail(&jail.cgroup, jail.life.as_ref()?.pid);
+    let counters = usage::of_jail(&jail.cgroup, jail.life.as_ref()?.pid);
     let limits = jail.loaded.as_ref().map(|loaded| &loaded.unit.resources);
     Some(JailUsage {
         name: jail.name.clone(),
         state: jail.state(),
-        cpu_us: used.cpu_us,
-        throttled_us: used.throttled_us,
-        memory: used.memory,
+        counters,
         memory_max: limits.and_then(|limits| limits.memory_max).map(Bytes::get),
-        pids: used.pids,
-        io_read: used.io_read,
-        io_write: used.io_write,
-        net_receive: used.net_receive,
-        net_send: used.net_send,
-        cpu_wait_us: used.cpu_wait_us,
-        memory_wait_us: used.memory_wait_us,
-        io_wait_us: used.io_wait_us,
         processes: with_processes.then(|| processes(jail)),
     })
 }

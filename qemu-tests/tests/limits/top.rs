@@ -27,9 +27,10 @@ fn the_busiest_jail_is_told_with_its_busiest_process() {
     let unknown = guest.agent().jailctl(&["top", "nobody"]).unwrap();
 
     let (early, late) = (of(&before, "burner"), of(&after, "burner"));
-    let share = (late.cpu_us - early.cpu_us) as f64 / (after.time_us - before.time_us) as f64;
+    let share = (late.counters.cpu_us - early.counters.cpu_us) as f64
+        / (after.time_us - before.time_us) as f64;
     assert!((0.05..0.3).contains(&share), "{share}: {before:?} {after:?}");
-    assert!(late.throttled_us > early.throttled_us);
+    assert!(late.counters.throttled_us > early.counters.throttled_us);
     assert_eq!(late.memory_max, Some(64 << 20));
     assert_eq!(early.processes, None);
     let processes = late.processes.as_ref().unwrap();
@@ -65,9 +66,12 @@ fn what_goes_over_the_network_and_to_the_disk_is_counted() {
     let writer = counters(&mut guest, &["writer"]);
 
     let (early, late) = (of(&before, "nginx"), of(&after, "nginx"));
-    assert!(late.net_send - early.net_send >= page.body.len() as u64, "{before:?} {after:?}");
-    assert!(late.net_receive > early.net_receive);
-    assert!(of(&writer, "writer").io_write > 1_000_000, "{writer:?}");
+    assert!(
+        late.counters.net_send - early.counters.net_send >= page.body.len() as u64,
+        "{before:?} {after:?}"
+    );
+    assert!(late.counters.net_receive > early.counters.net_receive);
+    assert!(of(&writer, "writer").counters.io_write > 1_000_000, "{writer:?}");
     guest.ctl(&["stop", "writer"]);
     guest.remove("writer");
 }

@@ -1,10 +1,10 @@
 //! A value of each struct: `full` has every field, otherwise those are missing that may be.
 
 use crate::control::wire::{
-    Applied, Change, Checks, Consequence, Effect, Event, Evidence, Exit, ExitReason, HealthState,
-    HostInfo, Image, Jail, JailProcesses, JailState, JailSummary, JailUsage, KeyDoc, LogEntry,
-    PlanStep, Privileges, Problem, Process, ProcessUsage, Root, Seccomp, Stage, StageState, Stream,
-    TerminalSize, UnitDraft, UnitRole, UnitText, Usage, Volume,
+    Applied, Change, Checks, Consequence, Counters, Effect, Event, Evidence, Exit, ExitReason,
+    HealthState, HostInfo, Image, Jail, JailProcesses, JailState, JailSummary, JailUsage, KeyDoc,
+    LogEntry, PlanStep, Privileges, Problem, Process, ProcessUsage, Root, Seccomp, Stage,
+    StageState, Stream, TerminalSize, UnitDraft, UnitRole, UnitText, Usage, Volume,
 };
 
 pub(super) fn volume(full: bool) -> Volume {
@@ -255,18 +255,8 @@ pub(super) fn jail_usage(full: bool) -> JailUsage {
     JailUsage {
         name: "web".to_owned(),
         state: JailState::Up,
-        cpu_us: 1,
-        throttled_us: 1,
-        memory: 1,
+        counters: Counters::default(),
         memory_max: full.then_some(1),
-        pids: 1,
-        io_read: 1,
-        io_write: 1,
-        net_receive: 1,
-        net_send: 1,
-        cpu_wait_us: 1,
-        memory_wait_us: 1,
-        io_wait_us: 1,
         processes: full.then(|| vec![process_usage()]),
     }
 }
