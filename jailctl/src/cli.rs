@@ -114,7 +114,7 @@ pub(crate) enum Command {
     Explain(Explain),
     /// Let jails be started at boot and when their units change; starts them
     Enable(Names),
-    /// Keep jails from being started but by hand; stops them
+    /// Keep jails from being started but by hand or for a jail that needs them; stops them
     Disable(Names),
     /// Keep jails from being started at all; stops them
     Mask(Names),

@@ -253,7 +253,9 @@ pub fn source_of(failed: StartError) -> io::Error {
         Failure::Killed(signal) => {
             io::Error::other(format!("{} killed it", Signal::from_number(signal)))
         }
-        Failure::TimedOut => io::Error::other("it took longer than its time-out"),
+        Failure::TimedOut => {
+            io::Error::other("it took longer than the unit allows (its key ending in `_timeout`)")
+        }
     }
 }
 

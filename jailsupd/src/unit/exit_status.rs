@@ -40,6 +40,11 @@ impl FromToml for ExitStatus {
             });
         }
         let text = value.get_ref().as_str().ok_or_else(|| Fault::wrong_type(value, &Self::KIND))?;
+        if let Ok(code) = text.parse::<u8>() {
+            return Err(Fault::new(format!("{} is a string", quoted(text)))
+                .help(format!("write exit codes without quotes: {code}"))
+                .alone());
+        }
         Signal::from_text(text).map(Self::Signal).map_err(Fault::alone)
     }
 
@@ -72,6 +77,7 @@ mod tests {
         let message = |text: &str| read(text).unwrap_err().remove(0);
         assert_eq!(message("x = [256]").message, "256 is no exit code");
         assert_eq!(message("x = [-1]").message, "-1 is no exit code");
+        assert_eq!(message("x = [\"143\"]").help.unwrap(), "write exit codes without quotes: 143");
         assert_eq!(message("x = [\"SIGTREM\"]").help.unwrap(), "did you mean \"SIGTERM\"?");
         assert!(message("x = [true]").message.contains("an exit code or the name of a signal"));
     }

@@ -161,7 +161,7 @@ impl FromText for HttpUrl {
     const KIND: Kind = Kind::text("URL", "^[hH][tT][tT][pP]://[^/?#]+(/[!-~]*)?$");
 
     fn from_text(text: &str) -> Result<Self, Fault> {
-        let help = "such as \"http://127.0.0.1/\" or \"http://127.0.0.1:8080/healthz\"";
+        let help = "such as \"http://127.0.0.1/\" or \"http://127.0.0.1:8080/healthz\"; for TLS use `tcp`, or a program with `exec`";
         let wrong = |message: String| Fault::new(message).help(help);
         let scheme = text.get(..7).filter(|scheme| scheme.eq_ignore_ascii_case("http://"));
         let Some(rest) = scheme.map(|scheme| &text[scheme.len()..]) else {
@@ -183,8 +183,7 @@ impl FromText for HttpUrl {
         if path.contains('#') || path.len() > PATH_MAX {
             return Err(wrong(format!("{} cannot be asked for", shown(path))));
         }
-        let address = socket_address(authority, Some(80))
-            .ok_or_else(|| wrong(format!("{} is not an address", shown(authority))))?;
+        let address = socket_address(authority, Some(80))?;
         let host = authority.to_ascii_lowercase();
         Ok(Self { host, address, path: path.to_owned() })
     }
@@ -214,9 +213,7 @@ impl FromText for TcpAddress {
     const KIND: Kind = Kind::text("address:port", "^[0-9a-zA-Z:.\\[\\]]+:[0-9]+$");
 
     fn from_text(text: &str) -> Result<Self, Fault> {
-        let help = "an address and a port, such as \"127.0.0.1:5432\" or \"[::1]:5432\"";
-        let address = socket_address(text, None)
-            .ok_or_else(|| Fault::new(format!("{} is not an address", shown(text))).help(help))?;
+        let address = socket_address(text, None)?;
         Ok(Self { text: text.to_ascii_lowercase(), address })
     }
 }
@@ -228,24 +225,40 @@ impl fmt::Display for TcpAddress {
 }
 
 /// `ADDRESS:PORT` or, where there is a usual port, `ADDRESS`.
-fn socket_address(text: &str, usual: Option<u16>) -> Option<SocketAddr> {
-    let ip = |text: &str| -> Option<IpAddr> {
-        if text.eq_ignore_ascii_case("localhost") {
-            return Some(Ipv4Addr::LOCALHOST.into());
-        }
-        match text.strip_prefix('[').map(|rest| rest.strip_suffix(']')) {
-            Some(inner) => Some(IpAddr::V6(inner?.parse().ok()?)),
-            None => Some(IpAddr::V4(text.parse().ok()?)),
-        }
-    };
-    let port = |text: &str| -> Option<u16> {
-        let digits = text.bytes().all(|byte| byte.is_ascii_digit());
-        text.parse().ok().filter(|port| digits && *port != 0)
-    };
+fn socket_address(text: &str, usual: Option<u16>) -> Result<SocketAddr, Fault> {
     // A colon inside brackets is the address's own.
-    match text.rsplit_once(':').filter(|(_, end)| !end.contains(']')) {
-        Some((address, end)) => Some(SocketAddr::new(ip(address)?, port(end)?)),
-        None => Some(SocketAddr::new(ip(text)?, usual?)),
+    let (address, port) = match text.rsplit_once(':').filter(|(_, end)| !end.contains(']')) {
+        Some((address, port)) => (address, Some(port)),
+        None => (text, None),
+    };
+    let ip = ip(address).ok_or_else(|| {
+        Fault::new(format!("{} is not an address", shown(address))).help(
+            "names are not looked up: give an address of the jail, such as 127.0.0.1 or [::1], or `localhost`",
+        )
+    })?;
+    let digits = |port: &&str| port.bytes().all(|byte| byte.is_ascii_digit());
+    let number = |port: &str| Some(port).filter(digits)?.parse().ok().filter(|port| *port != 0);
+    let port = match port {
+        Some(port) => number(port).ok_or_else(|| {
+            Fault::new(format!("{} is not a port", shown(port)))
+                .help("give a number from 1 to 65535")
+        })?,
+        None => usual.ok_or_else(|| {
+            Fault::new(format!("{} has no port", shown(text)))
+                .help(format!("such as \"{text}:5432\""))
+        })?,
+    };
+    Ok(SocketAddr::new(ip, port))
+}
+
+/// An address of version 6 in brackets, as in a URL.
+fn ip(text: &str) -> Option<IpAddr> {
+    if text.eq_ignore_ascii_case("localhost") {
+        return Some(Ipv4Addr::LOCALHOST.into());
+    }
+    match text.strip_prefix('[').map(|rest| rest.strip_suffix(']')) {
+        Some(inner) => Some(IpAddr::V6(inner?.parse().ok()?)),
+        None => Some(IpAddr::V4(text.parse().ok()?)),
     }
 }
 

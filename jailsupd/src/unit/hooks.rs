@@ -74,7 +74,7 @@ impl Default for Hook {
 }
 
 /// All hooks of a unit.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Hooks {
     /// Before the program.
     pub start_container: Hook,
@@ -84,6 +84,18 @@ pub struct Hooks {
     pub prestop: Hook,
     /// After its end.
     pub poststop: Hook,
+}
+
+impl Default for Hooks {
+    fn default() -> Self {
+        Self {
+            start_container: Hook::default(),
+            poststart: Hook::default(),
+            // It is a part of `stop.timeout`, and the signal comes after it.
+            prestop: Hook { timeout: Duration::from_secs(5), ..Hook::default() },
+            poststop: Hook::default(),
+        }
+    }
 }
 
 impl Hooks {

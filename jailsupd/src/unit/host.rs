@@ -207,7 +207,7 @@ static KEYS: &[Key<Draft>] = &[
     key!("reserve" "pids": Processes = reserve.pids; Effect::Restart; Otherwise("1024"); "4096";
         "Processes and threads that the jails together cannot have; at most a quarter of what the kernel allows (`kernel.threads-max`)."),
     key!("reserve" "memory_overcommit": Option<Overcommitted> = reserve.memory_overcommit; Effect::Restart; Unset("limits may add up to any sum"); "150";
-        "How far the limits (`resources.memory_max`) of the jails that run may add up, in percent of the memory that they can have together. A jail beyond it is not started, and is tried again as after any failed start. Guarantees (`resources.memory_min`) never add up to more than that memory."),
+        "How far the limits (`resources.memory_max`) of the jails that run may add up, in percent of the memory that they can have together. A jail beyond it is not started, and is tried again as after any failed start. Guarantees (`resources.memory_min`) may add up to that memory at most. Both are looked at when a jail starts, not when the unit of a running one is edited; a jail without `memory_max` counts for nothing here."),
 ];
 
 /// Reads the layers, lowest first; a key in a later one replaces the same key of an earlier one.

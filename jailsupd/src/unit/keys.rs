@@ -230,7 +230,7 @@ static KEYS: &[Key<Draft>] = &[
     key!("" "critical": bool = critical; Live; Default("false"); "true";
         "Marks a jail that the host is useless without. `jailctl inspect` shows it; the host itself does not act on it yet."),
     key!("" "enabled": bool = enabled; Live; Default("true"); "false";
-        "Whether the jail is started when its unit appears, and at boot. One that is not enabled can be started by hand."),
+        "Whether the jail is started when its unit appears, and at boot. One that is not enabled is started by hand, or with a jail that names it in `requires`, `wants`, `binds_to` or `on_failure`."),
     key!("image" "source": Option<ImageSource> = source; Anew; Unset("the image of `digest`; one of the two must be there"); "\"erofs:/usr/share/jails/web.erofs\"";
         "The image: `erofs:` and the absolute path of a file with an erofs file system, `squashfs:` and that of one with a squashfs file system, `tar:` and that of a tar archive, plain or packed by gzip, xz or zstd, or `dir:` and that of a directory tree. `image:NAME` or `image:NAME:TAG` is one that `jailctl image import` has brought in. An archive is imported before the first start, and again when it has changed. Owners in it are counted from 0, as in any image."),
     key!("image" "digest": Option<Digest> = digest; Anew; Unset("whatever the name means at a start"); "\"sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08\"";
@@ -256,7 +256,7 @@ static KEYS: &[Key<Draft>] = &[
     key!("process" "notify": Notify = process.notify; Anew; Default("\"none\""); "\"ready\"";
         "When the jail is up. `none`: when its program is executed. `ready`: when the program says so by sd_notify(3); `NOTIFY_SOCKET` tells it where, and any process of the jail may speak. `healthy`: when the first check of `[health]` has succeeded. Until then the jail is *activating*; `jailctl start` waits, and so do jails that need it."),
     key!("process" "watchdog": Option<Duration> = process.watchdog; Anew; Unset("none is expected"); "\"30s\"";
-        "How long the program may give no sign of life (`WATCHDOG=1` of sd_notify(3)) once the jail is up. Then it gets SIGABRT, which counts as a failure: `restart.policy` decides what follows. The program finds the time in `WATCHDOG_USEC`; it should give a sign after half of it."),
+        "How long the program may give no sign of life (`WATCHDOG=1` of sd_notify(3)) once the jail is up. Then it gets SIGABRT, which counts as a failure: `restart.policy` decides what follows. An edit that makes it shorter holds from the next start. The program finds the time in `WATCHDOG_USEC`; it should give a sign after half of it."),
     key!("process" "core_dump": Option<Bytes> = process.core_dump; Anew; Unset("no core is dumped"); "\"64M\"";
         "Keeps the core of a process of the jail that dies of a fault, up to that size. Dumps go to a store of the jail on the data partition, which holds those of this start and of the last one that left any, each time not much more than the size given here; `jailctl why` names the files. In the jail the store is `/dev/cores`."),
     key!("process" "runtime_max": Option<Duration> = process.runtime_max; Live; Unset("no limit"); "\"12h\"";
@@ -398,7 +398,7 @@ static KEYS: &[Key<Draft>] = &[
     key!("restart" "success_exit_status": Vec<ExitStatus> = restart.success_exit_status; Live; Default("[]"); "[143, \"SIGTERM\"]";
         "Exit codes and signals that are a success, beside exit code 0."),
     key!("restart" "prevent_exit_status": Vec<ExitStatus> = restart.prevent_exit_status; Live; Default("[]"); "[2, \"SIGABRT\"]";
-        "Exit codes and signals after which the jail is not started again, whatever `policy` says."),
+        "Exit codes and signals after which the jail is not started again, whatever `policy` says. This, like `success_exit_status`, is about ends by itself: not those that Warder has brought about (watchdog, time-outs, health checks), nor one for want of memory."),
     key!("stop" "signal": Signal = stop.signal; Live; Default("\"SIGTERM\""); "\"SIGQUIT\"";
         "The signal that asks the program to end, by the names of signal(7)."),
     key!("stop" "timeout": Duration = stop.timeout; Live; Default("\"10s\""); "\"30s\"";
@@ -412,11 +412,11 @@ static KEYS: &[Key<Draft>] = &[
     key!("hooks" "poststart_timeout": Duration = hooks.poststart.timeout; Live; Default("\"30s\""); "\"1m\"";
         "How long `poststart` may take."),
     key!("hooks" "prestop": Option<Command> = hooks.prestop.exec; Live; Unset("nothing runs"); "[\"/usr/bin/drain\"]";
-        "Runs in the jail before it is asked to end, for whatever reason; `stop.signal` follows when it has ended. `stop.timeout` holds for both together. It does not run when the program ends by itself."),
-    key!("hooks" "prestop_timeout": Duration = hooks.prestop.timeout; Live; Default("\"30s\""); "\"1m\"";
+        "Runs in a jail that is or was ready, before it is asked to end; not when it gave no sign of life, is killed, or ends by itself. `stop.signal` follows when it has ended. `stop.timeout` holds for both together, so it must be longer than `prestop_timeout`."),
+    key!("hooks" "prestop_timeout": Duration = hooks.prestop.timeout; Live; Default("\"5s\""); "\"8s\"";
         "How long `prestop` may take."),
     key!("hooks" "poststop": Option<Command> = hooks.poststop.exec; Live; Unset("nothing runs"); "[\"/usr/bin/tidy-up\"]";
-        "Runs when the jail has ended, however that came, in a fresh run of the same image with the same volumes and network; what an ephemeral root had held is gone. Only then the jail is down, or starts again. Its failure is told, and changes nothing."),
+        "Runs when a jail whose program was executed has ended, however that came, in a fresh run of the same image with the same volumes and network; what an ephemeral root had held is gone. Only then the jail is down, or starts again. Its failure is told, and changes nothing."),
     key!("hooks" "poststop_timeout": Duration = hooks.poststop.timeout; Live; Default("\"30s\""); "\"1m\"";
         "How long `poststop` may take."),
     key!("logs" "size_max": Bytes = logs.size_max; Live; Default("\"8M\""); "\"64M\"";

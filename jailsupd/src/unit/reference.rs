@@ -79,6 +79,9 @@ hostname = \"%n.example.org\"
 const HOSTS: &str = "\
 `/usr/lib/warder/host.toml` is part of the image; `/etc/warder/host.toml` is the host's own and wins, key by key.
 A host without either works: it has no address of its own, and its jails share the first Ethernet link.
+
+It is read when jailsupd begins: an edit holds from the next boot. A file with a mistake in it counts for nothing: the
+defaults of this page hold, and `jailctl host info` shows the mistake.
 ";
 
 const POLICIES: &str = "\

@@ -171,7 +171,7 @@ pub enum Request {
         /// The jail.
         name: String,
     },
-    /// Keep a jail from being started but by hand. Stops it.
+    /// Keep a jail from being started but by hand, or for a jail that needs it. Stops it.
     #[serde(rename = "org.warder.Jails.Disable")]
     Disable {
         /// The jail.

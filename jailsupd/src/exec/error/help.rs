@@ -24,9 +24,7 @@ impl Error {
                 "name a link of the host, or set [uplink] match in /etc/warder/host.toml; the jail is tried again"
             }
             Self::Jail { stage: Stage::Exec, source } => exec_help(source),
-            Self::Jail { stage: Stage::StartContainer, .. } => {
-                "what it printed is in the log: `jailctl logs`"
-            }
+            Self::Jail { stage: Stage::StartContainer, source } => hook_help(source),
             Self::Jail { stage: Stage::WorkingDir, .. } => {
                 "the directory must exist in the image and be open to the jail's user"
             }
@@ -45,7 +43,7 @@ impl Error {
             }
             Self::Policy => "`jailctl check` names the rule",
             Self::Overcommit(_) => {
-                "stop another jail, ask for less, or see [reserve] of host.toml; the jail is tried again"
+                "stop another jail, ask for less, or see [reserve] of host.toml; then the jail is tried again if `restart.policy` says so, or `jailctl start` does"
             }
             Self::Jail { stage: Stage::Volume, .. }
             | Self::NoVolumeSource { .. }
@@ -115,6 +113,15 @@ impl Error {
             }
             _ => "the kernel refused the value; correct or remove the key",
         }
+    }
+}
+
+fn hook_help(source: &io::Error) -> &'static str {
+    match source.raw_os_error() {
+        Some(_) => {
+            "the hook's first word must be a program in the image that the jail's user may execute"
+        }
+        None => "what it printed is in the log: `jailctl logs`",
     }
 }
 

@@ -38,6 +38,11 @@ pub(super) fn unit(walk: &mut Walk<'_>, draft: &mut Draft) {
     let health = &draft.health;
     let times = [
         ("process.watchdog", draft.process.watchdog),
+        ("process.runtime_max", draft.process.runtime_max),
+        ("hooks.start_container_timeout", Some(draft.hooks.start_container.timeout)),
+        ("hooks.poststart_timeout", Some(draft.hooks.poststart.timeout)),
+        ("hooks.prestop_timeout", Some(draft.hooks.prestop.timeout)),
+        ("hooks.poststop_timeout", Some(draft.hooks.poststop.timeout)),
         ("health.interval", Some(health.interval)),
         ("health.timeout", Some(health.timeout)),
         ("health.startup_interval", health.startup_interval),
@@ -73,8 +78,55 @@ fn one_kind(walk: &mut Walk<'_>, draft: &mut Draft) {
     }
 }
 
+/// Keys that mean something only beside another one of their table.
+const COMPANIONS: [(&str, &str); 6] = [
+    ("hooks.start_container_timeout", "start_container"),
+    ("hooks.poststart_timeout", "poststart"),
+    ("hooks.prestop_timeout", "prestop"),
+    ("hooks.poststop_timeout", "poststop"),
+    ("logs.rate_limit_burst", "rate_limit_interval"),
+    ("restart.start_limit_interval", "start_limit_burst"),
+];
+
+fn companions(walk: &mut Walk<'_>) {
+    for (key, companion) in COMPANIONS {
+        let table = key.split('.').next().unwrap_or_default();
+        if walk.has(key) && walk.sound(key) && !walk.has(&format!("{table}.{companion}")) {
+            walk.refuse(
+                key,
+                format!("has no effect without `{companion}`"),
+                format!("add `{companion}` in `[{table}]`, or take it out"),
+            );
+        }
+    }
+}
+
+/// A hook that takes all of the time to end leaves none for the signal.
+fn prestop(walk: &mut Walk<'_>, draft: &Draft) {
+    let (hook, stop) = (draft.hooks.prestop.timeout, draft.stop.timeout);
+    let is_said = walk.sound("hooks.prestop_timeout") && walk.sound("stop.timeout");
+    if walk.has("hooks.prestop") && is_said && hook >= stop {
+        let key = if walk.has("hooks.prestop_timeout") {
+            "hooks.prestop_timeout"
+        } else {
+            "stop.timeout"
+        };
+        walk.refuse(
+            key,
+            format!(
+                "the hook may take {}, and all of the stop only {}: nothing is left for `stop.signal`",
+                show_duration(hook),
+                show_duration(stop)
+            ),
+            "make `stop.timeout` longer than `hooks.prestop_timeout`",
+        );
+    }
+}
+
 /// What means nothing without something else.
 pub(super) fn complete(walk: &mut Walk<'_>, draft: &Draft) {
+    companions(walk);
+    prestop(walk, draft);
     let has_check = KINDS.iter().any(|key| walk.has(key));
     if !has_check {
         let one =
