@@ -14,6 +14,9 @@ const EINVAL: i32 = 22;
 /// sigaction(2), `si_code` of SIGCHLD.
 const CLD_EXITED: i32 = 1;
 
+/// Said to the service alone: a hook that speaks by them would be taken for it.
+const OF_THE_SERVICE: [&str; 3] = ["NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC"];
+
 /// What this process was told.
 struct Told {
     state: OsString,
@@ -40,7 +43,7 @@ impl Told {
 /// It failed.
 pub(crate) fn run() -> Result<usize, Failure> {
     let told = Told::read().ok_or(Failure::NotExecuted(EINVAL))?;
-    let program = Program::of(told.hook).map_err(Failure::NotExecuted)?;
+    let program = Program::of(told.hook, &OF_THE_SERVICE).map_err(Failure::NotExecuted)?;
     let errno = |errno: rustix::io::Errno| Failure::NotExecuted(errno.raw_os_error());
     let (read, write) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).map_err(errno)?;
     let state = std::os::unix::ffi::OsStrExt::as_bytes(told.state.as_os_str());

@@ -1,7 +1,6 @@
 //! The program that a helper runs: what its own command line and environment say, made ready before the
 //! fork, so that the child allocates nothing.
 
-use jail_init::hook;
 use rustix::process::Signal;
 use std::ffi::{CString, OsString};
 use std::os::fd::{AsFd as _, OwnedFd};
@@ -36,17 +35,19 @@ pub(crate) enum Parent {
 impl Program {
     /// What this process was told to run after the first so many words, or an errno.
     pub(crate) fn told(before: usize) -> Result<Self, i32> {
-        Self::of(std::env::args_os().skip(before))
+        Self::of(std::env::args_os().skip(before), &[])
     }
 
-    /// A program and its arguments, with this process's environment, or an errno.
-    pub(crate) fn of(words: impl IntoIterator<Item = OsString>) -> Result<Self, i32> {
+    /// A program and its arguments, with this process's environment without these variables, or an errno.
+    pub(crate) fn of(
+        words: impl IntoIterator<Item = OsString>,
+        without: &[&str],
+    ) -> Result<Self, i32> {
         let text = |string: OsString| CString::new(string.into_vec()).map_err(|_| EINVAL);
         let argv: Vec<CString> = words.into_iter().map(text).collect::<Result<_, _>>()?;
         let mut envp = Vec::new();
-        // sd_watchdog_enabled(3): it names the first child of this process, which a hook takes away from the service.
-        let is_hooked = std::env::args_os().next().is_some_and(|name| name == hook::INIT);
-        let vars = std::env::vars_os().filter(|(name, _)| !is_hooked || name != "WATCHDOG_PID");
+        let vars =
+            std::env::vars_os().filter(|(name, _)| without.iter().all(|other| name != other));
         for (name, value) in vars {
             let mut pair = name.into_vec();
             pair.push(b'=');

@@ -2,7 +2,7 @@
 //! its processes. Counters only grow; who wants a rate asks twice.
 
 use super::cgroup::Cgroup;
-use super::processes;
+use super::{pressure, processes};
 use crate::control::wire::Counters;
 use std::fs;
 use std::path::Path;
@@ -23,13 +23,13 @@ pub struct OfProcess {
 #[must_use]
 pub fn of_jail(cgroup: &Cgroup, pid: i32) -> Counters {
     let read = |file: &str| text(&cgroup.path().join(file));
-    let cpu = read("cpu.stat");
+    let cpu = pressure::read_named(cgroup, "cpu.stat");
     let (io_read, io_write) = disks(&read("io.stat"));
     let (net_receive, net_send) = links(&text(Path::new(&format!("/proc/{pid}/net/dev"))));
     let number = |file: &str| read(file).trim().parse().unwrap_or(0);
     Counters {
-        cpu_us: keyed(&cpu, "usage_usec"),
-        throttled_us: keyed(&cpu, "throttled_usec"),
+        cpu_us: cpu.get("usage_usec"),
+        throttled_us: cpu.get("throttled_usec"),
         memory: number("memory.current"),
         pids: number("pids.current"),
         io_read,
@@ -53,12 +53,6 @@ pub fn of_processes(cgroup: &Cgroup) -> Vec<(processes::Process, OfProcess)> {
 
 fn text(path: &Path) -> String {
     fs::read_to_string(path).unwrap_or_default()
-}
-
-/// The number of a flat keyed file: `KEY NUMBER` lines.
-fn keyed(text: &str, key: &str) -> u64 {
-    let line = text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(' '));
-    line.and_then(|number| number.parse().ok()).unwrap_or(0)
 }
 
 /// Sums of a nested keyed file: `8:0 rbytes=1 wbytes=2 ...` lines, one a disk.
@@ -105,12 +99,6 @@ fn of_process(stat: &str, status: &str) -> Option<OfProcess> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn counters_are_found_by_their_keys() {
-        assert_eq!(keyed("usage_usec 12\nuser_usec 7\n", "usage_usec"), 12);
-        assert_eq!(keyed("nr_usage_usec 12\n", "usage_usec"), 0);
-    }
 
     #[test]
     fn disks_are_added_up() {

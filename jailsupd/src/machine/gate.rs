@@ -109,6 +109,7 @@ pub fn prospect(machine: &Machine) -> Prospect {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+    use std::time::Duration;
 
     fn standing(name: &str) -> Standing {
         match name {
@@ -117,6 +118,15 @@ mod tests {
             "coming" => Standing::Coming("is starting".into()),
             _ => Standing::Absent("failed: exited with 1".into()),
         }
+    }
+
+    #[test]
+    fn one_that_is_not_ready_yet_is_only_coming() {
+        let machine = |state| Machine { state, want: Want::Up, ..Machine::NEW };
+        let activating = State::Activating { ready_by: Duration::ZERO };
+        let up = State::Up { since: Duration::ZERO, watchdog_at: None, runtime_until: None };
+        assert_eq!(prospect(&machine(activating)), Prospect::Coming);
+        assert_eq!(prospect(&machine(up)), Prospect::Ready);
     }
 
     fn waits(needs: &[(&'static str, Relation)]) -> Option<WaitsFor> {

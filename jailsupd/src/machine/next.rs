@@ -218,7 +218,9 @@ fn up(
             go(machine, with(next_sign.filter(|_| !frozen), runtime_until), Vec::new())
         }
         Event::News(News::UnitRead) => {
-            let until = policy.runtime_max.map(|time| started.saturating_add(time));
+            // It may have asked for more, and keeps that.
+            let asked = runtime_until.unwrap_or_default();
+            let until = policy.runtime_max.map(|time| started.saturating_add(time).max(asked));
             go(machine, with(next_sign.and(watchdog_at.or(next_sign)), until), Vec::new())
         }
         Event::News(News::Extend(time)) => {

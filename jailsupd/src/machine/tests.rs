@@ -305,6 +305,16 @@ fn a_program_that_has_run_long_enough_is_asked_to_end() {
 }
 
 #[test]
+fn a_program_that_asks_for_more_time_to_run_has_it_and_keeps_it() {
+    let policy = Policy { runtime_max: Some(SECOND * 60), ..policy() };
+    let (machine, _) = drive(&policy, &UP);
+    let (longer, _) = next(machine, Event::News(News::Extend(SECOND * 100)), SECOND * 10, &policy);
+    assert_eq!(longer.deadline(), Some(SECOND * 110));
+    let (read, _) = next(longer, Event::News(News::UnitRead), SECOND * 20, &policy);
+    assert_eq!(read.deadline(), Some(SECOND * 110));
+}
+
+#[test]
 fn what_an_edit_says_of_times_holds_for_a_jail_that_runs() {
     let (up, _) = drive(&policy(), &UP);
     let longer = Policy { runtime_max: Some(SECOND * 60), ..policy() };

@@ -26,7 +26,9 @@ impl Supervisor {
         });
         match kept {
             Ok(room) => self.admission.room = Some(room),
-            Err(error) => log::warn!("nothing is kept for the host: {error}"),
+            Err(error) => log::warn!(
+                "nothing is kept for the host, and jails are started whatever they ask for: {error} (see [reserve] in host.toml)"
+            ),
         }
     }
 

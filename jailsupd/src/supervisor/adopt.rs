@@ -83,10 +83,11 @@ impl Supervisor {
             health: None,
             limits: Watched::default(),
             failed: None,
-            killed: false,
+            // Without a time for it, that is done, or was about to be.
+            killed: is_killed(&stored),
             former: None,
             is_poststop: stored.poststop.is_some(),
-            remembered: (stored.notified.clone(), stored.health.clone()),
+            remembered: stored.clone(),
             stored: stored.clone(),
         });
         let events = jail.life.as_ref().and_then(|life| life.events.as_ref());
@@ -102,9 +103,7 @@ impl Supervisor {
         }
         jail.since = super::clock::wall_ms_of(ready_at(&stored).unwrap_or(started));
         log::info!("jail={name} adopted pid={}", stored.pid);
-        if let Some(Stopping { signal, .. }) = stored.stopping {
-            self.signal(id, signal);
-        }
+        self.go_on_ending(id, &stored);
         if let Err(error) = self.watch(id) {
             log::error!("jail={name} cannot be watched: {error}");
         }
@@ -112,6 +111,20 @@ impl Supervisor {
 }
 
 impl Supervisor {
+    /// What an earlier jailsupd had begun or was about to do of a stop is done anew.
+    fn go_on_ending(&mut self, id: JailId, stored: &Stored) {
+        let Some(jail) = self.jails.get(id) else { return };
+        match stored.stopping {
+            Some(_) if is_killed(stored) => {
+                if let Err(error) = jail.cgroup.kill() {
+                    log::error!("jail={} {}", jail.name, error.chain());
+                }
+            }
+            Some(Stopping { signal, .. }) => self.signal(id, signal),
+            None => {}
+        }
+    }
+
     /// A jail that does not run goes on not running, or waiting for its next start.
     fn adopt_at_rest(&mut self, id: JailId, stored: &Stored, exit: Option<ExitRecord>) {
         let Some(jail) = self.jails.get_mut(id) else { return };
@@ -185,6 +198,11 @@ fn machine(former: Machine, (state, want): (State, Want), stored: &Stored) -> Ma
         reached: stored.limit.reached,
     };
     Machine { state, want, failures: stored.failures, limit, ..former }
+}
+
+/// Its time to end is over.
+fn is_killed(stored: &Stored) -> bool {
+    stored.stopping.is_some_and(|stopping| stopping.kill_at_us.is_none())
 }
 
 /// A pipe to the log, or the socket with a terminal's master.

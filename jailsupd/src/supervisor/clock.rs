@@ -11,6 +11,11 @@ pub(super) fn now() -> Moment {
     Duration::new(now.tv_sec.unsigned_abs(), nanos)
 }
 
+/// A moment as it is stored and told: whole microseconds.
+pub(super) fn microseconds(at: Moment) -> u64 {
+    u64::try_from(at.as_micros()).unwrap_or(u64::MAX)
+}
+
 /// Milliseconds since 1970.
 pub(super) fn wall_ms() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();

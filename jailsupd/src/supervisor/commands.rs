@@ -1,5 +1,6 @@
 //! What people ask to be done with a jail, answered when it is done.
 
+use super::clock::microseconds;
 use super::jail::Jail;
 use super::leaving::Leaving;
 use super::poller::JailId;
@@ -8,7 +9,7 @@ use super::{Supervisor, clock, end, poststop, report};
 use crate::control::server::ClientId;
 use crate::control::wire::{Exit, ExitReason, JailState, Ran, Reached, Reply, WireError};
 use crate::exec::state::{Limit as StoredLimit, Rest, State as Stored, Stopping};
-use crate::machine::{self, Cause, Event, Moment, State};
+use crate::machine::{self, Cause, Event, State};
 use crate::unit::Signal;
 use keeper::Slot;
 use rustix::fd::AsFd as _;
@@ -223,12 +224,6 @@ impl Supervisor {
         };
         let leaving = jail.leaving.as_ref().and_then(Leaving::stored);
         let poststop = if life.is_poststop { poststop::stored(jail.machine.state) } else { None };
-        let is_stored = life.stored.stopping == stopping
-            && life.stored.leaving == leaving
-            && life.stored.poststop == poststop;
-        if is_stored {
-            return;
-        }
         life.stored.poststop = poststop;
         life.stored.stopping = stopping;
         life.stored.leaving = leaving;
@@ -246,20 +241,21 @@ impl Supervisor {
         self.store_life(id);
     }
 
-    fn store_life(&mut self, id: JailId) {
-        let Some(jail) = self.jails.get(id) else { return };
-        let Some(life) = &jail.life else { return };
+    /// Has the keeper remember a life as it is now, if anything of it is new.
+    pub(super) fn store_life(&mut self, id: JailId) {
+        let Some(jail) = self.jails.get_mut(id) else { return };
+        let Some(life) = &mut jail.life else { return };
+        if life.remembered == life.stored {
+            return;
+        }
         let put = life.stored.store();
         let put =
             put.and_then(|memfd| self.keeper.put(&jail.name, &[(Slot::State, memfd.as_fd())]));
-        if let Err(error) = put {
-            log::warn!("jail={} its state is not kept: {error}", jail.name);
+        match put {
+            Ok(()) => life.remembered = life.stored.clone(),
+            Err(error) => log::warn!("jail={} its state is not kept: {error}", jail.name),
         }
     }
-}
-
-pub(super) fn microseconds(at: Moment) -> u64 {
-    u64::try_from(at.as_micros()).unwrap_or(u64::MAX)
 }
 
 /// The count of restarts, as the keeper remembers it.

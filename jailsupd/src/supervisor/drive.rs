@@ -7,6 +7,7 @@ use super::{Supervisor, clock};
 use crate::control::wire::JailState;
 use crate::exec::faults;
 use crate::machine::{self, Action, End, Event, State, Want};
+use crate::unit::HookKind;
 use rustix::fd::AsFd as _;
 use rustix::process::Signal;
 use std::time::Duration;
@@ -101,6 +102,9 @@ impl Supervisor {
             }
             Action::Clean => {
                 let poststop = self.jails.get(id).and_then(Jail::poststop);
+                if poststop.is_none() {
+                    self.tell_left_out(id, HookKind::Poststop);
+                }
                 self.clean(id);
                 if poststop.is_some_and(|loaded| self.run_poststop(id, &loaded)) {
                     return None;

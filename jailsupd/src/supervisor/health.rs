@@ -150,6 +150,10 @@ impl Supervisor {
             (running.1 <= now).then_some(())
         };
         if self.jails.get(id).and_then(is_late).is_some() {
+            // It may have ended in time, though nobody had the time to look.
+            self.on_check(id);
+        }
+        if self.jails.get(id).and_then(is_late).is_some() {
             self.drop_check(id, false);
             self.answered(id, HealthEvent::Failed, "it did not end, and was killed".to_owned());
             return false;
@@ -159,10 +163,10 @@ impl Supervisor {
     }
 
     /// Checks that are due, as many as one turn of the loop bears.
-    pub(super) fn tick_checks(&mut self, now: Moment) {
+    pub(super) fn tick_checks(&mut self, due: &[JailId], now: Moment) {
         let mut begun = 0;
-        for id in self.jails.ids() {
-            begun += usize::from(self.tick_health(id, now));
+        for id in due {
+            begun += usize::from(self.tick_health(*id, now));
             if begun >= A_TURN {
                 return;
             }
@@ -211,7 +215,10 @@ impl Supervisor {
         let Some(life) = self.jails.get_mut(id).and_then(|jail| jail.life.as_mut()) else { return };
         let Some(checked) = &mut life.health else { return };
         let succeeded = event == HealthEvent::Succeeded;
-        checked.last = Some(Last { at: clock::wall_ms(), succeeded, text });
+        // One that could not be made tells nothing of the jail.
+        if event != HealthEvent::NotMade {
+            checked.last = Some(Last { at: clock::wall_ms(), succeeded, text });
+        }
         self.advance_health(id, event);
     }
 
@@ -251,8 +258,7 @@ impl Supervisor {
         let Some(check) = check else { return };
         if is_stale {
             // Its walls are those of a plan that nobody has any more.
-            let text = "it runs with an older version of its unit, and is not checked".to_owned();
-            return self.answered(id, HealthEvent::NotMade, text);
+            return self.answered(id, HealthEvent::NotMade, String::new());
         }
         let subject = Subject {
             pid: life.pid,
@@ -275,6 +281,13 @@ impl Supervisor {
                 // The jail has used up what it may have, or the host is in need.
                 let event =
                     if is_exhausted(&error) { HealthEvent::Failed } else { HealthEvent::NotMade };
+                if event == HealthEvent::NotMade {
+                    log::warn!(
+                        "jail={} its health cannot be checked: {}",
+                        jail.name,
+                        error.chain()
+                    );
+                }
                 self.answered(id, event, error.chain());
             }
         }
@@ -289,7 +302,6 @@ impl Supervisor {
             let why = "it is healthy again";
             log::info!("jail={name} {why}");
             self.record(&name, None, why);
-            self.note(id, why);
         }
         if makes_ready {
             self.apply(id, Event::News(News::Ready), "its health check succeeded");
@@ -303,7 +315,6 @@ impl Supervisor {
         if before != Verdict::Unhealthy {
             log::warn!("jail={name} {why} (health.on_failure is {})", settings.on_failure);
             self.record(&name, None, &why);
-            self.note(id, &why);
         }
         self.apply(id, Event::News(News::Unhealthy), &why);
     }

@@ -98,7 +98,10 @@ impl Supervisor {
         let Some(jail) = self.jails.get(id).filter(|jail| !jail.is_run()) else {
             return Ok(false);
         };
-        let Some(loaded) = jail.started_from() else { return Ok(false) };
+        let Some(loaded) = jail.started_from() else {
+            self.tell_left_out(id, kind);
+            return Ok(false);
+        };
         let Some((words, timeout)) = loaded.unit.hooks.get(kind) else { return Ok(false) };
         let ends = self.enter_for_hook(jail, loaded, words)?;
         if let Some(stdin) = &ends.stdin {
@@ -221,13 +224,24 @@ impl Supervisor {
     }
 
     /// Tells it wherever it may be looked for.
+    /// Of a jail that has run since before this jailsupd, from a version of its unit that is in force no longer, nobody knows the
+    /// hooks; that the present version has one says that it may have had one, too.
+    pub(super) fn tell_left_out(&mut self, id: JailId, kind: HookKind) {
+        let Some(jail) = self.jails.get(id) else { return };
+        let has = |loaded: &Loaded| loaded.unit.hooks.get(kind).is_some();
+        if jail.started_from().is_none() && jail.is_stale() && jail.loaded.as_ref().is_some_and(has)
+        {
+            let how = "it is left out: the jail runs with an older version of its unit, which this jailsupd does not know";
+            self.hook_failed(id, kind, how);
+        }
+    }
+
     pub(super) fn hook_failed(&mut self, id: JailId, kind: HookKind, how: &str) {
         let text = format!("its `{kind}` hook failed: {how}");
         let Some(jail) = self.jails.get_mut(id) else { return };
         jail.hook_problem = Some(text.clone());
         let name = jail.name.clone();
         log::warn!("jail={name} {text}");
-        self.note(id, &text);
         self.record(&name, None, &text);
     }
 

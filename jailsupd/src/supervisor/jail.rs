@@ -11,7 +11,7 @@ use crate::control::wire::{Exit, JailState};
 use crate::exec::cgroup::Cgroup;
 use crate::exec::logs::Log;
 use crate::exec::namespaces::Namespaces;
-use crate::exec::state::{Health as StoredHealth, Notified, State as Stored};
+use crate::exec::state::State as Stored;
 use crate::exec::terminal::Terminal;
 use crate::exec::worker::Worker;
 use crate::machine::gate::WaitsFor;
@@ -120,8 +120,8 @@ pub(super) struct Life {
     pub(super) is_poststop: bool,
     /// What the keeper remembers of it.
     pub(super) stored: Stored,
-    /// The parts of that which change while it runs, as they were remembered last.
-    pub(super) remembered: (Notified, Option<StoredHealth>),
+    /// The same as it was remembered last.
+    pub(super) remembered: Stored,
 }
 
 /// Namespaces from an earlier start.
@@ -174,7 +174,8 @@ impl Jail {
             waits: self.depends,
             ready_within: (loaded.unit.process.notify != Notify::None)
                 .then_some(loaded.unit.start.timeout),
-            watchdog: self.watchdog(),
+            // One that is frozen owes no sign of life.
+            watchdog: self.watchdog().filter(|_| !self.frozen),
             runtime_max: loaded.unit.process.runtime_max,
             on_unhealthy: loaded.unit.health.on_failure,
         })
@@ -212,7 +213,8 @@ impl Jail {
         let work = self.work.as_ref().and_then(|work| work.until);
         let voice = life.and_then(|life| life.voice.deadline());
         let health = life.and_then(|life| life.health.as_ref()?.deadline());
-        [self.machine.deadline(), work, voice, health].into_iter().flatten().min()
+        let loss = self.intake.deadline();
+        [self.machine.deadline(), work, voice, health, loss].into_iter().flatten().min()
     }
 
     /// Whether nothing of it is left that a shutdown would have to wait for.

@@ -27,7 +27,7 @@ pub(super) struct Kernel {
 impl Kernel {
     pub(super) fn new(layout: &Layout) -> Self {
         let log = Log::in_file(layout.logs().join(FILE), SIZE_MAX);
-        let began_us = u64::try_from(clock::now().as_micros()).unwrap_or(0);
+        let began_us = clock::microseconds(clock::now());
         Self { source: None, log, next: 0, began_us }
     }
 }

@@ -132,11 +132,6 @@ impl Supervisor {
             false => jail.intake.lost = Some(Lost { tell_at: now + PAUSE, ..lost }),
         }
     }
-
-    /// When the next loss of any jail is to be told.
-    pub(super) fn losses_deadline(&self) -> Option<Moment> {
-        self.jails.iter().filter_map(|jail| jail.intake.deadline()).min()
-    }
 }
 
 #[cfg(test)]

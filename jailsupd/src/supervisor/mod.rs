@@ -373,13 +373,14 @@ impl Supervisor {
 
     fn timeout(&self) -> Option<Duration> {
         let is_asked = self.server.is_asked();
-        if is_asked || self.has_streams_to_feed() || self.can_prepare() {
+        if is_asked || self.ties.moved || self.has_streams_to_feed() || self.can_prepare() {
             return Some(Duration::ZERO);
         }
         let machines = self.jails.iter().filter_map(Jail::deadline);
-        let next = machines.chain(self.rescan_at).chain(self.waiters_deadline());
+        let rescan_at = self.rescan_at.filter(|_| !self.going_down);
+        let next = machines.chain(rescan_at).chain(self.waiters_deadline());
         let next = next.chain(self.ties.starts.deadline()).chain(self.hooks.deadline());
-        let logs = [self.output.deadline(), self.syncing.deadline(), self.losses_deadline()];
+        let logs = [self.output.deadline(), self.syncing.deadline()];
         let next = next.chain(logs.into_iter().flatten()).min()?;
         // epoll counts whole milliseconds upwards, so that a deadline has passed when it wakes.
         Some(next.saturating_sub(clock::now()) + Duration::from_millis(1))
@@ -395,13 +396,20 @@ impl Supervisor {
             self.store_staged();
         }
         self.sync_logs();
-        self.tick_checks(now);
-        for id in self.jails.ids() {
+        let is_due = |id: &JailId| {
+            let deadline = self.jails.get(*id).and_then(Jail::deadline);
+            deadline.is_some_and(|at| at <= now)
+        };
+        let due: Vec<JailId> = self.jails.ids().into_iter().filter(is_due).collect();
+        self.tick_checks(&due, now);
+        for id in due {
             self.tick_notify(id, now);
             self.tick_work(id, now);
             self.tell_losses(id, false);
             let deadline = self.jails.get(id).and_then(|jail| jail.machine.deadline());
             if deadline.is_some_and(|at| at <= now) {
+                // What it has said already counts, though nobody had the time to listen.
+                self.on_notify(id);
                 self.apply(id, Event::Tick, "its time has come");
             }
         }

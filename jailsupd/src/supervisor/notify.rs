@@ -1,13 +1,13 @@
 //! What services say of themselves (sd_notify(3)): heard, done, and kept where it outlives this program.
 
+use super::clock::microseconds;
 use super::poller::{JailId, Source};
 use super::{Supervisor, clock};
 use crate::exec::notify::{Message, Socket, Watchdog};
 use crate::exec::state::Notified;
 use crate::machine::{Event, Moment, News, State};
 use crate::unit::{Notify, Unit};
-use keeper::Slot;
-use rustix::fd::{AsFd as _, OwnedFd};
+use rustix::fd::OwnedFd;
 use std::time::Duration;
 
 /// Messages of one jail that are heard in one turn of the loop.
@@ -61,10 +61,6 @@ pub(super) fn expected(unit: &Unit) -> Notified {
     }
 }
 
-pub(super) fn microseconds(time: Duration) -> u64 {
-    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
-}
-
 impl Supervisor {
     /// A service has said something.
     pub(super) fn on_notify(&mut self, id: JailId) {
@@ -99,14 +95,18 @@ impl Supervisor {
 
     /// Its time has come: it is heard again.
     pub(super) fn tick_notify(&mut self, id: JailId, now: Moment) {
-        let Some(life) = self.jails.get_mut(id).and_then(|jail| jail.life.as_mut()) else { return };
+        let Some(jail) = self.jails.get_mut(id) else { return };
+        let Some(life) = &mut jail.life else { return };
         if life.voice.deaf_until.is_none_or(|until| until > now) {
             return;
         }
         life.voice.deaf_until = None;
         if let Some(socket) = life.voice.socket() {
             if let Err(error) = self.poller.watch(socket, Source::Notify(id)) {
-                log::error!("a jail's notifications are not heard any more: {error}");
+                log::error!(
+                    "jail={} its notifications are not heard any more: {error}; restart it",
+                    jail.name
+                );
             }
         }
     }
@@ -172,17 +172,7 @@ impl Supervisor {
             }
             _ => {}
         }
-        let (notified, health) = &life.remembered;
-        if (notified, health) == (&life.stored.notified, &life.stored.health) {
-            return;
-        }
-        life.remembered = (life.stored.notified.clone(), life.stored.health.clone());
-        let put = life.stored.store();
-        let put =
-            put.and_then(|memfd| self.keeper.put(&jail.name, &[(Slot::State, memfd.as_fd())]));
-        if let Err(error) = put {
-            log::warn!("jail={} its state is not kept: {error}", jail.name);
-        }
+        self.store_life(id);
     }
 }
 

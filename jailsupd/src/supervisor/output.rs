@@ -184,7 +184,6 @@ impl Supervisor {
         // When jailsupd begins it does not know yet what the unit says.
         let on_full = Some(OnFull::Block).filter(|_| limits.is_none() && jail.life.is_some());
         let limits = limits.unwrap_or_else(|| Logs { on_full, ..Logs::default() });
-        jail.log.set_size_max(limits.size_max.get());
         jail.log.skip_to(batch.position);
         let stored = logs::stored_of(batch, left, jail.log.position());
         let bytes = bytes.get(usize::try_from(stored).unwrap_or(0)..).unwrap_or_default();

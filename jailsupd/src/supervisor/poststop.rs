@@ -2,7 +2,7 @@
 //! that runs. The jail is being cleared away meanwhile, so nothing else can use any of these.
 
 use super::Supervisor;
-use super::commands::microseconds;
+use super::clock::microseconds;
 use super::end::{cause_of, reason_of};
 use super::jail::{Jail, Loaded, Work};
 use super::poller::JailId;

@@ -275,6 +275,7 @@ impl Supervisor {
                         life.former = Some(Box::new(old));
                     }
                 }
+                jail.log.set_size_max(new.unit.logs.size_max.get());
                 jail.loaded = Some(new);
                 if adopted {
                     // Nobody has looked at its unit for a while.

@@ -187,7 +187,7 @@ impl Supervisor {
             killed: false,
             former: None,
             is_poststop: false,
-            remembered: (stored.notified.clone(), None),
+            remembered: stored.clone(),
             stored,
         });
         gone
@@ -366,7 +366,7 @@ impl Supervisor {
             ids: kept.ids.clone(),
             uid_base: loaded.ids.base(),
             pid: spawned.pid,
-            started_us: u64::try_from(clock::now().as_micros()).unwrap_or(0),
+            started_us: clock::microseconds(clock::now()),
             held_down: jail.held_down,
             restarts: jail.restarts,
             failures: jail.machine.failures,

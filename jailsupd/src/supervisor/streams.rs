@@ -211,6 +211,8 @@ impl Supervisor {
 
     /// Sends the next lines to each client that has read the last ones.
     pub(super) fn feed_streams(&mut self) {
+        // What their next calls lead to may concern streams that are not back in their place yet.
+        let mut answered = Vec::new();
         for mut stream in std::mem::take(&mut self.streams) {
             if !stream.ready || self.server.is_behind(stream.client) {
                 self.streams.push(stream);
@@ -239,6 +241,9 @@ impl Supervisor {
                 self.streams.push(stream);
             }
             self.reply_all(client, &replies);
+            answered.push((client, answers_others));
+        }
+        for (client, answers_others) in answered {
             if answers_others {
                 self.answer_calls(client);
             }

@@ -20,7 +20,7 @@ impl Supervisor {
             .filter_map(|jail| of_jail(jail, with_processes))
             .collect();
         jails.sort_by(|one, other| one.name.cmp(&other.name));
-        let time_us = u64::try_from(clock::now().as_micros()).unwrap_or(u64::MAX);
+        let time_us = clock::microseconds(clock::now());
         Reply::with(&UsageTable { time_us, jails })
     }
 }

@@ -1,6 +1,6 @@
 //! Why a jail is in its state, with the evidence.
 
-use super::jail::Jail;
+use super::jail::{Jail, Loaded};
 use super::{Supervisor, clock, health, report};
 use crate::control::wire::{Evidence, ExitReason, HealthState, JailState, Reply};
 use crate::exec::cores;
@@ -94,6 +94,10 @@ fn explain(jail: &Jail, next_try_ms: Option<u64>) -> Vec<String> {
         text.push(
             "It runs with an older version of its unit: `jailctl restart` applies it.".into(),
         );
+    }
+    let is_checked = |loaded: &Loaded| loaded.unit.health.check().is_some();
+    if jail.is_stale() && jail.loaded.as_ref().is_some_and(is_checked) {
+        text.push("Its health is not checked until then.".to_owned());
     }
     text
 }

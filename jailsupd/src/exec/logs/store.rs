@@ -12,8 +12,6 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
-/// Largest size of both files together, where a unit says nothing.
-const SIZE_MAX: u64 = 8 << 20;
 /// Bytes that are written at once.
 const CHUNK: usize = 256 << 10;
 
@@ -36,10 +34,11 @@ pub struct Log {
 }
 
 impl Log {
-    /// The log of `jail`; its file is made with the first line.
+    /// The log of `jail`; its file is made with the first line. How large it may be is not known yet: until then
+    /// nothing of it is thrown away.
     #[must_use]
     pub fn of(layout: &Layout, jail: &str) -> Self {
-        Self::in_file(layout.logs().join(format!("{jail}.log")), SIZE_MAX)
+        Self::in_file(layout.logs().join(format!("{jail}.log")), u64::MAX)
     }
 
     /// A log in the file at `path` and the one beside it, which together have at most `size_max` bytes.
