@@ -25,10 +25,11 @@ fn main() -> io::Result<()> {
             flood(number(megabytes)? << 20)?;
         }
         ["bytes", byte_count] => {
-            // Character by character: an end of a line that is far off.
+            // Character by character: a line whose end comes when it is asked for.
             for _ in 0..number(byte_count)? {
                 write(&mut io::stdout(), b"x")?;
             }
+            wait_for_usr1()?;
             write(&mut io::stdout(), b" end\n")?;
         }
         _ => {

@@ -133,6 +133,8 @@ fn poststop_runs_after_a_crash_too_and_before_the_next_start() {
     };
     guest.agent().wait_listed("crashing", "up anew", other).unwrap();
     wait_log(&mut guest, "crashing", "stopped");
+    let again = "[ $(/usr/bin/jailctl logs crashing | grep -c 'stdout ready') -ge 2 ]";
+    guest.agent().wait_until(again, SOON).unwrap();
     let log = guest.ctl(&["logs", "crashing"]);
 
     let stopped = log.find(&state("crashing", "stopped"));

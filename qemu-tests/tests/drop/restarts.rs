@@ -71,10 +71,11 @@ fn a_jail_that_has_run_long_enough_is_ended_also_by_the_next_jailsupd() {
     guest.ctl(&["apply"]);
     let edited = guest.agent().listed("longer").unwrap();
     guest.agent().kill_jailsupd().unwrap();
+    let adopted = guest.agent().listed("longer").unwrap();
     let longer = guest.agent().wait_state("longer", JailState::Failed).unwrap();
 
     assert_eq!((exit.reason, exit.code), (ExitReason::RuntimeMax, Some(0)));
-    assert_eq!(edited.pid, before.pid);
+    assert_eq!((edited.pid, adopted.pid), (before.pid, before.pid));
     assert!(brief.problem.unwrap().contains("had run as long as it may"));
     assert!(longer.problem.unwrap().contains("had run as long as it may"));
     guest.remove("longer");

@@ -46,6 +46,13 @@ fn a_power_cut_costs_at_most_the_last_second_and_nothing_before_it() {
     let log = entries(&second.ctl(&["logs", "ticks", "--json"]));
     let kernel = second.ctl(&["logs", "-k", "--grep", "init: boot complete"]);
 
+    // The second boot counts from 0, too.
+    assert!(log.contains(&at), "{at:?}");
+    let of_first = |word: &str| {
+        log.iter().filter(|entry| entry.time <= at.time && entry.text.starts_with(word)).count()
+            as u64
+    };
+    assert!(of_first("out ") > old && of_first("err ") >= old, "{old}");
     let texts: Vec<&str> = log.iter().map(|entry| entry.text.as_str()).collect();
     assert!(!texts.iter().any(|text| text.contains("damaged")), "{texts:?}");
     for word in ["out ", "err "] {

@@ -9,7 +9,14 @@ use crate::{guest, in_order, printer};
 fn kill_while_printing(guest: &mut Guest<'_>, lines: u64, kills: usize) {
     let unit = printer(&["count", &lines.to_string(), "200"], "size_max = \"64M\"");
     guest.put_up("counts", &unit);
-    for _ in 0..kills {
+    let kills = u64::try_from(kills).unwrap();
+    for kill in 0..kills {
+        // Between one kill and the next some is printed, and it is not over.
+        let some = format!(
+            "[ $(/usr/bin/jailctl logs counts --grep '^out ' | wc -l) -gt {} ]",
+            lines * kill / (kills + 1)
+        );
+        guest.agent().wait_until(&some, Duration::from_secs(120)).unwrap();
         guest.agent().kill_jailsupd().unwrap();
     }
     let written = format!(
@@ -39,7 +46,10 @@ fn every_line_is_stored_once_though_jailsupd_is_killed_forty_times() {
 fn a_line_without_an_end_outlives_jailsupd() {
     let mut guest = guest();
     guest.put_up("halves", &printer(&["bytes", "300"], ""));
+    let begun = "/usr/bin/jailctl logs halves | grep -q 'stderr waits'";
+    guest.agent().wait_until(begun, crate::SOON).unwrap();
     guest.agent().kill_jailsupd().unwrap();
+    guest.ctl(&["kill", "halves", "-s", "SIGUSR1"]);
     let over = "/usr/bin/jailctl logs halves | grep -q ' end$'";
     guest.agent().wait_until(over, crate::SOON).unwrap();
 

@@ -45,7 +45,7 @@ fn adopted_jails_are_checked_and_have_their_watchdog() {
     let mut guest = guest();
     let health = format!(
         "[health]\nexec = [\"/bin/speaker\", \"exists\", \"/good\"]\ninterval = \"500ms\"\nretries = 2\n\
-         on_failure = \"stop\"\n{NEVER_AGAIN}"
+         start_period = \"10m\"\non_failure = \"stop\"\n{NEVER_AGAIN}"
     );
     guest.put("checked", &speaker(&["stay"], "notify = \"healthy\"", &health));
     let watched = "notify = \"ready\"\nwatchdog = \"2s\"";

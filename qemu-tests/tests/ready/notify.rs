@@ -33,6 +33,22 @@ fn a_jail_is_up_when_it_says_so_and_an_order_waits_for_that() {
 }
 
 #[test]
+fn a_jail_that_depends_on_another_waits_until_that_is_ready() {
+    let mut guest = guest();
+    let steps = ["say", "STATUS=slow", "wait", "/go", "say", "READY=1", "stay"];
+    guest.put("base", &speaker(&steps, READY, "[start]\ntimeout = \"10m\""));
+    guest.wait_status("base", "slow");
+    guest.put("above", &speaker(&["stay"], "", "[dependencies]\nrequires = [\"base\"]"));
+    guest.agent().wait_state("above", JailState::Waiting).unwrap();
+
+    guest.touch("base", "/go");
+
+    guest.up("above");
+    guest.remove("above");
+    guest.remove("base");
+}
+
+#[test]
 fn one_that_never_says_that_it_is_ready_has_a_reason_of_its_own() {
     let mut guest = guest();
     let rest = format!("[start]\ntimeout = \"1s\"\n{NEVER_AGAIN}");
