@@ -241,9 +241,9 @@ pub enum Error {
     Plan(#[source] crate::plan::seccomp::Error),
 }
 
-/// Why a step in the jail's own processes failed.
+/// Why a step in the jail's own processes failed; `hook` is the one that it is a run of.
 #[must_use]
-pub fn source_of(failed: StartError) -> io::Error {
+pub fn source_of(failed: StartError, hook: &str) -> io::Error {
     if failed.stage != Stage::StartContainer {
         return io::Error::from_raw_os_error(failed.errno);
     }
@@ -253,9 +253,7 @@ pub fn source_of(failed: StartError) -> io::Error {
         Failure::Killed(signal) => {
             io::Error::other(format!("{} killed it", Signal::from_number(signal)))
         }
-        Failure::TimedOut => {
-            io::Error::other("it took longer than the unit allows (its key ending in `_timeout`)")
-        }
+        Failure::TimedOut => io::Error::other(format!("it took longer than its `{hook}_timeout`")),
     }
 }
 
@@ -263,7 +261,7 @@ impl Error {
     /// A start that failed in the jail's own processes.
     #[must_use]
     pub fn of_start(failed: StartError) -> Self {
-        Self::Jail { stage: failed.stage, source: source_of(failed) }
+        Self::Jail { stage: failed.stage, source: source_of(failed, "start_container") }
     }
 
     /// The unit's key whose line the message names.

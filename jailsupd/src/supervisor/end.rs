@@ -248,7 +248,7 @@ fn judge(
 
 /// The errno's name, or what else it was.
 fn why_failed(failed: StartError) -> String {
-    let cause = source_of(failed);
+    let cause = source_of(failed, "start_container");
     match cause.raw_os_error() {
         Some(errno) => format!("{:?}", nix::errno::Errno::from_raw(errno)),
         None => cause.to_string(),

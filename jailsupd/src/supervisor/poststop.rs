@@ -100,7 +100,7 @@ impl Supervisor {
         self.poller.forget(&life.pidfd);
         // Its first process ends well, or says why not; killed it says nothing.
         let how = match (life.failed, life.start_error.is_none()) {
-            (Some(failed), _) => Some(source_of(failed).to_string()),
+            (Some(failed), _) => Some(source_of(failed, HookKind::Poststop.word()).to_string()),
             (None, _) if self.was_killed(id) => Some("it was killed".to_owned()),
             (None, _) => None,
         };

@@ -64,27 +64,31 @@ struct Part {
     cursor: Cursor,
     /// Read and not sent.
     lines: VecDeque<Line>,
+    /// The log's position up to which it is read; none for what goes on. A jail that prints without end would
+    /// never be read to its end.
+    until: Option<u64>,
     /// There may be more to read.
     grown: bool,
-    /// The jail is gone: nothing more will come.
+    /// The jail is gone, or all that was asked for is read: nothing more will come.
     gone: bool,
 }
 
 impl Part {
-    fn new(of: Of, name: Option<&str>, cursor: Cursor) -> Self {
+    fn new(of: Of, name: Option<&str>, cursor: Cursor, until: Option<u64>) -> Self {
         let name = name.map(str::to_owned);
-        Self { of, name, cursor, lines: VecDeque::new(), grown: true, gone: false }
+        Self { of, name, cursor, lines: VecDeque::new(), until, grown: true, gone: false }
     }
 
-    fn read(&mut self, follow: bool) {
+    fn read(&mut self) {
         match self.cursor.next_lines() {
-            Ok(Some(lines)) => self.lines.extend(lines),
-            Ok(None) => {
-                self.grown = false;
-                if !follow || self.gone {
-                    self.lines.extend(self.cursor.rest());
+            Ok(Some(lines)) => {
+                self.lines.extend(lines);
+                if self.until.is_some_and(|until| self.cursor.has_reached(until)) {
+                    self.end();
                 }
             }
+            Ok(None) if self.gone || self.until.is_some() => self.end(),
+            Ok(None) => self.grown = false,
             Err(error) => {
                 self.grown = false;
                 self.remark(format!("[the log cannot be read: {error}]"));
@@ -97,6 +101,12 @@ impl Part {
         if missed > 0 {
             self.remark(format!("[{missed} bytes were gone before they were read here]"));
         }
+    }
+
+    /// Nothing more of it is read.
+    fn end(&mut self) {
+        (self.grown, self.gone) = (false, true);
+        self.lines.extend(self.cursor.rest());
     }
 
     /// A line before those that were read.
@@ -114,9 +124,8 @@ impl LogStream {
 
     /// The next lines to send; none when all are sent.
     fn advance(&mut self) -> Option<Vec<(Option<String>, Line)>> {
-        let follow = self.follow;
         let unread = |part: &&mut Part| part.grown && part.lines.is_empty();
-        self.parts.iter_mut().filter(unread).take(READS).for_each(|part| part.read(follow));
+        self.parts.iter_mut().filter(unread).take(READS).for_each(Part::read);
         self.parts.retain(|part| !part.gone || part.grown || !part.lines.is_empty());
         let mut taken = Vec::new();
         let mut bytes = 0;
@@ -174,20 +183,22 @@ impl Supervisor {
         let kernel = wanted.kernel.unwrap_or(of_all);
         let count = wanted.lines.map(|count| usize::try_from(count).unwrap_or(usize::MAX));
         let (mut parts, mut found) = (Vec::new(), 0usize);
-        let mut add = |of: Of, name: Option<&str>, log: &Log| match log.cursor(count) {
+        let mut add = |of: Of, name: Option<&str>, log: &Log, until| match log.cursor(count) {
             Ok((cursor, lines)) => {
-                parts.push(Part::new(of, name, cursor));
+                parts.push(Part::new(of, name, cursor, until));
                 found += lines;
             }
             Err(error) => log::warn!("{} cannot be read: {error}", log.path().display()),
         };
         for id in ids {
-            if let Some(jail) = self.jails.get(id) {
-                add(Of::Jail(id), Some(&jail.name), &jail.log);
+            if let Some(jail) = self.jails.get_mut(id) {
+                let until = (!wanted.follow).then(|| jail.log.position());
+                add(Of::Jail(id), Some(&jail.name), &jail.log, until);
             }
         }
         if kernel {
-            add(Of::Kernel, None, &self.kernel.log);
+            // Its positions begin anew with each boot: it is read to its end.
+            add(Of::Kernel, None, &self.kernel.log, (!wanted.follow).then_some(u64::MAX));
         }
         if parts.len() > MANY {
             parts.iter_mut().for_each(|part| part.cursor.read_less());
@@ -260,7 +271,7 @@ impl Supervisor {
     pub(super) fn grown_log(&mut self, of: Of) {
         self.syncing.mark(of);
         for stream in &mut self.streams {
-            for part in stream.parts.iter_mut().filter(|part| part.of == of) {
+            for part in stream.parts.iter_mut().filter(|part| part.of == of && !part.gone) {
                 part.grown = true;
                 stream.ready = true;
             }
@@ -272,7 +283,7 @@ impl Supervisor {
         let Some(jail) = self.jails.get(id) else { return };
         for stream in self.streams.iter_mut().filter(|stream| stream.of_all && stream.follow) {
             if let Ok((cursor, _)) = jail.log.cursor(Some(0)) {
-                stream.parts.push(Part::new(Of::Jail(id), Some(&jail.name), cursor));
+                stream.parts.push(Part::new(Of::Jail(id), Some(&jail.name), cursor, None));
             }
         }
     }
@@ -280,7 +291,8 @@ impl Supervisor {
     /// A jail is gone. What its log has is still sent.
     pub(super) fn follow_no_more(&mut self, id: JailId) {
         for stream in &mut self.streams {
-            for part in stream.parts.iter_mut().filter(|part| part.of == Of::Jail(id)) {
+            let part = |part: &&mut Part| part.of == Of::Jail(id) && !part.gone;
+            for part in stream.parts.iter_mut().filter(part) {
                 (part.gone, part.grown, stream.ready) = (true, true, true);
             }
         }
@@ -312,7 +324,8 @@ mod tests {
             }
             let id = u32::try_from(number).unwrap();
             let cursor = log.cursor(None).unwrap().0;
-            parts.push(Part::new(Of::Jail(id), Some(&number.to_string()), cursor));
+            let until = (!follow).then(|| log.position());
+            parts.push(Part::new(Of::Jail(id), Some(&number.to_string()), cursor, until));
         }
         let (times, skip) = ((0, u64::MAX), 0);
         let (of_all, told, ready) = (false, false, true);
@@ -335,6 +348,23 @@ mod tests {
         let (_directory, mut some) = stream(&logs, false);
         (some.skip, some.times) = (1, (3, 4));
         assert_eq!(all(&mut some).concat(), "cde");
+    }
+
+    #[test]
+    fn who_does_not_follow_gets_what_was_there_when_it_asked() {
+        let (directory, mut stream) = stream(&[&[(1, "a")]], false);
+        stream.parts[0].cursor.read_less();
+        let mut log = Log::in_file(directory.path().join("0.log"), 1 << 20);
+        let mut read = Vec::new();
+        // The writer is always ahead.
+        for _ in 0..10 {
+            let Some(lines) = stream.advance() else { break };
+            let line = format!("{}\n", "x".repeat(5000));
+            log.store(line.as_bytes(), Stream::Stdout, 2).unwrap();
+            stream.parts.iter_mut().filter(|part| !part.gone).for_each(|part| part.grown = true);
+            read.extend(lines.into_iter().map(|(_, line)| line.text));
+        }
+        assert_eq!(read, ["a"]);
     }
 
     #[test]

@@ -91,10 +91,13 @@ fn hook_that_takes_too_long_is_killed() {
     let log = guest.ctl(&["logs", "slow"]);
     let left = guest.sh("ls /sys/fs/cgroup/jails | grep -c slow || true");
 
-    assert!(before.contains("it took longer than its time-out"), "{before}");
+    assert!(before.contains("it took longer than its `start_container_timeout`"), "{before}");
     assert!(after.contains("Its `poststart` hook failed: it took longer"), "{after}");
     assert!(log.contains("`prestop` hook failed: it took longer"), "{log}");
-    assert!(log.contains("`poststop` hook failed: it took longer"), "{log}");
+    assert!(
+        log.contains("`poststop` hook failed: it took longer than its `poststop_timeout`"),
+        "{log}"
+    );
     assert!(log.find("prestop` hook failed") < log.find("exited with 0"), "{log}");
     assert_eq!(left.trim(), "0", "its cgroup is gone");
     remove(&mut guest, &["slow"]);
@@ -126,6 +129,7 @@ fn poststop_runs_after_a_crash_too_and_before_the_next_start() {
     let mut guest = guest();
     guest.put_up("crashing", &hooked(&hook("poststop", 0), ""));
     let first = guest.up("crashing");
+    wait_log(&mut guest, "crashing", "stdout ready");
 
     guest.ctl(&["kill", "crashing", "--no-wait"]);
     let other = |row: Option<&JailSummary>| {

@@ -114,6 +114,12 @@ impl Cursor {
         }
     }
 
+    /// Whether the line at this position of the log, or a later one, was read.
+    #[must_use]
+    pub fn has_reached(&self, position: u64) -> bool {
+        self.end.unwrap_or(0) >= position
+    }
+
     /// What was left out since the last call.
     pub fn seen(&mut self) -> Seen {
         std::mem::take(&mut self.seen)
