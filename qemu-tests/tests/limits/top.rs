@@ -16,13 +16,13 @@ fn of<'a>(table: &'a UsageTable, jail: &str) -> &'a JailUsage {
 #[test]
 fn the_busiest_jail_is_told_with_its_busiest_process() {
     let mut guest = guest();
-    let limits = format!("[resources]\ncpu_max = \"20%\"\nmemory_max = \"64M\"\n{NEVER_AGAIN}");
+    let limits = format!("[resources]\ncpu_max = \"10%\"\nmemory_max = \"64M\"\n{NEVER_AGAIN}");
     guest.put_up("burner", &strain(&["processor", "1"], &limits));
 
     let before = counters(&mut guest, &[]);
-    let periods = "sed -n 's/nr_periods //p' /sys/fs/cgroup/jails/burner/cpu.stat";
-    let begin: u64 = guest.sh(periods).trim().parse().unwrap();
-    guest.agent().wait_until(&format!("[ $({periods}) -ge {} ]", begin + 20), SOON).unwrap();
+    let stopped = "sed -n 's/nr_throttled //p' /sys/fs/cgroup/jails/burner/cpu.stat";
+    let begin: u64 = guest.sh(stopped).trim().parse().unwrap();
+    guest.agent().wait_until(&format!("[ $({stopped}) -ge {} ]", begin + 20), SOON * 3).unwrap();
     let after = counters(&mut guest, &["burner"]);
     let table = guest.ctl(&["top", "-p", "-d", "1s", "-n", "2"]);
     let unknown = guest.agent().jailctl(&["top", "nobody"]).unwrap();
@@ -30,7 +30,7 @@ fn the_busiest_jail_is_told_with_its_busiest_process() {
     let (early, late) = (of(&before, "burner"), of(&after, "burner"));
     let share = (late.counters.cpu_us - early.counters.cpu_us) as f64
         / (after.time_us - before.time_us) as f64;
-    assert!((0.05..0.3).contains(&share), "{share}: {before:?} {after:?}");
+    assert!((0.01..0.2).contains(&share), "{share}: {before:?} {after:?}");
     assert!(late.counters.throttled_us > early.counters.throttled_us);
     assert_eq!(late.memory_max, Some(64 << 20));
     assert_eq!(early.processes, None);

@@ -3,7 +3,7 @@
 use jailsupd::control::wire::{JailState, VolumeInspected};
 use qemu_tests::{End, Image, Machine};
 
-use crate::{BOX, Boxes, NOT_THERE, PROBLEMS, REFUSED, guest, machine, unit, unit_as};
+use crate::{BOX, Boxes, NOT_THERE, PROBLEMS, REFUSED, SOON, guest, machine, unit, unit_as};
 
 const COUNT: &str = "cat /var/lib/app/count; echo life >> /var/lib/app/count; ls -ldn /var/lib/app";
 
@@ -39,7 +39,7 @@ fn named_volume_is_made_for_its_jail_and_outlives_it() {
 #[test]
 fn a_volume_that_is_full_is_its_own_affair() {
     let mut guest = guest();
-    let write = "dd if=/dev/zero of=/var/lib/app/big bs=65536 count=400; sync; echo wrote $?";
+    let write = "dd if=/dev/zero of=/var/lib/app/big bs=65536 count=160; sync; echo wrote $?";
     let small = unit_as("app", write, &named("small", "/var/lib/app", "size_max = \"8M\""));
 
     let full = guest.run("writer", &small);
@@ -48,16 +48,17 @@ fn a_volume_that_is_full_is_its_own_affair() {
 
     assert!(full.contains("Disk quota exceeded"), "{full}");
     assert!(
-        !neighbour.contains("exceeded") && neighbour.contains("400+0 records out"),
+        !neighbour.contains("exceeded") && neighbour.contains("160+0 records out"),
         "{neighbour}"
     );
     assert_eq!(volume.size_max, Some(8 << 20));
     let used = volume.used.unwrap();
     assert!(used > 4 << 20 && used <= 8 << 20, "{used}");
-    // The limit is that of the unit, from the next start on.
-    guest.sh("sed -i 's/8M/64M/' /etc/jails.d/writer.toml; /usr/bin/jailctl apply --no-wait");
-    let roomy = guest.again("writer");
-    assert!(roomy.contains("400+0 records out"), "{roomy}");
+    assert!(!full.contains("160+0 records out"), "{full}");
+    // The limit is that of the unit, from the next start on, which follows by itself.
+    guest.sh("sed -i 's/8M/64M/' /etc/jails.d/writer.toml");
+    let whole = "/usr/bin/jailctl logs writer | grep -q '160+0 records out'";
+    guest.agent().wait_until(whole, SOON).unwrap();
     guest.remove("writer");
     guest.remove("other");
 }
