@@ -62,6 +62,17 @@ impl Agent {
         }
     }
 
+    /// Waits until a jail's service has a handler for SIGTERM: before that, the signal kills it.
+    ///
+    /// # Errors
+    /// It has none within `limit` (of an idle machine).
+    pub fn wait_heeds(&mut self, jail: &str, name: &str, limit: Duration) -> Result<()> {
+        let pid = self.service(jail, name)?.pid;
+        // Bit 14 of the mask.
+        let caught = format!("grep -q '^SigCgt:.*[4-7c-f]...$' /proc/{pid}/status");
+        self.wait_until(&caught, limit)
+    }
+
     /// Looks at the guest until a shell condition holds.
     ///
     /// # Errors

@@ -109,6 +109,7 @@ fn frozen_jail_is_thawed_and_ends_well_before_what_it_depends_on() {
     let mut guest = guest();
     put_together(&mut guest, &[("lake", stay("")), ("ice", stay("requires = [\"lake\"]"))]);
     guest.up("ice");
+    guest.agent().wait_heeds("ice", "nuisance", SOON).unwrap();
     guest.ctl(&["freeze", "ice"]);
 
     let before = events(&mut guest);
