@@ -68,15 +68,16 @@ impl Intake {
         self.lost.as_ref().map(|lost| lost.tell_at)
     }
 
-    /// How many bytes of these the rate limit lets through: whole lines. They are counted.
-    pub(super) fn admit(&mut self, bytes: &[u8], limits: &Logs) -> usize {
+    /// How many bytes of these the rate limit lets through: whole lines, and the rest of one that was begun. Lines
+    /// are counted where they end.
+    pub(super) fn admit(&mut self, bytes: &[u8], is_begun: bool, limits: &Logs) -> usize {
         let Some(interval) = limits.rate_limit_interval else { return bytes.len() };
         let (now, burst) = (clock::now(), limits.rate_limit_burst.get());
         if now >= self.window.0.saturating_add(interval) {
             self.window = (now, 0);
         }
         let left = burst.saturating_sub(self.window.1);
-        let (kept, lines) = first_lines(bytes, left);
+        let (kept, lines) = first_lines(bytes, left.max(u64::from(is_begun)));
         self.window.1 += lines;
         kept
     }
@@ -156,13 +157,15 @@ mod tests {
         };
         // The first time is over as soon as the machine has run for an hour: then begins another.
         let mut intake = Intake { window: (clock::now(), 0), ..Intake::default() };
-        assert_eq!(intake.admit(b"a\nb\n", &limits), 4);
-        assert_eq!(intake.admit(b"c\nd\n", &limits), 2);
-        assert_eq!(intake.admit(b"e\n", &limits), 0);
-        assert_eq!(intake.admit(b"e\n", &Logs::default()), 2);
+        assert_eq!(intake.admit(b"a\nb\n", false, &limits), 4);
+        assert_eq!(intake.admit(b"c\nd\n", false, &limits), 2);
+        assert_eq!(intake.admit(b"e\n", false, &limits), 0);
+        // Its beginning is stored: its rest belongs to it.
+        assert_eq!(intake.admit(b"e\nf\n", true, &limits), 2);
+        assert_eq!(intake.admit(b"e\n", false, &Logs::default()), 2);
         intake.window.0 = Moment::ZERO;
         let short = Logs { rate_limit_interval: Some(Duration::from_millis(1)), ..limits };
-        assert_eq!(intake.admit(b"e\n", &short), 2);
+        assert_eq!(intake.admit(b"e\n", false, &short), 2);
     }
 
     #[test]

@@ -190,7 +190,7 @@ impl Supervisor {
         let start = jail.log.position();
         // Admitted at the first try.
         let admitted = match self.output.stuck {
-            None => jail.intake.admit(bytes, &limits),
+            None => jail.intake.admit(bytes, jail.log.is_begun(batch.stream), &limits),
             Some(_) => bytes.len(),
         };
         let (kept, over) = bytes.split_at(admitted);

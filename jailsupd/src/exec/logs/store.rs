@@ -165,7 +165,7 @@ impl Log {
     /// # Errors
     /// As [`Log::store`].
     pub fn finish_one(&mut self, stream: Stream, time: u64) -> io::Result<()> {
-        if !place(stream).and_then(|place| self.open.get(place)).is_some_and(|open| *open) {
+        if !self.is_begun(stream) {
             return Ok(());
         }
         let mut out = Vec::new();
@@ -210,6 +210,12 @@ impl Log {
     /// When a file cannot be read.
     pub fn cursor(&self, count: Option<usize>) -> io::Result<(Cursor, usize)> {
         Cursor::new(&self.path, count)
+    }
+
+    /// Whether the last line of this stream has no end so far.
+    #[must_use]
+    pub fn is_begun(&self, stream: Stream) -> bool {
+        place(stream).and_then(|place| self.open.get(place)).is_some_and(|open| *open)
     }
 
     fn set_open(&mut self, stream: Stream, is_open: bool) {
