@@ -104,14 +104,16 @@ fn volume(source: &str, path: &str) -> String {
 }
 
 /// Jails that race: one swaps directories of a volume for links, one has what is swapped as its own volume, one
-/// waits for what `jailctl exec` brings in.
+/// has a volume mounted there, one waits for what `jailctl exec` brings in.
 fn racers(jails: Jails) -> Result<Jails> {
     let (pool, sub) =
         (volume("/data/shared/pool", "/pool"), volume("/data/shared/pool/sub", "/mnt"));
     let swap = "\"/bin/attacker\", \"swap\", \"/pool\"";
     let victim = "\"/bin/attacker\", \"all\", \"0\", \"volume-of-the-host\"";
+    let inner = pool.clone() + &volume("/data/shared/nested", "/pool/sub");
     jails
         .unit("swapper", &unit("hostile", swap, "", &pool))?
+        .unit("nested", &unit("hostile", "\"/bin/attacker\", \"lurk\"", "", &inner))?
         .unit("victim", &unit("hostile", victim, "", &sub))?
         .unit("lurker", &unit("hostile", "\"/bin/attacker\", \"lurk\"", "", ""))
 }

@@ -20,7 +20,7 @@ const ATTACKS_LIMIT: Duration = Duration::from_secs(30);
 /// Once in a boot: the attacker's other side on the host, for attacks to find.
 const HOST: &str = "if [ ! -e /run/hostile ]; then mkdir /run/hostile && mount -t tmpfs tmpfs /run/hostile && \
      cp /usr/share/jails/attacker /run/hostile/attacker && chmod 755 /run/hostile/attacker && \
-     echo mallory:x:0:0::/:/ >/run/hostile/passwd && mkdir -p /data/shared/pool/sub && \
+     echo mallory:x:0:0::/:/ >/run/hostile/passwd && mkdir -p /data/shared/pool/sub /data/shared/nested && \
      cp /run/hostile/attacker /data/shared/pool/setuid && chmod 4755 /data/shared/pool/setuid && echo new && \
      { /run/hostile/attacker host </dev/null >/dev/null 2>&1 & }; fi";
 

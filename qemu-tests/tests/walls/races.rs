@@ -53,6 +53,44 @@ fn volume_whose_directory_is_swapped_for_a_link_shows_no_file_of_the_host() {
     assert!(refused > 0 && own > 0, "the race was on: {refused} refused, {own} not");
 }
 
+/// The same from its other side: what is swapped is the place at which a volume is mounted.
+#[test]
+fn volume_whose_mount_point_is_swapped_for_a_link_is_mounted_in_no_place_of_the_host() {
+    let mut guest = together::guest();
+    start(&mut guest, "swapper", "swapping");
+    let supervisor = guest.agent().jailsupd().unwrap();
+    let (mut refused, mut mounted) = (0, 0);
+    for _ in 0..TRIES {
+        let restarted = guest.agent().jailctl(&["restart", "nested"]).unwrap();
+        let init = guest.agent().listed("nested").unwrap().pid;
+        let of = |guest: &mut Guest<'_>, pid| {
+            let agent = guest.agent();
+            let all = agent.read(&format!("/proc/{pid}/mountinfo")).unwrap();
+            let ours = all.lines().filter(|line| line.contains("/shared/nested "));
+            ours.map(|line| line.split(' ').nth(4).unwrap().to_owned()).collect::<Vec<_>>()
+        };
+        for host in [1, supervisor] {
+            assert_eq!(of(&mut guest, host), [""; 0], "a mount of process {host}");
+        }
+        match init.filter(|_| restarted.status == Status::Exit(0)) {
+            None => refused += 1,
+            Some(init) => {
+                // The directory may have got its other name since.
+                let places = of(&mut guest, init);
+                assert!(places.len() == 1 && places[0].starts_with("/pool/"), "{places:?}");
+                mounted += 1;
+            }
+        }
+        if refused > 5 && mounted > 5 {
+            break;
+        }
+    }
+    stop(&mut guest, "nested");
+    stop(&mut guest, "swapper");
+
+    assert!(refused > 0 && mounted > 0, "the race was on: {refused} refused, {mounted} not");
+}
+
 #[test]
 fn link_that_is_swapped_in_is_followed_where_nothing_forbids_it() {
     let mut guest = one_by_one::guest();
