@@ -54,6 +54,9 @@ pub struct State {
     /// It has ended, and what runs is its hook for that.
     #[serde(default)]
     pub poststop: Option<Poststop>,
+    /// It has ended and is cleared away, and what it does next is not known yet.
+    #[serde(default)]
+    pub cleaning: Option<Poststop>,
     /// How this life of it has ended, once that was judged: its own report of it can be read only once.
     #[serde(default)]
     pub ended: Option<Exit>,
@@ -114,7 +117,7 @@ pub struct Stopping {
     pub kill_at_us: Option<u64>,
 }
 
-/// What a jail had come to before its last hook.
+/// What a jail had come to at its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Poststop {
     /// How it had ended.

@@ -1,7 +1,7 @@
 //! Adoption: what an earlier jailsupd has left running is taken over as it is. Adoption never kills.
 
 use super::Supervisor;
-use super::jail::{Kept, Life};
+use super::jail::{Jail, Kept, Life};
 use super::leaving::Leaving;
 use super::notify::Voice;
 use super::output::{self, Output};
@@ -13,7 +13,7 @@ use crate::exec::check;
 use crate::exec::namespaces::Namespaces;
 use crate::exec::state::{Notified, Rest, State as Stored, Stopping};
 use crate::exec::terminal::Terminal;
-use crate::machine::{Cause, Limit, Machine, Moment, State, Want};
+use crate::machine::{Cause, Event, Limit, Machine, Moment, State, Want};
 use keeper::client::Held;
 use keeper::{ExitRecord, Slot};
 use rustix::fd::OwnedFd;
@@ -134,22 +134,47 @@ impl Supervisor {
                 log::warn!("jail={}: {error}", jail.name);
             }
         }
-        let Some(rest) = stored.rest else { return };
-        let state = match rest {
-            Rest::Down => State::Down,
-            Rest::Failed => State::Failed,
-            Rest::Waiting => State::Waiting,
-            Rest::Backoff { until_us } => State::Backoff { until: Duration::from_micros(until_us) },
+        let (state, want) = match (stored.rest, stored.cleaning) {
+            (Some(rest), _) => resting(rest, stored),
+            (None, Some(ended)) => (poststop::restored(ended), wanted(ended.again)),
+            (None, None) => return,
         };
-        // One that is disabled was stopped for that.
-        let unwanted = stored.held_down || (rest == Rest::Down && stored.unit.is_empty());
-        let want = if unwanted { Want::Down } else { Want::Up };
         jail.machine = machine(jail.machine, (state, want), stored);
         jail.rested = Some(stored.unit.clone());
         if state == State::Waiting {
             self.ties.waiting.insert(id);
         }
     }
+
+    /// Jails that an earlier jailsupd had cleared away, and died before it knew what they do next: now that their units
+    /// are read, that follows.
+    pub(super) fn finish_cleaning(&mut self) {
+        for id in self.jails.ids() {
+            let is_cleared = |jail: &Jail| {
+                matches!(jail.machine.state, State::Cleaning { .. }) && jail.life.is_none()
+            };
+            if self.jails.get(id).is_some_and(is_cleared) {
+                self.apply(id, Event::Cleaned, "an earlier jailsupd has cleared it away");
+            }
+        }
+    }
+}
+
+fn resting(rest: Rest, stored: &Stored) -> (State, Want) {
+    let state = match rest {
+        Rest::Down => State::Down,
+        Rest::Failed => State::Failed,
+        Rest::Waiting => State::Waiting,
+        Rest::Backoff { until_us } => State::Backoff { until: Duration::from_micros(until_us) },
+    };
+    // One that is disabled was stopped for that.
+    let unwanted = stored.held_down || (rest == Rest::Down && stored.unit.is_empty());
+    (state, if unwanted { Want::Down } else { Want::Up })
+}
+
+/// What is wanted of a jail of which people have said whether it is to start again, or nothing.
+fn wanted(again: Option<bool>) -> Want {
+    if again == Some(false) { Want::Down } else { Want::Up }
 }
 
 /// When it was ready; none when it is not yet.
@@ -163,9 +188,8 @@ fn ready_at(stored: &Stored) -> Option<Moment> {
 
 /// The state of a jail of which something runs, and whether it is wanted.
 fn found(stored: &Stored, frozen: bool) -> (State, Want) {
-    let want = |again: Option<bool>| if again == Some(false) { Want::Down } else { Want::Up };
     if let Some(poststop) = stored.poststop {
-        return (poststop::restored(poststop), want(poststop.again));
+        return (poststop::restored(poststop), wanted(poststop.again));
     }
     let Some(Stopping { again, reason, kill_at_us, .. }) = stored.stopping else {
         return (running(stored, frozen), Want::Up);
@@ -173,7 +197,7 @@ fn found(stored: &Stored, frozen: bool) -> (State, Want) {
     let kill_at = kill_at_us.map(Duration::from_micros);
     let cause = end::cause_of(reason);
     let again = (cause == Cause::Asked).then_some(again);
-    (State::Stopping { kill_at, cause, again, up_since: ready_at(stored) }, want(again))
+    (State::Stopping { kill_at, cause, again, up_since: ready_at(stored) }, wanted(again))
 }
 
 /// The state of a jail that runs. It has as long as it would have had without this change of jailsupd; but the time

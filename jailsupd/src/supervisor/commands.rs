@@ -1,7 +1,7 @@
 //! What people ask to be done with a jail, answered when it is done.
 
 use super::clock::microseconds;
-use super::jail::Jail;
+use super::jail::{Jail, Life};
 use super::leaving::Leaving;
 use super::poller::JailId;
 use super::waiters::{Answer, Goal, Waiter};
@@ -11,7 +11,7 @@ use crate::control::wire::{Exit, ExitReason, JailState, Ran, Reached, Reply, Wir
 use crate::exec::state::{Limit as StoredLimit, Rest, State as Stored, Stopping};
 use crate::machine::{self, Cause, Event, State};
 use crate::unit::Signal;
-use keeper::Slot;
+use keeper::{Client, Slot};
 use rustix::fd::AsFd as _;
 use std::time::Duration;
 
@@ -194,12 +194,7 @@ impl Supervisor {
             rest: Some(rest),
             ..Stored::default()
         };
-        let stored = state.store();
-        let put =
-            stored.and_then(|memfd| self.keeper.put(&jail.name, &[(Slot::State, memfd.as_fd())]));
-        if let Err(error) = put {
-            log::warn!("jail={} its state is not kept: {error}", jail.name);
-        }
+        put_state(&mut self.keeper, &jail.name, &state);
     }
 
     /// Has the keeper remember that a running jail is asked to end, before it is: the next jailsupd
@@ -241,6 +236,14 @@ impl Supervisor {
         self.store_life(id);
     }
 
+    /// Has the keeper remember how a life has ended that is about to be forgotten: a jailsupd that dies before the jail's
+    /// rest is stored must not take it for one that never ran.
+    pub(super) fn store_cleaning(&mut self, id: JailId, life: &mut Life) {
+        let Some(jail) = self.jails.get(id) else { return };
+        life.stored.cleaning = poststop::stored(jail.machine.state);
+        put_state(&mut self.keeper, &jail.name, &life.stored);
+    }
+
     /// Has the keeper remember a life as it is now, if anything of it is new.
     pub(super) fn store_life(&mut self, id: JailId) {
         let Some(jail) = self.jails.get_mut(id) else { return };
@@ -248,14 +251,20 @@ impl Supervisor {
         if life.remembered == life.stored {
             return;
         }
-        let put = life.stored.store();
-        let put =
-            put.and_then(|memfd| self.keeper.put(&jail.name, &[(Slot::State, memfd.as_fd())]));
-        match put {
-            Ok(()) => life.remembered = life.stored.clone(),
-            Err(error) => log::warn!("jail={} its state is not kept: {error}", jail.name),
+        if put_state(&mut self.keeper, &jail.name, &life.stored) {
+            life.remembered = life.stored.clone();
         }
     }
+}
+
+/// Gives a jail's state to the keeper; false when it is not kept.
+fn put_state(keeper: &mut Client, jail: &str, state: &Stored) -> bool {
+    let stored = state.store();
+    let put = stored.and_then(|memfd| keeper.put(jail, &[(Slot::State, memfd.as_fd())]));
+    if let Err(error) = &put {
+        log::warn!("jail={jail} its state is not kept: {error}");
+    }
+    put.is_ok()
 }
 
 /// The count of restarts, as the keeper remembers it.

@@ -144,7 +144,8 @@ impl Supervisor {
             log::warn!("jail={name}: {}", error.chain());
         }
         faults::pass("layer-discarded");
-        if let Some(life) = ended {
+        if let Some(mut life) = ended {
+            self.store_cleaning(id, &mut life);
             self.let_go(&name, &life);
         }
         self.empty_trash();

@@ -166,6 +166,7 @@ impl Supervisor {
             self.rescan();
             self.reclaim_ids();
         }
+        self.finish_cleaning();
         loop {
             // A notice may have come in with the answer to some request: then nothing is readable.
             self.on_keeper();

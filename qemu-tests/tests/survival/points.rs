@@ -155,6 +155,34 @@ fn failure_of_each_stage_of_the_jails_own_processes_is_told_and_leaves_nothing_b
     }
 }
 
+#[test]
+fn a_jail_for_one_run_is_not_run_again_though_jailsupd_dies_when_it_has_ended() {
+    let mut vm = guest_with_weak_jailsupd();
+    let unit = UNIT
+        .replace("steady", "mortal")
+        .replace("\"always\"", "\"no\"")
+        .replace("name = \"victim\"", "name = \"once\"");
+    let points = [
+        "end-noted",
+        "cgroup-removed",
+        "before-remove",
+        "removed",
+        "acknowledged",
+        "came-to-failed",
+    ];
+    for (before, point) in points.into_iter().enumerate() {
+        let what = format!("kill {point}");
+        vm.agent().write(SELECTOR, &what).unwrap();
+        vm.agent().write("/etc/jails.d/once.toml", &unit).unwrap();
+        has_happened(&mut vm, &what);
+        vm.agent().wait_state("once", JailState::Failed).unwrap();
+        let record = vm.agent().read("/data/volumes/once/data/record").unwrap();
+        let story = Story::read(&record);
+        assert_eq!((story.lives.len(), story.faults), (before + 1, vec![]), "{what}: {record}");
+        vm.remove("once");
+    }
+}
+
 /// One life of a jail: something happens at its start and, perhaps, at its end.
 fn life(vm: &mut Vm, start: &str, end: Option<&str>) {
     let before = Left::see(vm);
