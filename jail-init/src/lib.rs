@@ -194,6 +194,42 @@ impl ExitReport {
     }
 }
 
+/// What still ran in the jail when its main process had ended; it follows the [`ExitReport`] in the pipe.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Left {
+    /// Processes.
+    pub count: u64,
+    /// The name of one of them (`comm`), as the jail has it: at most 15 bytes.
+    pub name: String,
+}
+
+impl Left {
+    /// Bytes of a record.
+    pub const LEN: usize = 24;
+
+    /// The record's bytes.
+    #[must_use]
+    pub fn encode(&self) -> [u8; Self::LEN] {
+        let mut bytes = [0; Self::LEN];
+        bytes[..8].copy_from_slice(&self.count.to_ne_bytes());
+        // The kernel's names are no longer than this (TASK_COMM_LEN); a zero ends them.
+        let name = self.name.as_bytes();
+        let length = name.len().min(15);
+        bytes[8..8 + length].copy_from_slice(&name[..length]);
+        bytes
+    }
+
+    /// The record in `bytes`; `None` when it has another length.
+    #[must_use]
+    pub fn decode(bytes: &[u8]) -> Option<Self> {
+        let bytes: &[u8; Self::LEN] = bytes.try_into().ok()?;
+        let (count, name) = bytes.split_at(8);
+        let name = name.split(|byte| *byte == 0).next().unwrap_or_default();
+        let count = u64::from_ne_bytes(count.try_into().ok()?);
+        Some(Self { count, name: String::from_utf8_lossy(name).into_owned() })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -205,6 +241,10 @@ mod tests {
         let report =
             ExitReport { code: 2, status: 11, user_us: 1, system_us: u64::MAX, max_rss_kib: 3 };
         assert_eq!(ExitReport::decode(&report.encode()), Some(report));
+        let left = Left { count: 3, name: "nginx".into() };
+        assert_eq!(Left::decode(&left.encode()), Some(left));
+        let long = Left { count: 1, name: "x".repeat(40) };
+        assert_eq!(Left::decode(&long.encode()).unwrap().name, "x".repeat(15));
     }
 
     #[test]

@@ -11,6 +11,7 @@
 mod attended;
 mod before;
 mod copy;
+mod left;
 mod probe;
 mod program;
 
@@ -102,7 +103,9 @@ fn serve(start_error: OwnedFd, exit_report: &OwnedFd, before: usize) -> i32 {
     // Its closing, together with the service's exec, tells jailsupd that the start is over.
     drop(start_error);
     let exit = supervise(service);
-    let _ = rustix::io::write(exit_report, &report(&exit).encode());
+    let mut records = report(&exit).encode().to_vec();
+    records.extend(left::look().encode());
+    let _ = rustix::io::write(exit_report, &records);
     status(&exit)
 }
 

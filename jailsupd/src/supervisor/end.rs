@@ -13,7 +13,7 @@ use crate::exec::{Error, faults, overlay, root};
 use crate::machine::{self, Cause, End, Event, Want};
 use crate::unit::value::FromText as _;
 use crate::unit::{ExitStatus, Restart, Signal};
-use jail_init::{ExitReport, Stage, StartError};
+use jail_init::{ExitReport, Left, Stage, StartError};
 use keeper::{ExitRecord, Slot};
 use rustix::fd::OwnedFd;
 
@@ -57,7 +57,7 @@ impl Supervisor {
             Ok(record) => record.filter(|record| record.inode == inode),
             Err(error) => return self.lost_keeper(&error),
         };
-        let report = read_report(&life.exit_report);
+        let (report, left) = read_report(&life.exit_report);
         faults::pass("end-read");
         let oom = jail.cgroup.usage().oom_kills > 0;
         let unit = jail.loaded.as_ref().map(|loaded| &loaded.unit);
@@ -67,7 +67,8 @@ impl Supervisor {
             Some(exit) => (exit.clone(), status_of(exit)),
             None => {
                 let (exit, status) = judge(life, report, record, (cause, oom));
-                (Exit { detail: detail(jail, &exit), ..exit }, status)
+                let left = left.filter(|left| left.count > 0 && cause == Cause::Own);
+                (Exit { detail: detail(jail, &exit, left.as_ref()), ..exit }, status)
             }
         };
         let restart = unit.map(|unit| unit.restart.clone()).unwrap_or_default();
@@ -188,10 +189,13 @@ impl Supervisor {
     }
 }
 
-fn read_report(pipe: &OwnedFd) -> Option<ExitReport> {
-    let mut bytes = [0; ExitReport::LEN];
-    let length = rustix::io::read(pipe, &mut bytes).ok()?;
-    ExitReport::decode(bytes.get(..length)?)
+/// How the main process has ended, and what still ran then; an init of another version may say less.
+fn read_report(pipe: &OwnedFd) -> (Option<ExitReport>, Option<Left>) {
+    let mut bytes = [0; ExitReport::LEN + Left::LEN];
+    let length = rustix::io::read(pipe, &mut bytes).unwrap_or(0);
+    let said = bytes.get(..length).unwrap_or_default();
+    let (report, left) = said.split_at(length.min(ExitReport::LEN));
+    (ExitReport::decode(report), Left::decode(left))
 }
 
 /// What the end was: from the in-jail init's report where there is one, else from the keeper's record.
@@ -308,8 +312,9 @@ fn end_of(life: &Life, status: Option<ExitStatus>, restart: &Restart) -> End {
     status.map_or(End::Failure, |status| machine::end_of(status, restart))
 }
 
-/// What is known of an end beside how it went: the checks that failed, or what the service had said of itself.
-fn detail(jail: &Jail, exit: &Exit) -> Option<String> {
+/// What is known of an end beside how it went: the checks that failed, what it left running, or what the service
+/// had said of itself.
+fn detail(jail: &Jail, exit: &Exit, left: Option<&Left>) -> Option<String> {
     let notified = &jail.life.as_ref()?.stored.notified;
     let errno = notified.errno.map(|errno| format!("{:?}", nix::errno::Errno::from_raw(errno)));
     let said = match (notified.status.as_str(), errno) {
@@ -319,11 +324,27 @@ fn detail(jail: &Jail, exit: &Exit) -> Option<String> {
         (status, Some(errno)) => Some(format!("it had said: {status} ({errno})")),
     };
     match exit.reason {
+        ExitReason::Exited if left.is_some() => {
+            let advice =
+                if exit.code == Some(0) { ": a service must stay in the foreground" } else { "" };
+            left.map(|left| left_behind(left) + advice)
+        }
         ExitReason::Exited if exit.code == Some(0) => None,
         ExitReason::Unhealthy => health::failures(jail),
         ExitReason::StartTimeout => said.or_else(|| health::failures(jail)),
         _ => said,
     }
+}
+
+/// Of a main process that has ended before others of its jail.
+fn left_behind(Left { count, name }: &Left) -> String {
+    let name: String = name.chars().filter(char::is_ascii_graphic).collect();
+    let others = match count {
+        1 => format!("{name}, which was"),
+        2 => format!("{name} and another process, which were"),
+        count => format!("{name} and {} other processes, which were", count - 1),
+    };
+    format!("it left {others} ended with the jail")
 }
 
 /// One line for the logs.

@@ -2,7 +2,7 @@
 
 use jailsupd::control::wire::{ExitReason, JailState, JailSummary};
 
-use crate::{NOT_REACHED, guest, put_ready, unit};
+use crate::{NOT_REACHED, SOON, guest, put_ready, unit};
 
 /// Fails at once; a burst of restarts takes no time that a test would notice.
 fn fails(rest: &str) -> String {
@@ -49,6 +49,30 @@ fn exit_codes_are_what_the_unit_says_they_are() {
         assert_eq!((row.restarts, exit.reason, exit.code), (0, ExitReason::Exited, Some(7)));
         guest.remove(&row.name);
     }
+}
+
+#[test]
+fn a_service_that_goes_to_the_background_ends_with_its_jail_and_why_says_so() {
+    let mut guest = guest();
+    // As people know it from elsewhere: without "daemon off;".
+    guest.put(
+        "background",
+        "version = 1\n[image]\nsource = \"erofs:/usr/share/jails/nginx.erofs\"\n\
+         [process]\nexec = [\"/usr/sbin/nginx\"]\nuser = \"www-data\"\n\
+         [security]\nadd_capability = [\"NET_BIND_SERVICE\"]\n[network]\nmode = \"none\"\n",
+    );
+    let told = "/usr/bin/jailctl why background | grep -q 'must stay in the foreground'";
+    guest.agent().wait_until(told, SOON).unwrap();
+
+    let down = guest.agent().wait_state("background", JailState::Down).unwrap();
+    let exit = guest.agent().last_exit("background").unwrap();
+    let why = guest.ctl(&["why", "background"]);
+
+    assert_eq!((down.restarts, exit.reason, exit.code), (0, ExitReason::Exited, Some(0)));
+    assert!(why.contains("exited with 0 (it left nginx"), "{why}");
+    let left = guest.sh("ls -d /sys/fs/cgroup/jails/background 2>/dev/null; true");
+    assert_eq!(left, "", "nothing of it runs");
+    guest.remove("background");
 }
 
 #[test]
