@@ -42,6 +42,9 @@ pub struct State {
     /// What it does while it does not run.
     #[serde(default)]
     pub rest: Option<Rest>,
+    /// Since when: `CLOCK_BOOTTIME`, microseconds.
+    #[serde(default)]
+    pub since_us: Option<u64>,
     /// Digest of the imported image that it runs from.
     #[serde(default)]
     pub image: Option<String>,

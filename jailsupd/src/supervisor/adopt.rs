@@ -101,7 +101,7 @@ impl Supervisor {
         if jail.leaving.is_some() {
             self.ties.leavers.insert(id);
         }
-        jail.since = super::clock::wall_ms_of(ready_at(&stored).unwrap_or(started));
+        jail.since = ready_at(&stored).unwrap_or(started);
         log::info!("jail={name} adopted pid={}", stored.pid);
         self.go_on_ending(id, &stored);
         if let Err(error) = self.watch(id) {
@@ -140,6 +140,7 @@ impl Supervisor {
             (None, None) => return,
         };
         jail.machine = machine(jail.machine, (state, want), stored);
+        jail.since = stored.since_us.map_or(jail.since, Duration::from_micros);
         jail.rested = Some(stored.unit.clone());
         if state == State::Waiting {
             self.ties.waiting.insert(id);

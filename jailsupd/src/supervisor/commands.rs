@@ -192,6 +192,7 @@ impl Supervisor {
             limit: stored_limit(jail.machine.limit),
             last_exit: jail.last_exit.clone(),
             rest: Some(rest),
+            since_us: Some(microseconds(jail.since)),
             ..Stored::default()
         };
         put_state(&mut self.keeper, &jail.name, &state);

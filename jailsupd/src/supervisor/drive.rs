@@ -33,7 +33,7 @@ impl Supervisor {
                 if after == JailState::Waiting {
                     self.ties.waiting.insert(id);
                 }
-                jail.since = clock::wall_ms();
+                jail.since = clock::now();
                 let name = jail.name.clone();
                 log::info!("jail={name} from={before} to={after} why={why}");
                 self.record(&name, Some((before, after)), &why);

@@ -44,8 +44,8 @@ pub(super) struct Jail {
     pub(super) waits: Option<WaitsFor>,
     /// It is to end, after those that depend on it.
     pub(super) leaving: Option<Leaving>,
-    /// When the state last changed, in milliseconds since 1970.
-    pub(super) since: u64,
+    /// When the state last changed.
+    pub(super) since: Moment,
     pub(super) restarts: u32,
     /// How often it was started since jailsupd knows it.
     pub(super) starts: u64,
@@ -147,7 +147,7 @@ impl Jail {
             depends: false,
             waits: None,
             leaving: None,
-            since: clock::wall_ms(),
+            since: clock::now(),
             restarts: 0,
             starts: 0,
             frozen: false,

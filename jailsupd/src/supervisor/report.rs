@@ -56,7 +56,7 @@ pub(super) fn summary(jail: &Jail) -> JailSummary {
     JailSummary {
         name: jail.name.clone(),
         state: jail.state(),
-        since: jail.since,
+        since: clock::wall_ms_of(jail.since),
         address: address.unwrap_or_default(),
         pid: jail.life.as_ref().and_then(|life| u32::try_from(life.pid).ok()),
         restarts: jail.restarts.into(),

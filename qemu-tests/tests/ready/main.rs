@@ -4,6 +4,7 @@
 
 mod adopted;
 mod checks;
+mod clock;
 mod hostile;
 mod notify;
 mod probes;
