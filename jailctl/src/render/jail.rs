@@ -117,12 +117,16 @@ pub(super) fn last_exit(exit: &Exit, now: u64) -> String {
             exit.code.map_or("exited".to_owned(), |code| format!("exit code {code}"))
         }
         ExitReason::Signaled => format!("killed by {signal}"),
+        ExitReason::Oom if exit.signal.as_deref() != Some("SIGKILL") => {
+            "out of memory: a process was killed".to_owned()
+        }
         ExitReason::Oom => "killed by the kernel: out of memory".to_owned(),
         ExitReason::Killed => "killed: it did not stop in time".to_owned(),
         ExitReason::StartTimeout => "it was not ready in time".to_owned(),
         ExitReason::Watchdog => "it gave no sign of life in time".to_owned(),
         ExitReason::RuntimeMax => "it had run as long as it may".to_owned(),
         ExitReason::Unhealthy => "it was not healthy".to_owned(),
+        ExitReason::Pressure => "it was under pressure".to_owned(),
         ExitReason::Dependency => "it lost a jail that it needs".to_owned(),
         ExitReason::StartFailed => {
             let stage = exit.stage.as_deref().unwrap_or("the start failed");

@@ -2,7 +2,7 @@
 
 use super::next::{Next, begin, go};
 use super::{Cause, End, Limit, Machine, Moment, Policy, State};
-use crate::unit::{ExitStatus, HealthOnFailure, Restart, RestartPolicy};
+use crate::unit::{ExitStatus, Reaction, Restart, RestartPolicy};
 use std::time::Duration;
 
 /// What the end of a main process is to its policy.
@@ -25,17 +25,22 @@ pub(super) fn after_end(
     let end = match cause {
         Cause::Own | Cause::Asked => end,
         // However it went: it is for what it had done before that it had to end.
-        Cause::StartTimeout | Cause::Watchdog | Cause::RuntimeMax | Cause::Unhealthy => {
-            End::Failure
-        }
+        Cause::StartTimeout
+        | Cause::Watchdog
+        | Cause::RuntimeMax
+        | Cause::Unhealthy
+        | Cause::OutOfMemory
+        | Cause::Pressure => End::Failure,
         Cause::Dependency => return begin(machine, policy),
     };
-    let checks = (cause == Cause::Unhealthy).then_some(policy.on_unhealthy);
+    let reaction = reaction(cause, policy);
     let (failed, again) = match end {
         End::Success => (false, is_repeated(policy.restart.policy, false)),
-        End::Failure if checks == Some(HealthOnFailure::Restart) => (true, true),
-        End::Failure if checks == Some(HealthOnFailure::Stop) => (true, false),
-        End::Failure | End::NotStarted => (true, is_repeated(policy.restart.policy, true)),
+        End::Failure if reaction == Some(Reaction::Restart) => (true, true),
+        End::Failure if reaction == Some(Reaction::Stop) => (true, false),
+        End::Failure | End::OutOfMemory | End::NotStarted => {
+            (true, is_repeated(policy.restart.policy, true))
+        }
         End::Final { success } => (!success, false),
         End::NeverStarts => (true, false),
     };
@@ -44,6 +49,21 @@ pub(super) fn after_end(
         return go(machine, state, Vec::new());
     }
     again_later(machine, uptime, now, &policy.restart)
+}
+
+/// What the unit says of this cause, if it is one that it can say something of.
+pub(super) const fn reaction(cause: Cause, policy: &Policy) -> Option<Reaction> {
+    match cause {
+        Cause::Unhealthy => Some(policy.on_unhealthy),
+        Cause::OutOfMemory => Some(policy.on_oom),
+        Cause::Pressure => Some(policy.on_pressure),
+        Cause::Own
+        | Cause::Asked
+        | Cause::StartTimeout
+        | Cause::Watchdog
+        | Cause::RuntimeMax
+        | Cause::Dependency => None,
+    }
 }
 
 const fn is_repeated(policy: RestartPolicy, failed: bool) -> bool {

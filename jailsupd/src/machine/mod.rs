@@ -30,7 +30,7 @@ mod next;
 #[cfg(test)]
 mod tests;
 
-use crate::unit::{HealthOnFailure, Restart, Signal, Stop};
+use crate::unit::{Reaction, Restart, Signal, Stop};
 pub use after::end_of;
 pub use next::next;
 use std::time::Duration;
@@ -118,6 +118,10 @@ pub enum Cause {
     RuntimeMax,
     /// Its checks failed.
     Unhealthy,
+    /// The kernel has killed some of it for want of memory.
+    OutOfMemory,
+    /// Its processes waited too long for memory, a processor or a disk.
+    Pressure,
     /// What it cannot be without is gone.
     Dependency,
 }
@@ -129,6 +133,8 @@ pub enum End {
     Success,
     /// It exited otherwise or was killed.
     Failure,
+    /// The kernel killed it for want of memory.
+    OutOfMemory,
     /// It ended in one of the ways of `prevent_exit_status`; and whether that is a success.
     Final {
         /// It is one of `success_exit_status`, or 0, too.
@@ -186,6 +192,10 @@ pub enum News {
     Stopping,
     /// Its checks have failed often enough.
     Unhealthy,
+    /// The kernel has killed some of it for want of memory.
+    OutOfMemory,
+    /// Its processes have waited for longer than its unit lets them.
+    Pressure,
     /// What it cannot be without is gone.
     DependencyGone,
 }
@@ -219,7 +229,11 @@ pub struct Policy {
     /// How long it may run.
     pub runtime_max: Option<Duration>,
     /// What follows when its checks fail.
-    pub on_unhealthy: HealthOnFailure,
+    pub on_unhealthy: Reaction,
+    /// What follows when some of it was killed for want of memory.
+    pub on_oom: Reaction,
+    /// What follows when its processes wait too long for what they need.
+    pub on_pressure: Reaction,
 }
 
 /// One jail's whole life as far as decisions need it.

@@ -1,8 +1,8 @@
 //! The transitions, one function for each state.
 
-use super::after::after_end;
+use super::after::{after_end, reaction};
 use super::{Action, Cause, End, Event, Limit, Machine, Moment, News, Policy, State, Want};
-use crate::unit::{HealthOnFailure, Signal};
+use crate::unit::{Reaction, Signal};
 use std::time::Duration;
 
 /// What a machine becomes, and what is to be done about it.
@@ -161,7 +161,9 @@ fn starting(machine: Machine, event: Event, now: Moment, policy: &Policy) -> Nex
             | News::Frozen(_)
             | News::Stuck
             | News::Stopping
-            | News::Unhealthy,
+            | News::Unhealthy
+            | News::OutOfMemory
+            | News::Pressure,
         )
         | Event::Cleaned
         | Event::Tick => stay(machine),
@@ -247,7 +249,11 @@ fn running(
         Event::Stop | Event::Restart => ask_to_stop(machine, Cause::Asked, up_since, now, policy),
         Event::News(News::Stuck) => abort(machine, up_since, now, policy),
         Event::News(News::Stopping) => ends(machine, up_since, now, policy),
-        Event::News(News::Unhealthy) => unhealthy(machine, up_since, now, policy),
+        Event::News(News::Unhealthy) => react(machine, (Cause::Unhealthy, up_since), now, policy),
+        Event::News(News::OutOfMemory) => {
+            react(machine, (Cause::OutOfMemory, up_since), now, policy)
+        }
+        Event::News(News::Pressure) => react(machine, (Cause::Pressure, up_since), now, policy),
         Event::News(News::DependencyGone) => {
             ask_to_stop(machine, Cause::Dependency, up_since, now, policy)
         }
@@ -304,14 +310,19 @@ fn end_by(
     go(machine, state, vec![Action::Signal(signal)])
 }
 
-fn unhealthy(machine: Machine, up_since: Option<Moment>, now: Moment, policy: &Policy) -> Next {
-    match policy.on_unhealthy {
-        HealthOnFailure::None => stay(machine),
-        HealthOnFailure::Restart | HealthOnFailure::Stop => {
-            ask_to_stop(machine, Cause::Unhealthy, up_since, now, policy)
+/// What the unit says for this cause.
+fn react(
+    machine: Machine,
+    (cause, up_since): (Cause, Option<Moment>),
+    now: Moment,
+    policy: &Policy,
+) -> Next {
+    match reaction(cause, policy) {
+        None | Some(Reaction::None) => stay(machine),
+        Some(Reaction::Restart | Reaction::Stop) => {
+            ask_to_stop(machine, cause, up_since, now, policy)
         }
-        HealthOnFailure::Kill => {
-            let cause = Cause::Unhealthy;
+        Some(Reaction::Kill) => {
             let state = State::Stopping { kill_at: None, cause, again: None, up_since };
             go(machine, state, vec![Action::Kill])
         }
@@ -349,6 +360,8 @@ fn stopping(
             | News::Stuck
             | News::Stopping
             | News::Unhealthy
+            | News::OutOfMemory
+            | News::Pressure
             | News::DependencyGone,
         )
         | Event::Cleaned => stay(machine),
@@ -361,6 +374,11 @@ fn clean(
     (cause, again): (Cause, Option<bool>),
     uptime: Duration,
 ) -> Next {
+    let (end, cause) = match (end, cause) {
+        (End::OutOfMemory, Cause::Own) => (End::Failure, Cause::OutOfMemory),
+        (End::OutOfMemory, _) => (End::Failure, cause),
+        _ => (end, cause),
+    };
     go(machine, State::Cleaning { end, cause, again, uptime }, vec![Action::Clean])
 }
 

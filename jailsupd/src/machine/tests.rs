@@ -326,25 +326,49 @@ fn what_an_edit_says_of_times_holds_for_a_jail_that_runs() {
     assert_eq!(watched.deadline(), Some(SECOND * 35));
 }
 
+/// How a jail goes on that the news `about` makes react, and what is done about it until then.
+fn after_news(about: News, policy: &Policy) -> (State, Vec<Action>) {
+    let events = [Event::News(about), Event::Ended(End::Success), Event::Cleaned];
+    let (machine, actions) = after_up(policy, &events);
+    (machine.state, actions.into_iter().skip(1).collect())
+}
+
 #[test]
-fn failed_checks_lead_to_what_the_unit_says() {
-    let ended = [Event::News(News::Unhealthy), Event::Ended(End::Failure), Event::Cleaned];
-    let after = |on_unhealthy, restart| {
-        let policy = Policy { on_unhealthy, ..with_policy(restart) };
-        let (machine, actions) = after_up(&policy, &ended);
-        (machine.state, actions.into_iter().skip(1).collect::<Vec<_>>())
-    };
+fn what_is_wrong_leads_to_what_the_unit_says() {
     let (term, kill, clean) = (Action::Signal(Signal::TERM), Action::Kill, Action::Clean);
-    let (state, actions) = after(HealthOnFailure::Restart, RestartPolicy::No);
-    assert!(matches!(state, State::Backoff { .. }), "{state:?}");
-    assert_eq!(actions, [term, clean]);
-    assert_eq!(
-        after(HealthOnFailure::Stop, RestartPolicy::Always),
-        (State::Failed, vec![term, clean])
-    );
-    assert_eq!(after(HealthOnFailure::Kill, RestartPolicy::No), (State::Failed, vec![kill, clean]));
-    let none = Policy { on_unhealthy: HealthOnFailure::None, ..policy() };
-    assert_eq!(after_up(&none, &[Event::News(News::Unhealthy)]).0.state, up_since(SECOND * 2));
+    for news in [News::Unhealthy, News::OutOfMemory, News::Pressure] {
+        let after = |reaction, restart| {
+            let policy = with_policy(restart);
+            let policy = match news {
+                News::Unhealthy => Policy { on_unhealthy: reaction, ..policy },
+                News::OutOfMemory => Policy { on_oom: reaction, ..policy },
+                _ => Policy { on_pressure: reaction, ..policy },
+            };
+            after_news(news, &policy)
+        };
+        let (state, actions) = after(Reaction::Restart, RestartPolicy::No);
+        assert!(matches!(state, State::Backoff { .. }), "{news:?}: {state:?}");
+        assert_eq!(actions, [term, clean]);
+        let stopped = after(Reaction::Stop, RestartPolicy::Always);
+        assert_eq!(stopped, (State::Failed, vec![term, clean]), "{news:?}");
+        let killed = after(Reaction::Kill, RestartPolicy::No);
+        assert_eq!(killed, (State::Failed, vec![kill, clean]), "{news:?}");
+        let told = after_up(&policy(), &[Event::News(news)]).0.state;
+        assert_eq!(told, up_since(SECOND * 2), "{news:?}");
+    }
+}
+
+#[test]
+fn a_jail_that_the_kernel_has_killed_whole_goes_on_as_its_unit_says_of_memory() {
+    let after = |on_oom, restart| {
+        let policy = Policy { on_oom, ..with_policy(restart) };
+        after_up(&policy, &[Event::Ended(End::OutOfMemory), Event::Cleaned]).0.state
+    };
+    assert_eq!(after(Reaction::None, RestartPolicy::No), State::Failed);
+    let again = |state| matches!(state, State::Backoff { .. });
+    assert!(again(after(Reaction::None, RestartPolicy::OnFailure)));
+    assert!(again(after(Reaction::Restart, RestartPolicy::No)));
+    assert_eq!(after(Reaction::Stop, RestartPolicy::Always), State::Failed);
 }
 
 #[test]
@@ -377,7 +401,8 @@ fn any_end() -> impl Strategy<Value = End> {
         Just(End::Failure),
         any::<bool>().prop_map(|success| End::Final { success }),
         Just(End::NotStarted),
-        Just(End::NeverStarts)
+        Just(End::NeverStarts),
+        Just(End::OutOfMemory)
     ]
 }
 
@@ -398,6 +423,8 @@ fn any_event() -> impl Strategy<Value = Event> {
         1 => Just(Event::News(News::Stuck)),
         1 => Just(Event::News(News::Stopping)),
         1 => Just(Event::News(News::Unhealthy)),
+        1 => Just(Event::News(News::OutOfMemory)),
+        1 => Just(Event::News(News::Pressure)),
         1 => Just(Event::News(News::DependencyGone)),
         1 => any_end().prop_map(Event::Ended),
         2 => Just(Event::Cleaned),
@@ -429,22 +456,30 @@ fn any_restart() -> impl Strategy<Value = Restart> {
 }
 
 fn any_policy() -> impl Strategy<Value = Policy> {
-    let checks = prop_oneof![
-        Just(HealthOnFailure::None),
-        Just(HealthOnFailure::Kill),
-        Just(HealthOnFailure::Restart),
-        Just(HealthOnFailure::Stop)
-    ];
+    let reaction = || {
+        prop_oneof![
+            Just(Reaction::None),
+            Just(Reaction::Kill),
+            Just(Reaction::Restart),
+            Just(Reaction::Stop)
+        ]
+    };
     let times = (any_time(20_000), any_time(20_000), any_time(90_000));
-    (any_restart(), any::<bool>(), times, checks).prop_map(
-        |(restart, waits, (ready_within, watchdog, runtime_max), on_unhealthy)| Policy {
-            restart,
-            stop: Stop::default(),
-            waits,
-            ready_within,
-            watchdog,
-            runtime_max,
-            on_unhealthy,
+    let reactions = (reaction(), reaction(), reaction());
+    (any_restart(), any::<bool>(), times, reactions).prop_map(
+        |(restart, waits, (ready_within, watchdog, runtime_max), reactions)| {
+            let (on_unhealthy, on_oom, on_pressure) = reactions;
+            Policy {
+                restart,
+                stop: Stop::default(),
+                waits,
+                ready_within,
+                watchdog,
+                runtime_max,
+                on_unhealthy,
+                on_oom,
+                on_pressure,
+            }
         },
     )
 }
@@ -495,7 +530,7 @@ impl World {
             | Event::News(News::Frozen(_))
             | Event::News(News::Stuck)
             | Event::News(News::Stopping)
-            | Event::News(News::Unhealthy) => self.alive,
+            | Event::News(News::Unhealthy | News::OutOfMemory | News::Pressure) => self.alive,
             Event::Spawned if self.preparing => {
                 *self = Self { alive: true, ..Self::default() };
                 true

@@ -72,7 +72,7 @@ impl Supervisor {
             }
         };
         let restart = unit.map(|unit| unit.restart.clone()).unwrap_or_default();
-        let end = end_of(life, status, &restart);
+        let end = end_of(life, (exit.reason, status), &restart);
         let evidence =
             (exit.reason == ExitReason::Oom).then(|| pressure::evidence(&jail.cgroup, unit));
         let why = match &evidence {
@@ -278,6 +278,8 @@ pub(super) const fn reason_of(cause: Cause) -> Option<ExitReason> {
         Cause::Watchdog => Some(ExitReason::Watchdog),
         Cause::RuntimeMax => Some(ExitReason::RuntimeMax),
         Cause::Unhealthy => Some(ExitReason::Unhealthy),
+        Cause::OutOfMemory => Some(ExitReason::Oom),
+        Cause::Pressure => Some(ExitReason::Pressure),
         Cause::Dependency => Some(ExitReason::Dependency),
     }
 }
@@ -291,10 +293,11 @@ pub(super) const fn cause_of(reason: Option<ExitReason>) -> Cause {
         Some(ExitReason::Watchdog) => Cause::Watchdog,
         Some(ExitReason::RuntimeMax) => Cause::RuntimeMax,
         Some(ExitReason::Unhealthy) => Cause::Unhealthy,
+        Some(ExitReason::Oom) => Cause::OutOfMemory,
+        Some(ExitReason::Pressure) => Cause::Pressure,
         Some(ExitReason::Dependency) => Cause::Dependency,
         Some(
             ExitReason::Signaled
-            | ExitReason::Oom
             | ExitReason::Killed
             | ExitReason::StartFailed
             | ExitReason::Unknown,
@@ -303,13 +306,21 @@ pub(super) const fn cause_of(reason: Option<ExitReason>) -> Cause {
     }
 }
 
-/// What its end is to its policy; one without a status, or for want of memory, is a failure.
-fn end_of(life: &Life, status: Option<ExitStatus>, restart: &Restart) -> End {
+/// What its end is to its policy; one without a status is a failure.
+fn end_of(
+    life: &Life,
+    (reason, status): (ExitReason, Option<ExitStatus>),
+    restart: &Restart,
+) -> End {
     if let Some(failed) = &life.failed {
         let error = Error::of_start(*failed);
         return if error.is_permanent() { End::NeverStarts } else { End::NotStarted };
     }
-    status.map_or(End::Failure, |status| machine::end_of(status, restart))
+    match status {
+        _ if reason == ExitReason::Oom => End::OutOfMemory,
+        Some(status) => machine::end_of(status, restart),
+        None => End::Failure,
+    }
 }
 
 /// What is known of an end beside how it went: the checks that failed, what it left running, or what the service
@@ -362,6 +373,7 @@ pub(super) fn describe(exit: &Exit) -> String {
         ExitReason::Watchdog => format!("gave no sign of life in time: {status}"),
         ExitReason::RuntimeMax => format!("had run as long as it may: {status}"),
         ExitReason::Unhealthy => format!("was not healthy: {status}"),
+        ExitReason::Pressure => format!("was under pressure: {status}"),
         ExitReason::Dependency => format!("lost a jail that it needs: {status}"),
         ExitReason::StartFailed => {
             let stage = exit.stage.as_deref().unwrap_or_default();

@@ -178,6 +178,8 @@ impl Jail {
             watchdog: self.watchdog().filter(|_| !self.frozen),
             runtime_max: loaded.unit.process.runtime_max,
             on_unhealthy: loaded.unit.health.on_failure,
+            on_oom: loaded.unit.resources.oom_action,
+            on_pressure: loaded.unit.resources.pressure_action,
         })
     }
 

@@ -39,7 +39,7 @@ pub(super) fn stored(state: State) -> Option<Stored> {
     let State::Cleaning { end, cause, again, uptime } = state else { return None };
     let end = match end {
         End::Success => Ended::Success,
-        End::Failure => Ended::Failure,
+        End::Failure | End::OutOfMemory => Ended::Failure,
         End::Final { success } => Ended::Final { success },
         End::NotStarted => Ended::NotStarted,
         End::NeverStarts => Ended::NeverStarts,

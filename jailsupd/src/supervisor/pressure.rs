@@ -1,10 +1,10 @@
-//! Jails that come to their limits: what the kernel tells of it becomes events.
+//! Jails that come to their limits: what the kernel tells of it becomes events, and news for their machines.
 
 use super::poller::{JailId, Poller, Source};
 use super::{Supervisor, clock};
 use crate::exec::cgroup::Cgroup;
 use crate::exec::pressure::{self, Counters, Signal};
-use crate::machine::Moment;
+use crate::machine::{Event, Moment, News};
 use crate::unit::amount::show_duration;
 use crate::unit::{Bytes, Unit};
 use rustix::fd::OwnedFd;
@@ -97,17 +97,21 @@ impl Supervisor {
             Some(_) => Counters::default(),
         };
         let pause = watch.recorded.is_some_and(|recorded| now < recorded + PAUSE);
-        // What kills is never held back.
         let kills = counters.more(&watch.counters, "oom_kill") > 0;
-        if pause && !kills {
-            return;
-        }
         let Some(text) = describe(watch, &counters) else { return };
-        watch.counters = counters;
-        watch.times = 0;
-        watch.recorded = Some(now);
-        let name = jail.name.clone();
-        self.record(&name, None, &text);
+        let news = match watch.threshold {
+            Some(_) => Some(News::Pressure),
+            None => kills.then_some(News::OutOfMemory),
+        };
+        // What kills is never held back.
+        if kills || !pause {
+            (watch.counters, watch.times, watch.recorded) = (counters, 0, Some(now));
+            let name = jail.name.clone();
+            self.record(&name, None, &text);
+        }
+        if let Some(news) = news {
+            self.apply(id, Event::News(news), &text);
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::jail::{Jail, Loaded};
 use super::{Supervisor, clock, health, report};
-use crate::control::wire::{Evidence, ExitReason, HealthState, JailState, Reply};
+use crate::control::wire::{Evidence, Exit, ExitReason, HealthState, JailState, Reply};
 use crate::exec::cores;
 use crate::machine::State;
 use crate::unit::{Bytes, Notify, Problem};
@@ -66,7 +66,10 @@ fn explain(jail: &Jail, next_try_ms: Option<u64>) -> Vec<String> {
     }
     if let Some(exit) = &jail.last_exit {
         let more = match (exit.reason, &jail.evidence) {
-            (ExitReason::Oom, Some(evidence)) => format!(" The kernel killed it: {evidence}."),
+            (ExitReason::Oom, Some(evidence)) => {
+                let whom = if is_killed(exit) { "it" } else { "a process of it" };
+                format!(" The kernel killed {whom}: {evidence}.")
+            }
             (ExitReason::Oom, None) => " The kernel killed it for want of memory.".to_owned(),
             (ExitReason::Killed, _) => " It did not stop within its time-out.".to_owned(),
             _ => String::new(),
@@ -100,6 +103,10 @@ fn explain(jail: &Jail, next_try_ms: Option<u64>) -> Vec<String> {
         text.push("Its health is not checked until then.".to_owned());
     }
     text
+}
+
+fn is_killed(exit: &Exit) -> bool {
+    exit.signal.as_deref() == Some("SIGKILL")
 }
 
 /// What it says of itself, and what its checks say.

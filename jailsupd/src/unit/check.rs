@@ -313,6 +313,15 @@ fn resources(walk: &mut Walk<'_>, resources: &Resources) {
             walk.refuse(&format!("resources.{key}"), "is out of range", help);
         }
     }
+    let key = "resources.pressure_action";
+    let is_asked = thresholds.iter().any(|(key, _)| walk.has(&format!("resources.{key}")));
+    if walk.has(key) && walk.sound(key) && !is_asked {
+        walk.refuse(
+            key,
+            "has no effect without a threshold",
+            "add one, such as `memory_pressure_threshold = \"200ms\"`, or take it out",
+        );
+    }
     once_each(walk, resources);
 }
 

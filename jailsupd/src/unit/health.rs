@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use super::command::{self, LONGEST, LONGEST_ARGUMENT};
-use super::section::HealthOnFailure;
+use super::section::Reaction;
 use super::value::{Fault, FromText, FromToml, Kind, Value, Whole, quoted, shown};
 
 /// Failed checks in a row.
@@ -31,7 +31,7 @@ pub struct Health {
     /// How long from the start on failures do not count.
     pub start_period: Duration,
     /// What follows then.
-    pub on_failure: HealthOnFailure,
+    pub on_failure: Reaction,
     /// With it there is a startup probe, and this is its interval.
     pub startup_interval: Option<Duration>,
     /// The program of the startup probe, when it is another.
@@ -54,7 +54,7 @@ impl Default for Health {
             timeout: Duration::from_secs(5),
             retries: Retries::clamped(3),
             start_period: Duration::ZERO,
-            on_failure: HealthOnFailure::Restart,
+            on_failure: Reaction::Restart,
             startup_interval: None,
             startup_exec: None,
             startup_timeout: Duration::from_secs(5),

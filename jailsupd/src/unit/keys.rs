@@ -25,8 +25,8 @@ use super::resources::{
 };
 use super::seccomp::Seccomp;
 use super::section::{
-    Backing, HealthOnFailure, IMAGE_TIMEOUT, Jitter, LineCount, Logs, Network, NetworkMode, Notify,
-    OnFull, Process, Restart, RestartPolicy, Root, RootMode, Security, Start, StartLimit, Stop,
+    Backing, IMAGE_TIMEOUT, Jitter, LineCount, Logs, Network, NetworkMode, Notify, OnFull, Process,
+    Reaction, Restart, RestartPolicy, Root, RootMode, Security, Start, StartLimit, Stop,
 };
 use super::signal::Signal;
 use super::sysctl::Sysctls;
@@ -309,6 +309,8 @@ static KEYS: &[Key<Draft>] = &[
         "The most swap space the jail may use."),
     key!("resources" "oom_group": bool = resources.oom_group; Live; Default("true"); "false";
         "Out of memory: kill the whole jail (`true`), so that it is restarted as a whole, or one process of it (`false`)."),
+    key!("resources" "oom_action": Reaction = resources.oom_action; Live; Default("\"none\""); "\"restart\"";
+        "What follows when the kernel has killed a process of the jail for want of memory, or all of them (see `oom_group`). `none`: it is told, and when the jail has ended by it, `restart.policy` decides what follows. `kill`: what is left is killed, and `restart.policy` decides. `restart`: it is asked to end, and started again after the delay of `[restart]`. `stop`: it is asked to end, and has failed."),
     key!("resources" "oom_score_adjust": OomScore = resources.oom_score_adjust; Anew; Default("0"); "500";
         "When the host itself runs out of memory: how willingly the jail's processes are killed, from -999 (last) to 1000 (first)."),
     key!("resources" "cpu_max": Option<CpuQuota> = resources.cpu_max; Live; Unset("no limit"); "\"150%\"";
@@ -339,6 +341,8 @@ static KEYS: &[Key<Draft>] = &[
         "The same of waiting for a processor."),
     key!("resources" "io_pressure_threshold": Option<Duration> = resources.io_pressure_threshold; Live; Unset("nothing is told"); "\"500ms\"";
         "The same of waiting for a disk."),
+    key!("resources" "pressure_action": Reaction = resources.pressure_action; Live; Default("\"none\""); "\"restart\"";
+        "What follows when one of the three thresholds is passed: `none` (it is only told), `kill`, `restart`, `stop`, as for `oom_action`."),
     key!("resources" "ulimit": Vec<Ulimit> = resources.ulimit; Anew; Default("[]"); "[\"nofile=1024:4096\", \"memlock=64M\"]";
         "Limits of each process, by the names of setrlimit(2): the soft limit, then after a colon the hard one where it is another; `unlimited` is none. What is not named is as on a Debian host, with 1024 open files (hard limit 524288)."),
     key!("dependencies" "requires": Vec<JailName> = dependencies.requires; Live; Default("[]"); "[\"db\"]";
@@ -369,7 +373,7 @@ static KEYS: &[Key<Draft>] = &[
         "How many checks in a row must fail for the jail to be unhealthy."),
     key!("health" "start_period": Duration = health.start_period; Live; Default("\"0s\""); "\"1m\"";
         "How long from the start on failures do not count. The first success ends it."),
-    key!("health" "on_failure": HealthOnFailure = health.on_failure; Live; Default("\"restart\""); "\"none\"";
+    key!("health" "on_failure": Reaction = health.on_failure; Live; Default("\"restart\""); "\"none\"";
         "What follows when the jail is unhealthy. `none`: it is only told. `kill`: everything in it is killed, and `restart.policy` decides what follows. `restart`: it is asked to end, and started again after the delay of `[restart]`. `stop`: it is asked to end, and has failed."),
     key!("health" "startup_interval": Option<Duration> = health.startup_interval; Live; Unset("no startup probe"); "\"1s\"";
         "With it there is a startup probe, tried this long after the last try. Until it has succeeded the regular check is not made, and a jail with `notify = \"healthy\"` is not ready."),

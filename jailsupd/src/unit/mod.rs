@@ -79,8 +79,8 @@ pub use problem::{Place, Problem};
 pub use resources::{HugePage, IoDevice, Resources};
 pub use seccomp::Seccomp;
 pub use section::{
-    Backing, HealthOnFailure, Image, LineCount, Logs, Network, NetworkMode, Notify, OnFull,
-    Process, Restart, RestartPolicy, Root, RootMode, Security, Start, Stop,
+    Backing, Image, LineCount, Logs, Network, NetworkMode, Notify, OnFull, Process, Reaction,
+    Restart, RestartPolicy, Root, RootMode, Security, Start, Stop,
 };
 pub use signal::Signal;
 pub use sysctl::{SysctlName, Sysctls};

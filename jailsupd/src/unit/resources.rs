@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::amount::{Bytes, CpuQuota};
 use super::path::HostPath;
+use super::section::Reaction;
 use super::ulimit::Ulimit;
 use super::value::{Fault, FromText, FromToml, Kind, Value, Whole, shown};
 
@@ -24,6 +25,8 @@ pub struct Resources {
     pub memory_swap_max: Option<Bytes>,
     /// `memory.oom.group`: out of memory kills the whole jail, not one process.
     pub oom_group: bool,
+    /// What follows when the kernel kills some of it for want of memory.
+    pub oom_action: Reaction,
     /// `/proc/PID/oom_score_adj` of all its processes.
     pub oom_score_adjust: OomScore,
     /// `cpu.max`.
@@ -50,6 +53,8 @@ pub struct Resources {
     pub cpu_pressure_threshold: Option<Duration>,
     /// The same of disks.
     pub io_pressure_threshold: Option<Duration>,
+    /// What follows when one of these thresholds is passed.
+    pub pressure_action: Reaction,
     /// `pids.max`, processes and threads.
     pub pids_max: PidsMax,
     /// `hugetlb.SIZE.max`.
@@ -74,6 +79,7 @@ impl Default for Resources {
             memory_max: None,
             memory_swap_max: None,
             oom_group: true,
+            oom_action: Reaction::None,
             oom_score_adjust: OomScore::default(),
             cpu_max: None,
             cpu_weight: None,
@@ -87,6 +93,7 @@ impl Default for Resources {
             memory_pressure_threshold: None,
             cpu_pressure_threshold: None,
             io_pressure_threshold: None,
+            pressure_action: Reaction::None,
             pids_max: PidsMax::DEFAULT,
             hugetlb_max: Vec::new(),
             ulimit: Vec::new(),

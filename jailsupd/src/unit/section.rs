@@ -358,15 +358,15 @@ impl Default for Restart {
 }
 
 words! {
-    /// What follows when the checks of a jail's health have failed often enough: Quadlet's `HealthOnFailure`.
+    /// What follows when something is wrong with a jail that runs; the words are those of Quadlet's `HealthOnFailure`.
     #[derive(Default)]
-    HealthOnFailure, "consequence of failed checks" {
+    Reaction, "reaction" {
         /// It is only told.
+        #[default]
         None = "none",
         /// Everything in it is killed; then its restart policy decides.
         Kill = "kill",
         /// It is asked to end, and started again.
-        #[default]
         Restart = "restart",
         /// It is asked to end, and has failed.
         Stop = "stop",

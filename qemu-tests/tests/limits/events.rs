@@ -1,6 +1,6 @@
 //! Limits and pressure as events.
 
-use jailsupd::control::wire::JailState;
+use jailsupd::control::wire::{ExitReason, JailState};
 use qemu_tests::Guest;
 
 use super::{Jailed as _, NEVER_AGAIN, SOON, guest, strain};
@@ -75,6 +75,70 @@ fn refused_forks_and_single_kills_are_told() {
         .wait_until(&told("single", "1 process(es) killed for want of memory"), SOON)
         .unwrap();
     guest.remove("single");
+}
+
+#[test]
+fn a_process_killed_for_want_of_memory_restarts_or_stops_the_jail_where_its_unit_says_so() {
+    let mut guest = guest();
+    let unit = |action: &str| {
+        let rest = format!(
+            "[resources]\nmemory_max = \"32M\"\noom_group = false\noom_action = \"{action}\"\n{NEVER_AGAIN}"
+        );
+        strain(&["nurse"], &rest)
+    };
+    // Its main process lives, and its policy would never start it again.
+    guest.put("nursed", &unit("restart"));
+    guest.agent().wait_until("/usr/bin/jailctl events nursed | grep -q 'backoff'", SOON).unwrap();
+    let exit = guest.agent().last_exit("nursed").unwrap();
+    assert_eq!(exit.reason, ExitReason::Oom, "{exit:?}");
+    let text = guest.why("nursed").text.join("\n");
+    assert!(text.contains("ran out of memory") && text.contains("memory_max 32M"), "{text}");
+
+    // The action is taken over as it is edited.
+    guest.put("nursed", &unit("stop"));
+    guest.ctl(&["apply"]);
+    guest.agent().wait_state("nursed", JailState::Failed).unwrap();
+    assert_eq!(guest.agent().last_exit("nursed").unwrap().reason, ExitReason::Oom);
+    guest.remove("nursed");
+}
+
+#[test]
+fn a_jail_that_was_killed_whole_for_want_of_memory_goes_on_as_its_unit_says_of_that() {
+    let mut guest = guest();
+    let rest = |more: &str| format!("[resources]\nmemory_max = \"32M\"\n{more}\n");
+    let never = rest("oom_action = \"stop\"") + "[restart]\npolicy = \"always\"\n";
+    guest.put("greedy", &strain(&["memory"], &never));
+    guest.agent().wait_state("greedy", JailState::Failed).unwrap();
+    assert_eq!(guest.agent().last_exit("greedy").unwrap().reason, ExitReason::Oom);
+    guest.remove("greedy");
+
+    let again = rest("oom_action = \"restart\"") + NEVER_AGAIN;
+    guest.put("again", &strain(&["memory"], &again));
+    let restarted = "/usr/bin/jailctl events again | grep -q 'backoff'";
+    guest.agent().wait_until(restarted, SOON).unwrap();
+    guest.remove("again");
+}
+
+#[test]
+fn pressure_restarts_or_stops_the_jail_where_its_unit_says_so() {
+    let mut guest = guest();
+    let unit = |action: &str| {
+        let rest = format!(
+            "[resources]\ncpu_max = \"20%\"\ncpu_pressure_threshold = \"100ms\"\npressure_action = \"{action}\"\n{NEVER_AGAIN}"
+        );
+        strain(&["processor", "4"], &rest)
+    };
+    guest.put("crowded", &unit("restart"));
+    guest.agent().wait_until("/usr/bin/jailctl events crowded | grep -q 'backoff'", SOON).unwrap();
+    let exit = guest.agent().last_exit("crowded").unwrap();
+    assert_eq!(exit.reason, ExitReason::Pressure, "{exit:?}");
+    let text = guest.why("crowded").text.join("\n");
+    assert!(text.contains("was under pressure"), "{text}");
+
+    guest.put("crowded", &unit("stop"));
+    guest.ctl(&["apply"]);
+    guest.agent().wait_state("crowded", JailState::Failed).unwrap();
+    guest.remove("crowded");
 }
 
 #[test]

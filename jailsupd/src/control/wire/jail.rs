@@ -236,7 +236,7 @@ words! {
         Exited = "exited",
         /// A signal killed the main process; `signal` says which.
         Signaled = "signaled",
-        /// The kernel killed it for want of memory.
+        /// The kernel killed it, or some of it, for want of memory.
         Oom = "oom",
         /// It was stopped, and had to be killed after the time-out.
         Killed = "killed",
@@ -248,6 +248,8 @@ words! {
         RuntimeMax = "runtime_max",
         /// The checks of its health failed.
         Unhealthy = "unhealthy",
+        /// Its processes waited too long for memory, a processor or a disk.
+        Pressure = "pressure",
         /// A jail that it cannot be without was gone.
         Dependency = "dependency",
         /// It did not come to its program; `stage` and `errno` say where and why.
