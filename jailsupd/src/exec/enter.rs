@@ -88,7 +88,7 @@ pub fn enter(entry: &Entry<'_>, helper: BorrowedFd<'_>) -> Result<Ends, Error> {
         groups: &groups,
         capabilities: entry.plan.capabilities,
         working_dir: &entry.working_dir,
-        filter: entry.plan.filter.as_ref(),
+        filter: entry.plan.filter.as_deref(),
     };
     let child = Child {
         entry,

@@ -38,8 +38,13 @@ impl Table {
     /// # Errors
     /// When the table cannot be stored; then nobody got one.
     pub fn reserve<'a>(&mut self, names: impl IntoIterator<Item = &'a str>) -> io::Result<()> {
+        let new: Vec<&str> =
+            names.into_iter().filter(|name| self.ids.get(name).is_none()).collect();
+        if new.is_empty() {
+            return Ok(());
+        }
         let mut ids = self.ids.clone();
-        if ids.allocate(names) {
+        if ids.allocate(new) {
             replace(&self.path, ids.to_text().as_bytes())?;
             self.ids = ids;
         }

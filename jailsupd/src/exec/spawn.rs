@@ -154,7 +154,7 @@ pub fn spawn(
             groups: &groups,
             capabilities: plan.capabilities,
             working_dir: &plan.working_dir,
-            filter: plan.filter.as_ref(),
+            filter: plan.filter.as_deref(),
         },
     };
     let mut keep = vec![

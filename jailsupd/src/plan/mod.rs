@@ -28,6 +28,7 @@ pub use volumes::{PathStep, VolumeTmpfs};
 use crate::unit::{HookKind, NetworkMode, RootMode, Ulimit, UlimitName, Unit};
 use std::collections::BTreeMap;
 use std::ffi::CString;
+use std::sync::Arc;
 
 /// Where things are on the host.
 pub const CGROUPS: &str = "/sys/fs/cgroup/jails";
@@ -40,7 +41,7 @@ pub struct Plan {
     /// Performed by the jail's first process, in order; user, capabilities, files and exec follow.
     pub jail: Vec<JailStep>,
     /// The system call filter, installed last; none when the unit wants none.
-    pub filter: Option<seccomp::Filter>,
+    pub filter: Option<Arc<seccomp::Filter>>,
     /// Bits of the capabilities that remain in the bounding set and become the final sets.
     pub capabilities: u64,
     /// Runs before the program.
@@ -78,11 +79,15 @@ const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 /// What a terminal is taken for before anybody is at it, as container engines have it.
 const TERM: &str = "xterm";
 
-/// Makes the plan.
+/// Makes the plan; `filters` are those of earlier ones.
 ///
 /// # Errors
 /// When no filter can be made of the seccomp profile.
-pub fn plan(unit: &Unit, context: Context<'_>) -> Result<Plan, seccomp::Error> {
+pub fn plan(
+    unit: &Unit,
+    context: Context<'_>,
+    filters: &mut seccomp::Filters,
+) -> Result<Plan, seccomp::Error> {
     let mut environment = unit.process.environment.clone();
     environment.entry("PATH".into()).or_insert_with(|| PATH.into());
     if unit.process.terminal {
@@ -92,7 +97,7 @@ pub fn plan(unit: &Unit, context: Context<'_>) -> Result<Plan, seccomp::Error> {
     Ok(Plan {
         host: host_steps(unit, context),
         jail: steps::jail_steps(unit, host_name(unit), ulimits(unit), sysctls(unit)),
-        filter: seccomp::compile(seccomp::Request::of(unit, context.kernel))?,
+        filter: filters.compile(seccomp::Request::of(unit, context.kernel))?,
         capabilities: unit.security.add_capability.bits(),
         hook: StartHook::of(unit, HookKind::StartContainer),
         argv: unit.process.exec.iter().map(|arg| c_string(arg)).collect(),

@@ -20,6 +20,7 @@ use crate::exec::unit_store::{self, Store};
 use crate::exec::watch::Watch;
 use crate::exec::{Layout, helper, spawn, units};
 use crate::machine::Moment;
+use crate::plan::seccomp::Filters;
 use crate::unit::host::Host;
 use crate::unit::{Policy, Problem};
 use keeper::Client;
@@ -74,6 +75,7 @@ impl Supervisor {
             ids: to("read the table of id ranges", Table::open(&layout))?,
             images: Images::default(),
             device_programs: Programs::default(),
+            filters: Filters::default(),
             helper: to("seal the in-jail init", helper::seal(Path::new(HELPER)))?,
             machine_id: std::fs::read_to_string("/etc/machine-id").unwrap_or_default(),
             history: Log::in_file(layout.logs().join(EVENTS), EVENTS_MAX),
@@ -112,10 +114,15 @@ impl Supervisor {
             layout,
             _low_numbers: low_numbers,
         };
-        supervisor.tidy_storage();
-        supervisor.set_up_uplink();
-        to("adopt running jails", supervisor.adopt())?;
+        to("adopt running jails", supervisor.take_over())?;
         Ok(supervisor)
+    }
+
+    /// Before anything is started: what the host has, and what runs.
+    fn take_over(&mut self) -> io::Result<()> {
+        self.tidy_storage();
+        self.set_up_uplink();
+        self.adopt()
     }
 }
 

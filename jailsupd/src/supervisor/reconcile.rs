@@ -253,7 +253,8 @@ impl Supervisor {
                 first.ok_or_else(|| crate::exec::Error::Ids(io::ErrorKind::NotFound.into()))?;
             let context =
                 Context { ids: &ranges, machine_id: &self.machine_id, kernel: self.kernel_version };
-            let plan = plan::plan(&unit, context).map_err(crate::exec::Error::Plan)?;
+            let plan =
+                plan::plan(&unit, context, &mut self.filters).map_err(crate::exec::Error::Plan)?;
             Ok((ids, plan))
         });
         let Some(jail) = self.jails.get_mut(id) else { return false };

@@ -8,12 +8,14 @@
 mod answers;
 mod assemble;
 mod groups;
+mod kept;
 mod own;
 #[cfg(test)]
 mod tests;
 mod walls;
 
 pub use groups::{name, table};
+pub use kept::Filters;
 
 use crate::unit::seccomp::{Profile, Seccomp};
 use crate::unit::{Capabilities, Unit};
