@@ -17,6 +17,8 @@ pub(crate) const SERIAL: &str = "warder-peers";
 pub const HOLDER: &str = "/run/peers.pid";
 /// The jails disk, inside.
 pub const JAILS: &str = "/srv";
+/// Where journald keeps its files: on the data partition, as Warder its logs; overlay on overlay would be refused.
+pub const JOURNAL: &str = "/data/journal";
 /// A cgroup with all controllers, for the peers alone. Each script has one below it, which it may
 /// delegate to: nspawn does, and then no other process can be put there.
 const CGROUP: &str = "/sys/fs/cgroup/peers";
@@ -50,6 +52,8 @@ mount -t tmpfs -o mode=1777 tmpfs tmp
 mkdir -p var/lib/containers
 mount -t tmpfs -o mode=700 tmpfs var/lib/containers
 mount --bind /usr/share/jails srv
+mkdir -p var/log/journal JOURNAL
+mount --bind JOURNAL var/log/journal
 tr -d - <proc/sys/kernel/random/uuid >etc/machine-id
 pivot_root . mnt
 export PATH=/usr/sbin:/usr/bin
@@ -71,7 +75,7 @@ impl Agent {
              echo +$c >{CGROUP}/cgroup.subtree_control || true; done 2>/dev/null"
         );
         self.shell(&format!("{controllers}; {below}"))?;
-        let enter = ENTER.replace("SERIAL", SERIAL);
+        let enter = ENTER.replace("SERIAL", SERIAL).replace("JOURNAL", JOURNAL);
         let argv = ["/usr/bin/busybox", "unshare", "-m", "/usr/bin/busybox", "sh", "-c", &enter];
         let holder = self.output(&argv)?;
         self.write(HOLDER, &holder)

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use qemu_tests::{Error, Image, Jails, Machine, Result, Vm, image, unit_of};
+use qemu_tests::{Error, Image, Jails, Machine, Result, Vm, image, peers, unit_of};
 
 use crate::figure::Figures;
 
@@ -47,8 +47,7 @@ pub(crate) fn measure(figures: &mut Figures) -> Result<()> {
             vm.agent().peer_output(&format!(
                 "cd /root && (systemd-cat sh -c './printer flood {flood} 2>{said}' </dev/null >/dev/null 2>&1 & echo $! >/run/cat.pid)"
             ))?;
-            let over =
-                format!("nsenter -t $(cat {}) -m grep -q over {said}", qemu_tests::peers::HOLDER);
+            let over = format!("nsenter -t $(cat {}) -m grep -q over {said}", peers::HOLDER);
             wait(vm, &over)?;
             vm.agent().peer_output(&format!("cat {said}; kill $(pidof printer); rm {said}"))
         })?;
@@ -58,13 +57,11 @@ pub(crate) fn measure(figures: &mut Figures) -> Result<()> {
 }
 
 fn start_journald(vm: &mut Vm) -> Result<()> {
-    vm.agent().shell("mkdir -p /data/journal")?;
     vm.agent().enter_peers()?;
     let conf = "[Journal]\\nStorage=persistent\\nRateLimitIntervalSec=0\\nForwardToSyslog=no\\n\
                 ForwardToKMsg=no\\nForwardToWall=no\\nReadKMsg=no\\nSystemMaxUse=512M\\n";
     vm.agent().peer_output(&format!(
-        "rm -rf /var/log/journal && ln -s /proc/1/root/data/journal /var/log/journal && \
-         mkdir -p /etc/systemd /run/systemd/journal && printf '{conf}' >/etc/systemd/journald.conf && \
+        "mkdir -p /etc/systemd /run/systemd/journal && printf '{conf}' >/etc/systemd/journald.conf && \
          cp /srv/bench/printer /root/printer && chmod 755 /root/printer && \
          (setsid /usr/lib/systemd/systemd-journald </dev/null >/dev/null 2>&1 & )"
     ))?;
@@ -74,8 +71,9 @@ fn start_journald(vm: &mut Vm) -> Result<()> {
          echo $(pidof systemd-journald) >/sys/fs/cgroup/peers/journald/cgroup.procs",
     )?;
     let there = format!(
-        "nsenter -t $(cat {}) -m /usr/bin/test -S /run/systemd/journal/stdout && [ -n \"$(ls /data/journal)\" ]",
-        qemu_tests::peers::HOLDER
+        "nsenter -t $(cat {}) -m /usr/bin/test -S /run/systemd/journal/stdout && [ -n \"$(ls {})\" ]",
+        peers::HOLDER,
+        peers::JOURNAL
     );
     wait(vm, &there)
 }

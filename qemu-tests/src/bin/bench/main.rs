@@ -38,32 +38,50 @@ fn main() -> ExitCode {
     }
 }
 
+/// Adds the figures of one part; the path is where files may be left.
+type Part = fn(&mut Figures, &Path) -> Result<()>;
+
+/// What can be measured alone, by `ONLY`; the order is that of a run of all.
+const PARTS: [(&str, Part); 6] = [
+    ("boot", measure_boots),
+    ("memory", |figures, _| memory::measure(figures)),
+    ("changes", |figures, _| reconcile::measure(figures)),
+    ("units", |figures, _| units::measure(figures)),
+    ("logs", |figures, _| logs::measure(figures)),
+    ("size", |figures, _| size::measure(figures)),
+];
+/// This part has a table of its own.
+const STARTS: &str = "starts";
+
 fn measure() -> Result<()> {
     let dir = image::ensure_dir(image::target().join("bench"))?;
     let mut figures = Figures::default();
-    match std::env::var("ONLY").as_deref() {
-        Ok("starts") => {}
-        Ok("logs") => {
-            logs::measure(&mut figures)?;
-            print!("{}", figures.table());
-            return figures.write(&dir.join("logs.json"), &serde_json::Value::Null);
-        }
-        Ok(other) => {
-            return Err(Error::Setting {
-                name: "ONLY",
-                value: other.into(),
-                remedy: "give starts or logs",
-            });
-        }
-        Err(_) => measure_most(&mut figures, &dir)?,
+    let only = std::env::var("ONLY").ok();
+    let is_wanted = |part: &str| only.as_deref().is_none_or(|only| only == part);
+    if let Some(other) = only.as_ref().filter(|only| !is_part(only)) {
+        let remedy = "give boot, memory, changes, units, logs, size or starts";
+        return Err(Error::Setting { name: "ONLY", value: other.clone(), remedy });
     }
-    eprintln!("boot: debug, starts in turns");
+    for (name, measure) in PARTS.iter().filter(|(name, _)| is_wanted(name)) {
+        eprintln!("part: {name}");
+        measure(&mut figures, &dir)?;
+    }
+    let file = dir.join(format!("{}.json", only.as_deref().unwrap_or("results")));
+    if !is_wanted(STARTS) {
+        print!("{}", figures.table());
+        return figures.write(&file, &serde_json::Value::Null);
+    }
+    eprintln!("part: {STARTS}");
     let starts = starts::measure(&mut figures, &dir)?;
     print!("{}{}", figures.table(), starts.text());
-    figures.write(&dir.join("results.json"), &starts.json())
+    figures.write(&file, &starts.json())
 }
 
-fn measure_most(figures: &mut Figures, dir: &Path) -> Result<()> {
+fn is_part(name: &str) -> bool {
+    name == STARTS || PARTS.iter().any(|(part, _)| *part == name)
+}
+
+fn measure_boots(figures: &mut Figures, dir: &Path) -> Result<()> {
     let runs = setting("RUNS", RUNS)?;
     for run in 1..=runs {
         eprintln!("boot {run} of {runs}: production, by firmware");
@@ -71,15 +89,7 @@ fn measure_most(figures: &mut Figures, dir: &Path) -> Result<()> {
         eprintln!("boot {run} of {runs}: floor");
         floor::measure(figures, dir)?;
     }
-    eprintln!("boot: debug");
-    memory::measure(figures)?;
-    eprintln!("boot: debug, units dropped, edited, deleted");
-    reconcile::measure(figures)?;
-    eprintln!("boot: debug, many units");
-    units::measure(figures)?;
-    eprintln!("boot: debug, logs");
-    logs::measure(figures)?;
-    size::measure(figures)
+    Ok(())
 }
 
 /// A number of runs from the environment.
