@@ -9,6 +9,7 @@ pub mod check;
 mod child;
 mod copy;
 pub mod cores;
+pub mod deploys;
 pub mod device_filter;
 pub mod devices;
 pub mod ends;

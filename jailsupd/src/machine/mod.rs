@@ -29,6 +29,7 @@ pub mod health;
 mod next;
 #[cfg(test)]
 mod tests;
+pub mod trial;
 
 use crate::unit::{Reaction, Restart, Signal, Stop};
 pub use after::end_of;

@@ -8,8 +8,10 @@ use super::kernel::Kernel;
 use super::output::Output;
 use super::poller::{Poller, Source};
 use super::syncing::Syncing;
+use super::trials::Trials;
 use super::{Supervisor, host_file, policy, runs};
 use crate::control::server::Server;
+use crate::exec::deploys::Deploys;
 use crate::exec::device_filter::Programs;
 use crate::exec::ids::Table;
 use crate::exec::images::Images;
@@ -101,6 +103,7 @@ impl Supervisor {
             import_number: 0,
             store: Store::new(Path::new(unit_store::DIRECTORY)),
             last_good: to("keep units", LastGood::open(&layout.last_good()))?,
+            trials: Trials::new(to("keep good versions", Deploys::open(&layout))?),
             hooks: Hooks::default(),
             watch,
             directories,

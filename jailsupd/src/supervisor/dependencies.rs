@@ -275,6 +275,9 @@ impl Supervisor {
     pub(super) fn note_failure(&mut self, id: JailId) {
         let Some(jail) = self.jails.get(id) else { return };
         let Some(loaded) = &jail.loaded else { return };
+        if self.has_way_back(jail) {
+            return;
+        }
         let names = loaded.unit.dependencies.on_failure.iter();
         let failed = names.map(|name| (jail.name.clone(), name.as_str().to_owned()));
         self.ties.failed.extend(failed.collect::<Vec<_>>());

@@ -29,6 +29,7 @@ impl Supervisor {
             let after = jail.state();
             if before != after {
                 self.ties.moved = true;
+                self.trials.stir(id);
                 jail.waits = None;
                 if after == JailState::Waiting {
                     self.ties.waiting.insert(id);
@@ -141,6 +142,7 @@ impl Supervisor {
         match self.start_jail(id) {
             Ok(Progress::Spawned) => {
                 self.note_stale_root(id);
+                self.begin_trial(id);
                 Some((Event::Spawned, "its processes exist".into()))
             }
             Ok(Progress::Waits) => None,

@@ -220,6 +220,7 @@ impl Supervisor {
             checked.last = Some(Last { at: clock::wall_ms(), succeeded, text });
         }
         self.advance_health(id, event);
+        self.trials.stir(id);
     }
 
     fn advance_health(&mut self, id: JailId, event: HealthEvent) {

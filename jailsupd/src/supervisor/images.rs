@@ -297,6 +297,9 @@ impl Supervisor {
             let running = jail.life.as_ref().and_then(|life| life.stored.image.as_deref());
             add(running.and_then(|digest| Digest::from_text(digest).ok()), &jail.name);
         }
+        for (digest, jail) in self.trials.images() {
+            add(Some(digest), jail);
+        }
         self.each_unit(|unit| {
             add(image::digest(&unit.image.source, &self.layout), unit.name.as_str());
         });

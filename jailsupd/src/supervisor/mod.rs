@@ -47,6 +47,7 @@ mod step;
 mod streams;
 mod syncing;
 mod ties;
+mod trials;
 mod unknown;
 mod usage;
 mod volumes;
@@ -91,6 +92,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 use streams::LogStream;
 use syncing::Syncing;
+use trials::Trials;
 use waiters::Waiter;
 
 /// After a change of a unit file, how long nothing more must change before all are read.
@@ -138,6 +140,7 @@ pub struct Supervisor {
     directories: Vec<PathBuf>,
     store: Store,
     last_good: LastGood,
+    trials: Trials,
     watch: Watch,
     hooks: Hooks,
     ties: Ties,
@@ -169,6 +172,7 @@ impl Supervisor {
             self.reclaim_ids();
         }
         self.finish_cleaning();
+        self.resume_trials();
         loop {
             // A notice may have come in with the answer to some request: then nothing is readable.
             self.on_keeper();
@@ -190,6 +194,7 @@ impl Supervisor {
             self.follow_dependencies();
             self.prepare_some();
             self.follow_dependencies();
+            self.judge_trials();
             self.answer_some();
             self.answer_waiters();
             self.feed_streams();
@@ -383,8 +388,8 @@ impl Supervisor {
         let rescan_at = self.rescan_at.filter(|_| !self.going_down);
         let next = machines.chain(rescan_at).chain(self.waiters_deadline());
         let next = next.chain(self.ties.starts.deadline()).chain(self.hooks.deadline());
-        let logs = [self.output.deadline(), self.syncing.deadline()];
-        let next = next.chain(logs.into_iter().flatten()).min()?;
+        let more = [self.output.deadline(), self.syncing.deadline(), self.trials.deadline()];
+        let next = next.chain(more.into_iter().flatten()).min()?;
         // epoll counts whole milliseconds upwards, so that a deadline has passed when it wakes.
         Some(next.saturating_sub(clock::now()) + Duration::from_millis(1))
     }

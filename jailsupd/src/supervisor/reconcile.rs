@@ -57,6 +57,8 @@ impl Supervisor {
         let mut tree = tree::resolve(&files);
         self.refuse_by_policy(&mut tree.units);
         self.read_profiles(&mut tree.units);
+        let drafted: Vec<&str> = drafts.iter().filter_map(|draft| draft.path.as_deref()).collect();
+        self.refuse_failed_versions(&mut tree.units, &drafted);
         self.refuse_clashes(&mut tree.units);
         self.refuse_ties(&mut tree);
         tree
@@ -79,8 +81,11 @@ impl Supervisor {
         if jail.is_some_and(|jail| jail.loaded.is_some()) {
             return None;
         }
-        let canonical = self.last_good.get(&resolved.name)?;
         let file = resolved.files.first().map_or("", String::as_str);
+        let Some(canonical) = self.last_good.get(&resolved.name) else {
+            // The host has booted since.
+            return self.good_unit(&resolved.name, file);
+        };
         let mut unit = Unit::from_canonical(&resolved.name, file, &canonical).ok()?;
         // As far as it may still be started.
         self.read_profile(&mut unit).ok()?;
@@ -126,6 +131,7 @@ impl Supervisor {
         if let Err(error) = self.last_good.keep_only(&named) {
             log::warn!("units that are gone are remembered: {error}");
         }
+        self.trials.keep_only(&named);
         let done = steps.iter().map(|step| (step.name.clone(), step.consequence)).collect();
         // All are known before one is started or stopped: others may have to come first.
         let taken: Vec<_> = steps.into_iter().map(|step| self.take(step)).collect();
@@ -234,7 +240,7 @@ impl Supervisor {
     }
 
     /// Makes a unit the one in force, with its plan. False when that cannot be.
-    fn put_in_force(&mut self, id: JailId, unit: Unit) -> bool {
+    pub(super) fn put_in_force(&mut self, id: JailId, unit: Unit) -> bool {
         let Some(jail) = self.jails.get_mut(id) else { return false };
         if let Some(loaded) = &mut jail.loaded {
             if loaded.unit.settings() == unit.settings() {
@@ -278,9 +284,11 @@ impl Supervisor {
                 }
                 jail.log.set_size_max(new.unit.logs.size_max.get());
                 jail.loaded = Some(new);
+                self.renew_good(id);
                 if adopted {
                     // Nobody has looked at its unit for a while.
                     self.set_limits(id);
+                    self.begin_trial(id);
                 }
                 if runs {
                     self.apply(id, Event::News(News::UnitRead), "its unit was read");

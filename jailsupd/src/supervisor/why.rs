@@ -40,6 +40,7 @@ impl Supervisor {
         let mut text = explain(jail, next_try_ms);
         // The first link is the state's own sentence.
         text.extend(self.chain(jail).into_iter().skip(1));
+        text.extend(self.trial_sentence(jail));
         text.extend(self.cores(&jail.name));
         text
     }

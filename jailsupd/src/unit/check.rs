@@ -14,7 +14,7 @@ use super::document::Walk;
 use super::image::{Digest, ImageSource};
 use super::keys::{Draft, UNIT};
 use super::resources::{IoDevice, Resources};
-use super::section::{Backing, Network, NetworkMode, Restart, Root, RootMode};
+use super::section::{Backing, Deploy, Network, NetworkMode, Restart, Root, RootMode};
 use super::user::{Mapping, User};
 
 /// What every unit must say, and a template or a drop-in alone need not.
@@ -52,6 +52,7 @@ pub(crate) fn unit(walk: &mut Walk<'_>, draft: &mut Draft) {
     resources(walk, &draft.resources);
     readiness::unit(walk, draft);
     restart(walk, &draft.restart);
+    deploy(walk, &draft.deploy);
     if draft.logs.size_max < Bytes::new(256 << 10) {
         walk.refuse("logs.size_max", "is too little for a log", "at least \"256K\"");
     }
@@ -351,6 +352,23 @@ fn once_each(walk: &mut Walk<'_>, resources: &Resources) {
                 "keep one of them",
             );
         }
+    }
+}
+
+fn deploy(walk: &mut Walk<'_>, deploy: &Deploy) {
+    if !walk.sound("deploy.min_healthy_time") || !walk.sound("deploy.healthy_deadline") {
+        return;
+    }
+    if deploy.min_healthy_time >= deploy.healthy_deadline {
+        let is_said = walk.has("deploy.min_healthy_time");
+        let key = if is_said { "deploy.min_healthy_time" } else { "deploy.healthy_deadline" };
+        let (time, deadline) =
+            (show_duration(deploy.min_healthy_time), show_duration(deploy.healthy_deadline));
+        walk.refuse(
+            key,
+            format!("no version is good that is healthy for {time} and failed after {deadline}"),
+            "make `healthy_deadline` longer than `min_healthy_time`",
+        );
     }
 }
 

@@ -25,8 +25,9 @@ use super::resources::{
 };
 use super::seccomp::Seccomp;
 use super::section::{
-    Backing, IMAGE_TIMEOUT, Jitter, LineCount, Logs, Network, NetworkMode, Notify, OnFull, Process,
-    Reaction, Restart, RestartPolicy, Root, RootMode, Security, Start, StartLimit, Stop,
+    Attempts, Backing, Deploy, IMAGE_TIMEOUT, Jitter, LineCount, Logs, Network, NetworkMode,
+    Notify, OnFull, Process, Reaction, Restart, RestartPolicy, Root, RootMode, Security, Start,
+    StartLimit, Stop,
 };
 use super::signal::Signal;
 use super::sysctl::Sysctls;
@@ -54,6 +55,7 @@ pub(crate) struct Draft {
     pub(crate) restart: Restart,
     pub(crate) start: Start,
     pub(crate) health: Health,
+    pub(crate) deploy: Deploy,
     pub(crate) stop: Stop,
     pub(crate) hooks: Hooks,
     pub(crate) logs: Logs,
@@ -80,6 +82,7 @@ impl std::default::Default for Draft {
             restart: Restart::default(),
             start: Start::default(),
             health: Health::default(),
+            deploy: Deploy::default(),
             stop: Stop::default(),
             hooks: Hooks::default(),
             logs: Logs::default(),
@@ -186,6 +189,10 @@ static SECTIONS: &[Section] = &[
         doc: "Checks whether the jail does what it is there for. Exactly one of `exec`, `http` and `tcp` says how. A check is made in the jail, as the program's user and with the program's walls, so it reaches what the program reaches; the next one waits until it has ended. A frozen jail is not checked.",
     },
     Section { name: "restart", doc: "What follows when the jail ends by itself." },
+    Section {
+        name: "deploy",
+        doc: "What makes another version of the unit, or of its image, a good one, and what follows when it is not (`docs/deploy.md`). A version is on trial from its first start until it has been healthy for a while; where the jail has checks, they say what healthy is, else that it is up.",
+    },
     Section { name: "stop", doc: "How the jail is asked to end." },
     Section {
         name: "hooks",
@@ -403,6 +410,14 @@ static KEYS: &[Key<Draft>] = &[
         "Exit codes and signals that are a success, beside exit code 0."),
     key!("restart" "prevent_exit_status": Vec<ExitStatus> = restart.prevent_exit_status; Live; Default("[]"); "[2, \"SIGABRT\"]";
         "Exit codes and signals after which the jail is not started again, whatever `policy` says. This, like `success_exit_status`, is about ends by itself: not those that Warder has brought about (watchdog, time-outs, health checks), nor one for want of memory."),
+    key!("deploy" "rollback": bool = deploy.rollback; Live; Default("true"); "false";
+        "Whether the last good version of the unit, with its image, comes back by itself when another one fails. `jailctl why` then says what the new one failed by."),
+    key!("deploy" "min_healthy_time": Duration = deploy.min_healthy_time; Live; Default("\"10s\""); "\"1m\"";
+        "How long a version must be healthy without a break to be a good one."),
+    key!("deploy" "healthy_deadline": Duration = deploy.healthy_deadline; Live; Default("\"5m\""); "\"15m\"";
+        "How long after its first start a version may take to become healthy. Then it has failed."),
+    key!("deploy" "attempts": Attempts = deploy.attempts; Live; Default("3"); "1";
+        "How many times in a row a version may fail. It has failed sooner when its restart policy does not start it again."),
     key!("stop" "signal": Signal = stop.signal; Live; Default("\"SIGTERM\""); "\"SIGQUIT\"";
         "The signal that asks the program to end, by the names of signal(7)."),
     key!("stop" "timeout": Duration = stop.timeout; Live; Default("\"10s\""); "\"30s\"";

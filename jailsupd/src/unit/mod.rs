@@ -79,8 +79,8 @@ pub use problem::{Place, Problem};
 pub use resources::{HugePage, IoDevice, Resources};
 pub use seccomp::Seccomp;
 pub use section::{
-    Backing, Image, LineCount, Logs, Network, NetworkMode, Notify, OnFull, Process, Reaction,
-    Restart, RestartPolicy, Root, RootMode, Security, Start, Stop,
+    Backing, Deploy, Image, LineCount, Logs, Network, NetworkMode, Notify, OnFull, Process,
+    Reaction, Restart, RestartPolicy, Root, RootMode, Security, Start, Stop,
 };
 pub use signal::Signal;
 pub use sysctl::{SysctlName, Sysctls};
@@ -126,6 +126,8 @@ pub struct Unit {
     pub health: Health,
     /// What follows when it ends by itself.
     pub restart: Restart,
+    /// What makes another version of it a good one.
+    pub deploy: Deploy,
     /// How it is asked to end.
     pub stop: Stop,
     /// Programs at points of its life.

@@ -79,6 +79,7 @@ pub(crate) fn assemble(
             start: draft.start,
             health: draft.health,
             restart: draft.restart,
+            deploy: draft.deploy,
             stop: draft.stop,
             hooks: draft.hooks,
             volumes: draft.volumes,

@@ -373,6 +373,33 @@ words! {
     }
 }
 
+/// `[deploy]`: what makes another version of the unit a good one, and what follows when it is not.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Deploy {
+    /// The last good version comes back.
+    pub rollback: bool,
+    /// How long it must be healthy without a break.
+    pub min_healthy_time: Duration,
+    /// How long that may take to begin; longer than `min_healthy_time`.
+    pub healthy_deadline: Duration,
+    /// Failures in a row that end the trial before.
+    pub attempts: Attempts,
+}
+
+/// How often a version may fail.
+pub type Attempts = Whole<1, 1000>;
+
+impl Default for Deploy {
+    fn default() -> Self {
+        Self {
+            rollback: true,
+            min_healthy_time: Duration::from_secs(10),
+            healthy_deadline: Duration::from_secs(300),
+            attempts: Attempts::clamped(3),
+        }
+    }
+}
+
 /// `[stop]`: how the jail is asked to end.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Stop {

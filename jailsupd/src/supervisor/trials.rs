@@ -1,0 +1,338 @@
+//! Versions of units on trial: what has never been healthy proves itself, or the last good version comes back.
+
+use super::jail::Jail;
+use super::poller::JailId;
+use super::{Supervisor, clock, end, health};
+use crate::control::wire::HealthState;
+use crate::exec::deploys::{self, Deploys, Good, Known, Refused, Version};
+use crate::exec::image;
+use crate::machine::trial::{self, Failure, Seen, Trial, Verdict};
+use crate::machine::{Event, Moment, State, Want};
+use crate::unit::amount::show_duration;
+use crate::unit::value::FromText as _;
+use crate::unit::{Digest, ImageSource, Problem, Resolved, Unit, set};
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+/// What is known of all versions, and the trials that go on.
+#[derive(Debug)]
+pub(super) struct Trials {
+    store: Deploys,
+    known: BTreeMap<String, Known>,
+    running: BTreeMap<JailId, OnTrial>,
+    /// Jails of which something has changed since their trials were looked at.
+    stirred: BTreeSet<JailId>,
+}
+
+#[derive(Clone, Debug)]
+struct OnTrial {
+    jail: String,
+    version: Version,
+    trial: Trial,
+    /// When there is more to say about it.
+    until: Option<Moment>,
+}
+
+impl Trials {
+    pub(super) fn new(store: Deploys) -> Self {
+        Self { known: store.all(), store, running: BTreeMap::new(), stirred: BTreeSet::new() }
+    }
+
+    /// When a verdict may be due.
+    pub(super) fn deadline(&self) -> Option<Moment> {
+        self.running.values().filter_map(|on| on.until).min()
+    }
+
+    /// The state of a jail, or what its checks find, has changed.
+    pub(super) fn stir(&mut self, id: JailId) {
+        if self.running.contains_key(&id) {
+            self.stirred.insert(id);
+        }
+    }
+
+    /// The images that versions which may come back were started from, with their jails.
+    pub(super) fn images(&self) -> impl Iterator<Item = (Digest, &str)> {
+        self.known.iter().filter_map(|(jail, known)| {
+            let digest = known.good.as_ref()?.version.image.as_deref()?;
+            Some((Digest::from_text(digest).ok()?, jail.as_str()))
+        })
+    }
+
+    fn good(&self, jail: &str) -> Option<&Good> {
+        self.known.get(jail)?.good.as_ref()
+    }
+
+    fn change(&mut self, jail: &str, change: impl FnOnce(&mut Known)) {
+        let known = self.known.entry(jail.to_owned()).or_default();
+        change(known);
+        if let Err(error) = self.store.put(jail, known) {
+            log::warn!("jail={jail} its good version is not kept: {error}");
+        }
+    }
+
+    /// Forgets all jails but these.
+    pub(super) fn keep_only(&mut self, jails: &BTreeSet<&str>) {
+        let gone: Vec<String> =
+            self.known.keys().filter(|name| !jails.contains(name.as_str())).cloned().collect();
+        for name in gone {
+            self.change(&name, |known| *known = Known::default());
+            self.known.remove(&name);
+        }
+    }
+}
+
+impl Jail {
+    /// It is up, and its checks, if it has any, say that it is well.
+    fn is_healthy(&self) -> bool {
+        let verdict = self.life.as_ref().and_then(|life| life.stored.health.as_ref());
+        let is_checked = self.loaded.as_ref().is_some_and(|l| l.unit.health.check().is_some());
+        let is_well = verdict.is_some_and(|health| health.state == HealthState::Healthy);
+        matches!(self.machine.state, State::Up { .. }) && (is_well || !is_checked)
+    }
+}
+
+impl Supervisor {
+    /// A life of a jail has begun, or was adopted: one of a version that was never healthy is on trial.
+    pub(super) fn begin_trial(&mut self, id: JailId) {
+        let Some(jail) = self.jails.get(id).filter(|jail| !jail.is_run()) else { return };
+        let Some(life) = jail.life.as_ref().filter(|life| !life.is_poststop) else { return };
+        let (unit, image) = (life.stored.unit.clone(), life.stored.image.clone());
+        let since = Duration::from_micros(life.stored.started_us);
+        self.put_on_trial(id, Version { unit, image }, since);
+    }
+
+    fn put_on_trial(&mut self, id: JailId, version: Version, since: Moment) {
+        let Some(jail) = self.jails.get(id) else { return };
+        let name = jail.name.clone();
+        if self.is_good(&name, &version) {
+            self.trials.running.remove(&id);
+            return;
+        }
+        let goes_on = |on: &OnTrial| on.jail == name && on.version == version;
+        if !self.trials.running.get(&id).is_some_and(goes_on) {
+            let trial = Trial::new(since);
+            let on = OnTrial { jail: name, version, trial, until: Some(Moment::ZERO) };
+            self.trials.running.insert(id, on);
+        }
+    }
+
+    /// Jails that have failed under an earlier jailsupd, before it had judged that.
+    pub(super) fn resume_trials(&mut self) {
+        for id in self.jails.ids() {
+            let Some(jail) = self.jails.get(id) else { continue };
+            let Some(loaded) = &jail.loaded else { continue };
+            let has_run = jail.rested.as_ref() == Some(&loaded.restart_hash);
+            if jail.machine.state == State::Failed && has_run && jail.machine.want == Want::Up {
+                let image = image::digest(&loaded.unit.image.source, &self.layout);
+                let image = image.map(|digest| digest.to_string());
+                let version = Version { unit: loaded.restart_hash.clone(), image };
+                self.put_on_trial(id, version, clock::now());
+            }
+        }
+    }
+
+    /// Whether this is the last good version, from its file or as it came back.
+    fn is_good(&self, jail: &str, version: &Version) -> bool {
+        let Some(good) = self.trials.good(jail) else { return false };
+        let is_pinned = || {
+            let pinned = self.unit_of(jail, "", good)?;
+            Some(pinned.restart_hash().to_string() == version.unit)
+        };
+        good.version.image == version.image
+            && (good.version.unit == version.unit || is_pinned() == Some(true))
+    }
+
+    /// The last good version of a jail's unit, with the image that it had. None where nothing is known of it, or it may
+    /// not be started any more.
+    pub(super) fn good_unit(&self, jail: &str, file: &str) -> Option<Unit> {
+        let unit = self.unit_of(jail, file, self.trials.good(jail)?)?;
+        self.policy.check(&unit).is_empty().then_some(unit)
+    }
+
+    fn unit_of(&self, jail: &str, file: &str, good: &Good) -> Option<Unit> {
+        let mut unit = Unit::from_canonical(jail, file, &good.canonical).ok()?;
+        let is_by_name = matches!(unit.image.source, ImageSource::Stored { digest: None, .. });
+        if let (true, Some(image)) = (is_by_name, &good.version.image) {
+            // The name may mean another one by now.
+            let now = image::digest(&unit.image.source, &self.layout);
+            if now.map(|digest| digest.to_string()).as_ref() != Some(image) {
+                let pinned = format!("image.digest = \"{image}\"\n{}", good.canonical);
+                unit = Unit::from_canonical(jail, file, &pinned).ok()?;
+            }
+        }
+        self.read_profile(&mut unit).ok()?;
+        Some(unit)
+    }
+
+    /// Judges the trials of which there may be more to say.
+    pub(super) fn judge_trials(&mut self) {
+        let mut ids = std::mem::take(&mut self.trials.stirred);
+        if !self.trials.running.is_empty() {
+            let now = clock::now();
+            let is_due = |on: &OnTrial| on.until.is_some_and(|until| until <= now);
+            let due = self.trials.running.iter().filter(|(_, on)| is_due(on));
+            ids.extend(due.map(|(id, _)| *id));
+        }
+        ids.into_iter().for_each(|id| self.judge_trial(id));
+    }
+
+    fn judge_trial(&mut self, id: JailId) {
+        let Some(on) = self.trials.running.get(&id) else { return };
+        let is_over = |jail: &Jail| {
+            let version = jail.loaded.as_ref().map(|loaded| &loaded.restart_hash);
+            let is_another = jail.name != on.jail || version != Some(&on.version.unit);
+            // One that waits for others begins anew when they are there.
+            is_another || jail.machine.want == Want::Down || jail.machine.state == State::Waiting
+        };
+        let jail = self.jails.get(id).filter(|jail| !is_over(jail) && !self.going_down);
+        let Some((jail, loaded)) = jail.and_then(|jail| Some((jail, jail.loaded.as_ref()?))) else {
+            self.trials.running.remove(&id);
+            return;
+        };
+        let (state, failures) = (jail.machine.state, jail.machine.failures);
+        let (is_healthy, has_way_back) = (jail.is_healthy(), self.has_way_back(jail));
+        let seen = Seen { state, failures, is_healthy, has_way_back };
+        let (trial, verdict) = trial::judge(on.trial, seen, clock::now(), &loaded.unit.deploy);
+        match verdict {
+            Verdict::Open { until } => {
+                if let Some(on) = self.trials.running.get_mut(&id) {
+                    (on.trial, on.until) = (trial, until);
+                }
+            }
+            Verdict::Proven => self.keep_good(id),
+            Verdict::Failed(failure) => self.roll_back(id, failure),
+        }
+    }
+
+    /// A version has proved itself.
+    fn keep_good(&mut self, id: JailId) {
+        let Some(OnTrial { version, .. }) = self.trials.running.remove(&id) else { return };
+        let Some(jail) = self.jails.get(id) else { return };
+        let Some(loaded) = &jail.loaded else { return };
+        let (name, canonical) = (jail.name.clone(), loaded.unit.canonical());
+        let is_first = self.trials.good(&name).is_none();
+        let good = Some(Good { version, canonical });
+        self.trials.change(&name, |known| *known = Known { good, refused: None });
+        if !is_first {
+            self.record(&name, None, "its new version is good");
+        }
+    }
+
+    /// The unit in force has changed in what needs no restart: so has the good version, if it is that.
+    pub(super) fn renew_good(&mut self, id: JailId) {
+        let Some(jail) = self.jails.get(id) else { return };
+        let Some(loaded) = &jail.loaded else { return };
+        let Some(good) = self.trials.good(&jail.name) else { return };
+        if good.version.unit != loaded.restart_hash {
+            return;
+        }
+        let canonical = loaded.unit.canonical();
+        if good.canonical != canonical {
+            let (name, version) = (jail.name.clone(), good.version.clone());
+            let good = Some(Good { version, canonical });
+            self.trials.change(&name, |known| known.good = good);
+        }
+    }
+
+    /// Whether a failure of this jail is to bring its last good version back.
+    pub(super) fn has_way_back(&self, jail: &Jail) -> bool {
+        let rolls_back = jail.loaded.as_ref().is_some_and(|loaded| loaded.unit.deploy.rollback);
+        let mut on = self.trials.running.values();
+        rolls_back && self.trials.good(&jail.name).is_some() && on.any(|on| on.jail == jail.name)
+    }
+
+    /// A version has failed: the last good one comes back.
+    fn roll_back(&mut self, id: JailId, failure: Failure) {
+        let Some(OnTrial { version, .. }) = self.trials.running.remove(&id) else { return };
+        let Some(jail) = self.jails.get(id) else { return };
+        let (name, path) = (jail.name.clone(), jail.path.clone());
+        let why = told(jail, failure);
+        let good = self.good_unit(&name, &path).filter(|unit| self.claims_nothing(unit));
+        let Some(good) = good else {
+            let text = format!("its new version {why}, and the last good one may not be started");
+            return self.record(&name, None, &text);
+        };
+        // From here on the next jailsupd does it, if this one dies.
+        let files = self.read_units(&[]).units.into_iter().find(|found| found.name == name);
+        let files = files.map(|found| found.files.into_iter().collect()).unwrap_or_default();
+        let refused = Some(Refused { version, files: deploys::stamp(&files), why: why.clone() });
+        self.trials.change(&name, |known| known.refused = refused);
+        if !self.put_in_force(id, good) {
+            return;
+        }
+        let text = format!("its new version {why}: the last good one comes back");
+        log::warn!("jail={name} {text}");
+        self.note(id, &text);
+        self.record(&name, None, &text);
+        self.rescan();
+        self.leave(id, Event::Restart, &text);
+    }
+
+    /// Whether no other jail has what this unit asks for alone.
+    fn claims_nothing(&self, unit: &Unit) -> bool {
+        let others = self.jails.iter().filter(|jail| jail.name != unit.name.as_str());
+        let others = others.filter_map(|jail| jail.loaded.as_ref()).map(|loaded| &loaded.unit);
+        let clashes = set::check(others.chain([unit]), &self.host.uplink.address);
+        clashes.iter().all(|clash| clash.name != unit.name)
+    }
+
+    /// Makes of each unit that is, file by file, a version that has failed one with that problem.
+    pub(super) fn refuse_failed_versions(&self, units: &mut [Resolved], drafted: &[&str]) {
+        for resolved in units {
+            let known = self.trials.known.get(&resolved.name);
+            let Some(refused) = known.and_then(|known| known.refused.as_ref()) else { continue };
+            let Ok(unit) = &resolved.result else { continue };
+            let image = image::digest(&unit.image.source, &self.layout);
+            let image = image.map(|digest| digest.to_string());
+            let version = Version { unit: unit.restart_hash().to_string(), image };
+            // Whoever writes the same again wants it tried again.
+            let is_drafted = resolved.files.iter().any(|file| drafted.contains(&file.as_str()));
+            let files: BTreeSet<String> = resolved.files.iter().cloned().collect();
+            if is_drafted || version != refused.version || deploys::stamp(&files) != refused.files {
+                continue;
+            }
+            // The one that is applied last: the others are more likely to be the distribution's.
+            let file = resolved.files.last().map_or("", String::as_str);
+            let problem = Problem::of_file(file, format!("this version {}", refused.why))
+                .help("mend it; `touch` the file to have it tried again as it is");
+            resolved.result = Err(vec![problem]);
+        }
+    }
+
+    /// A sentence for people about a trial that goes on.
+    pub(super) fn trial_sentence(&self, jail: &Jail) -> Option<String> {
+        let deploy = &jail.loaded.as_ref()?.unit.deploy;
+        self.has_way_back(jail).then(|| {
+            format!(
+                "Its version is new: if it is not healthy for {} on end, or fails {} times in a row, the last good one comes back.",
+                show_duration(deploy.min_healthy_time),
+                deploy.attempts
+            )
+        })
+    }
+}
+
+/// What a version has failed by, to be read after "its version".
+fn told(jail: &Jail, failure: Failure) -> String {
+    let how = match (&jail.start_problem, &jail.last_exit) {
+        (Some(problem), _) => format!("did not start: {}", problem.message),
+        (None, Some(exit)) => end::describe(exit),
+        (None, None) => "failed".to_owned(),
+    };
+    match failure {
+        Failure::GaveUp => how,
+        Failure::TooOften => {
+            format!("failed {} times in a row; last it {how}", jail.machine.failures)
+        }
+        Failure::TooLate => {
+            let deploy = jail.loaded.as_ref().map(|loaded| &loaded.unit.deploy);
+            let time = deploy.map(|deploy| deploy.healthy_deadline).unwrap_or_default();
+            let failures = health::failures(jail).map(|text| format!(": {text}"));
+            format!(
+                "was not healthy within {}{}",
+                show_duration(time),
+                failures.unwrap_or_default()
+            )
+        }
+    }
+}

@@ -1,0 +1,208 @@
+//! Edited units and images that turn out to be no good: the last good version comes back by itself. The tests take turns
+//! on one boot of the debug image; the last one has two of its own.
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+use std::time::Duration;
+
+use jailsupd::control::wire::{ExitReason, ImageImported, JailState};
+use qemu_tests::{End, Guest, Image, Jails, Machine, Shared, Vm, image, proto::Status, unit_of};
+
+static SHARED: Shared = Shared::new();
+
+const SOON: Duration = Duration::from_secs(30);
+const PROBLEMS: Status = Status::Exit(6);
+const QUICK: &str = "[deploy]\nmin_healthy_time = \"500ms\"\n";
+
+fn jails() -> Jails {
+    let programs = ["strain", "speaker"];
+    let jails = programs
+        .into_iter()
+        .try_fold(Jails::new().unwrap(), |jails, name| jails.image(name, &image::program(name)?));
+    jails.unwrap()
+}
+
+fn guest() -> Guest<'static> {
+    let mut guest = SHARED.guest(|| Machine::new("deploy", Image::Debug).jails(jails()));
+    guest.sh("rm -rf /etc/jails.d/*; /usr/bin/jailctl apply");
+    guest
+}
+
+/// A unit that is soon good.
+fn unit(words: &[&str], rest: &str) -> String {
+    unit_of("nuisance", words, &format!("{QUICK}{rest}"))
+}
+
+/// Waits until so many events of the jail have this text.
+fn told(vm: &mut Vm, jail: &str, text: &str, count: usize) {
+    let condition = format!("[ $(/usr/bin/jailctl events {jail} | grep -c '{text}') -ge {count} ]");
+    vm.agent().wait_until(&condition, SOON).unwrap();
+}
+
+const BACK: &str = "the last good one comes back";
+const GOOD: &str = "its new version is good";
+
+/// Waits until the version in force has proved itself.
+fn good(vm: &mut Vm, jail: &str) {
+    vm.agent().wait_until(&format!("[ -e /data/deploys/{jail}.good ]"), SOON).unwrap();
+}
+
+fn why(vm: &mut Vm, jail: &str) -> String {
+    vm.ctl(&["why", jail]).split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+#[test]
+fn nginx_with_a_configuration_that_is_not_there_goes_back_to_what_served_the_page() {
+    const PART: &str = "/etc/jails.d/nginx.toml.d/50-new.toml";
+    let mut guest = guest();
+    guest.sh("mkdir -p /etc/jails.d/nginx.toml.d");
+    guest.agent().write("/etc/jails.d/nginx.toml.d/10-quick.toml", QUICK).unwrap();
+    guest.ctl(&["apply"]);
+    good(&mut guest, "nginx");
+
+    let edit = "[process]\nexec = [\"/usr/sbin/nginx\", \"-g\", \"daemon off;\", \"-c\", \"/nowhere.conf\"]\n";
+    guest.agent().write(PART, edit).unwrap();
+    told(&mut guest, "nginx", BACK, 1);
+    guest.up("nginx");
+    assert_eq!(guest.wait_page().unwrap().status, 200);
+    let text = why(&mut guest, "nginx");
+    assert!(text.contains("the last good version stays in force"), "{text}");
+    assert!(text.contains("this version failed 3 times in a row; last it exited with 1"), "{text}");
+    let problems = guest.refused(&["check"], PROBLEMS);
+    assert!(problems.contains("`touch` the file to have it tried again"), "{problems}");
+
+    // Not by itself, and not by a restart by hand; only where someone says so.
+    guest.ctl(&["restart", "nginx"]);
+    let problems = guest.refused(&["apply"], PROBLEMS);
+    assert!(problems.contains(PART), "{problems}");
+    assert_eq!(guest.wait_page().unwrap().status, 200);
+    guest.sh(&format!("touch {PART}"));
+    told(&mut guest, "nginx", BACK, 2);
+    guest.up("nginx");
+
+    // Mended, it is a good version like any other.
+    let mended =
+        "[process]\nexec = [\"/usr/sbin/nginx\", \"-g\", \"daemon off; master_process on;\"]\n";
+    guest.agent().write(PART, mended).unwrap();
+    told(&mut guest, "nginx", GOOD, 1);
+    assert_eq!(guest.wait_page().unwrap().status, 200);
+    guest.ctl(&["check"]);
+    guest.sh("rm -r /etc/jails.d/nginx.toml.d");
+    guest.ctl(&["apply"]);
+}
+
+#[test]
+fn image_comes_back_by_its_digest_though_its_name_has_moved_on() {
+    let mut guest = guest();
+    let import = |guest: &mut Guest<'_>, program: &str| {
+        let file = format!("/usr/share/jails/{program}.erofs");
+        let words = ["image", "import", &file, "--name", "app"];
+        guest.agent().ask::<ImageImported>(&words).unwrap().image.unwrap().digest
+    };
+    let unit = |variable: &str| {
+        unit(&["stay"], &format!("[restart]\npolicy = \"no\"\n{variable}"))
+            .replace("erofs:/usr/share/jails/nuisance.erofs", "image:app")
+    };
+    let first = import(&mut guest, "nuisance");
+    guest.put_up("app", &unit(""));
+    good(&mut guest, "app");
+
+    // The name means an image without the program, and the unit is edited, too.
+    let second = import(&mut guest, "strain");
+    assert_ne!(first, second);
+    guest.put("app", &unit("[stop]\nsignal = \"SIGINT\"\n[root]\nmode = \"read-only\""));
+    told(&mut guest, "app", BACK, 1);
+    guest.up("app");
+    let running = guest.ctl(&["inspect", "app", "--json"]);
+    assert!(running.contains(&first), "{running}");
+    guest.ctl(&["image", "gc"]);
+    guest.ctl(&["restart", "app"]);
+    guest.up("app");
+
+    // With the image that it had, the edited unit is good.
+    guest.ctl(&["image", "tag", &first, "app"]);
+    guest.ctl(&["apply"]);
+    told(&mut guest, "app", GOOD, 1);
+    assert!(!why(&mut guest, "app").contains("has a problem"));
+    guest.remove("app");
+    guest.ctl(&["image", "rm", "app"]);
+    guest.ctl(&["image", "gc"]);
+}
+
+/// Healthy as long as there is `/good`.
+fn checked(steps: &[&str], deadline: &str) -> String {
+    let rest = format!(
+        "environment = {{ PATH = \"/sbin:/bin\" }}\n{QUICK}healthy_deadline = \"{deadline}\"\n\
+         [health]\nexec = [\"speaker\", \"exists\", \"/good\"]\ninterval = \"200ms\"\non_failure = \"none\""
+    );
+    unit_of("speaker", steps, &rest)
+}
+
+#[test]
+fn version_that_does_not_become_healthy_goes_back_though_jailsupd_dies_meanwhile() {
+    let mut guest = guest();
+    guest.put_up("checked", &checked(&["touch", "/good", "stay"], "5s"));
+    good(&mut guest, "checked");
+
+    guest.put("checked", &checked(&["stay"], "5s"));
+    guest
+        .agent()
+        .wait_until("/usr/bin/jailctl why checked | grep -q 'Its version is new'", SOON)
+        .unwrap();
+    guest.agent().kill_jailsupd().unwrap();
+    told(&mut guest, "checked", BACK, 1);
+
+    guest.up("checked");
+    let text = why(&mut guest, "checked");
+    assert!(text.contains("this version was not healthy within 5s"), "{text}");
+    // And so it is for the next jailsupd.
+    guest.agent().kill_jailsupd().unwrap();
+    guest.agent().wait_until("/usr/bin/jailctl ls >/dev/null", SOON).unwrap();
+    let text = why(&mut guest, "checked");
+    assert!(text.contains("this version was not healthy within 5s"), "{text}");
+    guest.remove("checked");
+}
+
+#[test]
+fn version_that_fails_stays_where_nothing_is_to_come_back() {
+    let mut guest = guest();
+    let never = "[restart]\npolicy = \"no\"";
+    // The first one.
+    guest.put("alone", &unit(&["exit", "3"], never));
+    guest.agent().wait_state("alone", JailState::Failed).unwrap();
+    guest.put_up("alone", &unit(&["stay"], never));
+    good(&mut guest, "alone");
+
+    let no_way_back = unit(&["exit", "4"], never).replace("[deploy]", "[deploy]\nrollback = false");
+    guest.put("alone", &no_way_back);
+    guest.agent().wait_state("alone", JailState::Failed).unwrap();
+    let exit = guest.agent().last_exit("alone").unwrap();
+    assert_eq!((exit.reason, exit.code), (ExitReason::Exited, Some(4)));
+    assert!(!guest.ctl(&["events", "alone"]).contains(BACK));
+    // Its unit may still change its mind.
+    guest.put("alone", &unit(&["exit", "5"], never));
+    told(&mut guest, "alone", BACK, 1);
+    guest.up("alone");
+    guest.remove("alone");
+    assert_eq!(guest.sh("ls /data/deploys | grep alone; true"), "");
+}
+
+#[test]
+fn good_version_runs_after_a_reboot_too() {
+    let mut first = Machine::new("deploy-before", Image::Debug).jails(jails()).start().unwrap();
+    first.wait_boot().unwrap();
+    first.put_up("kept", &unit(&["stay"], "[restart]\npolicy = \"no\""));
+    good(&mut first, "kept");
+    first.put("kept", &unit(&["exit", "3"], "[restart]\npolicy = \"no\""));
+    told(&mut first, "kept", BACK, 1);
+    first.up("kept");
+    first.ctl(&["host", "reboot"]);
+    assert_eq!(first.wait_end().unwrap(), End::Reset);
+
+    let again = Machine::new("deploy-again", Image::Debug).jails(jails());
+    let mut second = again.own_disk(first.disk()).start().unwrap();
+    second.wait_boot().unwrap();
+    second.up("kept");
+
+    let text = why(&mut second, "kept");
+    assert!(text.contains("this version exited with 3"), "{text}");
+}
