@@ -12,6 +12,7 @@ use std::{
     time::Duration,
 };
 
+use jailsupd::control::wire::{Event, JailState};
 use qemu_tests::{
     End, Guest, Image, Machine, Shared, Vm,
     client::{curl, curl_tls},
@@ -106,6 +107,62 @@ fn postgresql_keeps_the_books_straight_for_several_clients_at_once() {
                 (SELECT sum(balance) FROM branches), sum(amount), count(*) FROM history"
         .into());
     assert_eq!(sums, format!("{total}|{total}|{total}|{total}|{committed}"));
+}
+
+/// A database that was killed under load has much to do before it is ready; whoever needs it waits.
+#[test]
+fn nginx_waits_for_postgresql_that_takes_long_to_recover() {
+    let mut guest = guest();
+    let address = postgresql(&mut guest);
+    let table = "CREATE TABLE big AS SELECT id, md5(id::text) FROM generate_series(1, 150000) id";
+    disk::tool(psql(address).args(["--command", table])).unwrap();
+    let part = "/etc/jails.d/nginx.toml.d";
+    guest.sh(&format!(
+        "mkdir -p {part}; printf '[dependencies]\\nbinds_to = [\"postgresql\"]\\n' >{part}/database.toml"
+    ));
+    guest.ctl(&["apply"]);
+    guest.up("nginx");
+    let began = guest.sh("date +%s").trim().parse::<u64>().unwrap() * 1000;
+
+    guest.ctl(&["kill", "postgresql", "-s", "SIGKILL"]);
+    // nginx ends with it, and is up again after it.
+    let again = "[ $(/usr/bin/jailctl events nginx | grep -c 'waits for postgresql') -gt 0 ]";
+    guest.agent().wait_until(again, READY).unwrap();
+    guest.up("postgresql");
+    guest.up("nginx");
+
+    let events = guest.ctl(&["events", "--json"]);
+    let events = events.lines().map(|line| serde_json::from_str::<Event>(line).unwrap());
+    let events: Vec<Event> = events.filter(|event| event.time >= began).collect();
+    let came = |jail: &str, state: JailState| {
+        let mut found = events.iter().rev();
+        let found = found.find(|event| event.jail == jail && event.to == Some(state));
+        found.map(|event| event.time).unwrap()
+    };
+    let (executed, ready) =
+        (came("postgresql", JailState::Activating), came("postgresql", JailState::Up));
+    assert!(executed < ready && ready <= came("nginx", JailState::Starting), "{events:#?}");
+    let said = guest.ctl(&["logs", "postgresql"]);
+    assert!(said.contains("database system was not properly shut down"), "{said}");
+    assert!(said.contains("redo done"), "{said}");
+    let count = "SELECT count(*) FROM big";
+    let address = postgresql(&mut guest);
+    let counted = disk::tool(psql(address).args(["--command", count])).unwrap();
+    assert_eq!(counted.trim_end(), "150000");
+    assert_eq!(guest.wait_page().unwrap().status, 200);
+    guest.sh(&format!("rm -r {part}"));
+    guest.ctl(&["apply"]);
+}
+
+/// Of sd_notify(3), as the service says it itself.
+#[test]
+fn redis_is_up_when_it_says_so() {
+    let mut guest = guest();
+    guest.up("redis");
+    let said = guest.ctl(&["logs", "redis"]);
+    assert!(said.contains("upervised by systemd"), "{said}");
+    let row = guest.agent().listed("redis").unwrap();
+    assert_eq!(row.status.as_deref(), Some("Ready to accept connections"), "{row:?}");
 }
 
 #[test]
