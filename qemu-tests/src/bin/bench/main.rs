@@ -7,6 +7,7 @@ mod boot;
 mod contenders;
 mod figure;
 mod floor;
+mod jails;
 mod logs;
 mod memory;
 mod reconcile;
@@ -42,11 +43,12 @@ fn main() -> ExitCode {
 type Part = fn(&mut Figures, &Path) -> Result<()>;
 
 /// What can be measured alone, by `ONLY`; the order is that of a run of all.
-const PARTS: [(&str, Part); 6] = [
+const PARTS: [(&str, Part); 7] = [
     ("boot", measure_boots),
     ("memory", |figures, _| memory::measure(figures)),
     ("changes", |figures, _| reconcile::measure(figures)),
     ("units", |figures, _| units::measure(figures)),
+    ("jails", |figures, _| jails::measure(figures)),
     ("logs", |figures, _| logs::measure(figures)),
     ("size", |figures, _| size::measure(figures)),
 ];
@@ -59,7 +61,7 @@ fn measure() -> Result<()> {
     let only = std::env::var("ONLY").ok();
     let is_wanted = |part: &str| only.as_deref().is_none_or(|only| only == part);
     if let Some(other) = only.as_ref().filter(|only| !is_part(only)) {
-        let remedy = "give boot, memory, changes, units, logs, size or starts";
+        let remedy = "give boot, memory, changes, units, jails, logs, size or starts";
         return Err(Error::Setting { name: "ONLY", value: other.clone(), remedy });
     }
     for (name, measure) in PARTS.iter().filter(|(name, _)| is_wanted(name)) {

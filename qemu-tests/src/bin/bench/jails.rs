@@ -1,0 +1,165 @@
+//! Many jails of a trivial service, with and without a link to the network: until all are up, what that costs, what each
+//! of Warder's programs has of memory, what they do while nothing is to be done; how long until the jails of a killed
+//! jailsupd are adopted, and until a crashed service is executed again.
+
+use std::time::Duration;
+
+use qemu_tests::{Error, Image, Jails, Machine, Result, Vm, console::Line, unit_of};
+
+use crate::{boot::milliseconds, figure::Figures, memory::to_float, reconcile::stamp};
+
+const COUNTS: [usize; 4] = [1, 10, 100, 1000];
+/// Seconds in which nothing is to be done.
+const IDLE: u32 = 30;
+const CRASHES: usize = 20;
+const MARK: &str = "bench: now";
+const LIMIT: Duration = Duration::from_secs(120);
+/// PID 1, jailsupd and all jails.
+const CGROUPS: &str = "init jailsupd jails";
+
+/// Adds the figures of three boots.
+pub(crate) fn measure(figures: &mut Figures) -> Result<()> {
+    for (kind, has_link) in [("no network", false), ("macvlan", true)] {
+        let machine = Machine::new("bench-jails", Image::Debug).jails(Jails::new()?);
+        let mut vm = machine.memory_mib(4096).start()?;
+        vm.wait_boot()?;
+        vm.wait_page()?;
+        for count in COUNTS {
+            eprintln!("{count} jails, {kind}");
+            let names = write(&mut vm, count, has_link)?;
+            let kind = format!("{count} jails, {kind}");
+            up(&mut vm, figures, &kind, &names)?;
+            memory(&mut vm, figures, &kind, count)?;
+            if has_link {
+                idle(&mut vm, figures, &kind, count)?;
+            }
+            adopted(&mut vm, figures, &kind, &names)?;
+            vm.agent().shell("rm -f /etc/jails.d/many-*")?;
+            vm.agent().wait_until("! ls -d /sys/fs/cgroup/jails/many-* 2>/dev/null", LIMIT)?;
+        }
+    }
+    crashes(figures)
+}
+
+/// Writes the units while jailsupd stands still: it is to find all of them at once.
+fn write(vm: &mut Vm, count: usize, has_link: bool) -> Result<Vec<String>> {
+    vm.agent().shell("kill -STOP $(pidof jailsupd)")?;
+    let text = unit_of("nuisance", &["stay"], "");
+    let link = "address = [\"10.0.'$((10 + i / 250))'.'$((1 + i % 250))'/16\"]";
+    let text = if has_link { text.replace("mode = \"none\"", link) } else { text };
+    vm.agent().shell(&format!(
+        "i=0; while [ $i -lt {count} ]; do \
+         printf %s '{text}' >/etc/jails.d/many-$(printf %04d $i).toml; i=$((i+1)); done"
+    ))?;
+    Ok((0..count).map(|number| format!("many-{number:04}")).collect())
+}
+
+/// From when jailsupd goes on, and sees the units, to the last jail's exec.
+fn up(vm: &mut Vm, figures: &mut Figures, kind: &str, names: &[String]) -> Result<()> {
+    let before = vm.console.mark();
+    let used = cpu_us(vm)?;
+    vm.agent().shell(&format!("echo '{MARK}' >/dev/kmsg; kill -CONT $(pidof jailsupd)"))?;
+    let lines = names.iter().map(|name| vm.wait_jail(before, name, "up"));
+    let lines: Vec<Line> = lines.collect::<Result<_>>()?;
+    let took = since_mark(vm, before, &lines)?;
+    let used = cpu_us(vm)? - used;
+    figures.add(&format!("{kind}: all up"), "ms", milliseconds(took));
+    figures.add(&format!("{kind}: up, per jail"), "ms", milliseconds(took) / float(names));
+    figures.add(&format!("{kind}: CPU per jail"), "ms", used / 1000.0 / float(names));
+    Ok(())
+}
+
+fn float(names: &[String]) -> f64 {
+    to_float(names.len() as u64)
+}
+
+/// From the mark to the last of these lines, by the kernel's stamps.
+fn since_mark(vm: &Vm, before: usize, lines: &[Line]) -> Result<Duration> {
+    let start = stamp(&vm.console.wait_for_after(before, MARK, LIMIT)?)?;
+    let stamps = lines.iter().map(stamp).collect::<Result<Vec<_>>>()?;
+    Ok(stamps.into_iter().max().unwrap_or_default().saturating_sub(start))
+}
+
+fn memory(vm: &mut Vm, figures: &mut Figures, kind: &str, count: usize) -> Result<()> {
+    let inits = "$(for jail in /sys/fs/cgroup/jails/many-*; do head -n 1 $jail/cgroup.procs; done)";
+    for (who, pids, among) in
+        [("PID 1", "1", 1), ("jailsupd", "$(pidof jailsupd)", 1), ("an in-jail init", inits, count)]
+    {
+        let all = number(
+            vm,
+            &format!(
+                "for p in {pids}; do grep ^Pss: /proc/$p/smaps_rollup; done | awk '{{ n += $2 }} END {{ print n }}'"
+            ),
+        )?;
+        figures.add(&format!("{kind}: PSS of {who}"), "KiB", all / to_float(among as u64));
+    }
+    Ok(())
+}
+
+/// What Warder's programs do in a time in which nothing is to be done.
+fn idle(vm: &mut Vm, figures: &mut Figures, kind: &str, count: usize) -> Result<()> {
+    let pids = "1 $(pidof jailsupd) $(for jail in /sys/fs/cgroup/jails/many-*; do head -n 1 $jail/cgroup.procs; done)";
+    let switches = format!(
+        "for p in {pids}; do cat /proc/$p/status; done | awk '/ctxt_switches/ {{ n += $2 }} END {{ print n }}'"
+    );
+    // What a start leaves to be done soon after it is no part of that; the last of it is that its version is good.
+    let good = "ls /data/deploys | grep -c '^many-.*[.]good$'";
+    vm.agent().wait_until(&format!("[ $({good}) -eq {count} ]"), LIMIT)?;
+    vm.agent().shell("sleep 1")?;
+    let (before, used) = (number(vm, &switches)?, cpu_us(vm)?);
+    vm.agent().shell(&format!("sleep {IDLE}"))?;
+    let used = cpu_us(vm)? - used;
+    let woken = number(vm, &switches)? - before;
+    figures.add(&format!("{kind}: wake-ups in {IDLE} s"), "", woken);
+    figures.add(&format!("{kind}: CPU in {IDLE} s"), "ms", used / 1000.0);
+    Ok(())
+}
+
+fn adopted(vm: &mut Vm, figures: &mut Figures, kind: &str, names: &[String]) -> Result<()> {
+    let before = vm.console.mark();
+    vm.agent().shell(&format!("echo '{MARK}' >/dev/kmsg; kill -KILL $(pidof jailsupd)"))?;
+    let line =
+        |name: &String| vm.console.wait_for_after(before, &format!("jail={name} adopted"), LIMIT);
+    let lines: Vec<Line> = names.iter().map(line).collect::<Result<_>>()?;
+    let took = since_mark(vm, before, &lines)?;
+    figures.add(&format!("{kind}: SIGKILL of jailsupd to adopted"), "ms", milliseconds(took));
+    vm.agent().wait_until("/usr/bin/jailctl ls >/dev/null", LIMIT)
+}
+
+/// From the signal at which a service ends to its next exec; a millisecond of it is the policy's.
+fn crashes(figures: &mut Figures) -> Result<()> {
+    let mut vm = Machine::new("bench-crashes", Image::Debug).jails(Jails::new()?).start()?;
+    vm.wait_boot()?;
+    vm.wait_page()?;
+    let restart = "[restart]\ndelay = \"1ms\"\ndelay_max = \"1ms\"\njitter = 0";
+    vm.put_up("bench", &unit_of("nuisance", &["wait-exit", "3"], restart));
+    for _ in 0..CRASHES {
+        let pid = vm.agent().service("bench", "nuisance")?.pid;
+        let handles = format!("grep -q '^SigCgt:.*[2367abef]..$' /proc/{pid}/status");
+        vm.agent().wait_until(&handles, LIMIT)?;
+        let before = vm.console.mark();
+        vm.agent().shell(&format!("echo '{MARK}' >/dev/kmsg; kill -USR1 {pid}"))?;
+        let line = vm.wait_jail(before, "bench", "up")?;
+        let took = since_mark(&vm, before, &[line])?;
+        figures.add("crash to next exec, without network", "ms", milliseconds(took));
+        vm.up("bench");
+    }
+    Ok(())
+}
+
+/// Microseconds of a processor that Warder has used.
+fn cpu_us(vm: &mut Vm) -> Result<f64> {
+    number(
+        vm,
+        &format!(
+            "cd /sys/fs/cgroup; for c in {CGROUPS}; do cat $c/cpu.stat; done 2>/dev/null | \
+         awk '/^usage_usec/ {{ n += $2 }} END {{ print n }}'"
+        ),
+    )
+}
+
+fn number(vm: &mut Vm, script: &str) -> Result<f64> {
+    let text = vm.agent().shell(script)?;
+    let number = text.trim().parse();
+    number.map_err(|_| Error::Answer { peer: "the guest", answer: text })
+}
