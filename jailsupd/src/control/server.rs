@@ -40,6 +40,9 @@ pub struct Server {
     next: ClientId,
     /// Who had a call taken, and may have sent more.
     asking: BTreeSet<ClientId>,
+    /// Given up for a moment when there are no descriptors left: a connection that is never taken would wake us for
+    /// ever.
+    spare: Option<OwnedFd>,
 }
 
 #[derive(Debug)]
@@ -64,6 +67,11 @@ pub enum Incoming {
     Gone,
 }
 
+fn spare() -> io::Result<OwnedFd> {
+    let flags = rustix::fs::OFlags::PATH | rustix::fs::OFlags::CLOEXEC;
+    Ok(rustix::fs::open(c"/", flags, rustix::fs::Mode::empty())?)
+}
+
 impl Server {
     /// Listens at `path`, in place of whatever was there.
     ///
@@ -82,13 +90,24 @@ impl Server {
         }
         rustix::fs::chmod(path, rustix::fs::Mode::from_raw_mode(0o660))?;
         listen(&listener, 64)?;
-        Ok(Self { listener, clients: BTreeMap::new(), next: 0, asking: BTreeSet::new() })
+        let (clients, asking) = (BTreeMap::new(), BTreeSet::new());
+        Ok(Self { listener, clients, next: 0, asking, spare: Some(spare()?) })
     }
 
-    /// Takes a waiting connection.
+    /// Takes a waiting connection. None when it is closed again: there are too many, or no descriptors left.
     pub fn accept(&mut self) -> Option<ClientId> {
         let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-        let socket = accept_with(&self.listener, flags).ok()?;
+        let socket = match accept_with(&self.listener, flags) {
+            Ok(socket) => socket,
+            Err(Errno::MFILE | Errno::NFILE) => {
+                self.spare = None;
+                drop(accept_with(&self.listener, flags));
+                self.spare = spare().ok();
+                log::warn!("control: a client was sent away: there are no descriptors left");
+                return None;
+            }
+            Err(_) => return None,
+        };
         let is_root = rustix::net::sockopt::socket_peercred(&socket).ok()?.uid.is_root();
         let limit = if is_root { CLIENTS_MAX } else { CLIENTS_MAX - FOR_ROOT };
         if self.clients.len() >= limit {
