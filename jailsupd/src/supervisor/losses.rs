@@ -19,6 +19,8 @@ pub(super) struct Intake {
     total: Amount,
     /// Since when lines are counted, and how many there were.
     window: (Moment, u64),
+    /// Bytes since the last of these ended.
+    begun: usize,
     /// Since when a pipe of it is full whatever is taken: standard output, standard error.
     pub(super) full_since: [Option<Moment>; 2],
     /// Nobody listens to its pipes: it is to wait.
@@ -69,7 +71,7 @@ impl Intake {
     }
 
     /// How many bytes of these the rate limit lets through: whole lines, and the rest of one that was begun. Lines
-    /// are counted where they end.
+    /// are counted where they end; a long one is as many as it is stored in pieces.
     pub(super) fn admit(&mut self, bytes: &[u8], is_begun: bool, limits: &Logs) -> usize {
         let Some(interval) = limits.rate_limit_interval else { return bytes.len() };
         let (now, burst) = (clock::now(), limits.rate_limit_burst.get());
@@ -77,8 +79,11 @@ impl Intake {
             self.window = (now, 0);
         }
         let left = burst.saturating_sub(self.window.1);
-        let (kept, lines) = first_lines(bytes, left.max(u64::from(is_begun)));
+        // One line beyond the limit, which one without an end cannot have twice.
+        let rest = u64::from(is_begun && self.window.1 <= burst);
+        let (kept, lines, begun) = first_lines(bytes, left.max(rest), self.begun);
         self.window.1 += lines;
+        self.begun = begun;
         kept
     }
 
@@ -95,20 +100,22 @@ impl Intake {
     }
 }
 
-/// The length of the first `count` lines, and how many there are. A rest without an end belongs to the line before
-/// the limit, or is over it.
-fn first_lines(bytes: &[u8], count: u64) -> (usize, u64) {
-    let mut lines = 0;
-    for at in memchr::memchr_iter(b'\n', bytes) {
-        if lines == count {
-            break;
-        }
-        lines += 1;
-        if lines == count {
-            return (at + 1, lines);
-        }
+/// The length of the first `count` lines, how many there are, and how many bytes of another one follow them. Of the
+/// first line `begun` bytes came before. A rest without an end belongs to the line before the limit, or is over it.
+fn first_lines(bytes: &[u8], count: u64, begun: usize) -> (usize, u64, usize) {
+    let (mut at, mut lines, mut begun) = (0, 0, begun);
+    while lines < count {
+        let rest = bytes.get(at..).unwrap_or_default();
+        let room = logs::LINE_MAX.saturating_sub(begun).max(1);
+        let piece = &rest[..rest.len().min(room)];
+        let length = match memchr::memchr(b'\n', piece) {
+            Some(end) => end + 1,
+            None if piece.len() == room => room,
+            None => return (bytes.len(), lines, begun + piece.len()),
+        };
+        (at, lines, begun) = (at + length, lines + 1, 0);
     }
-    if count == 0 { (0, 0) } else { (bytes.len(), lines) }
+    (at, lines, begun)
 }
 
 fn show(Amount { lines, bytes }: Amount) -> String {
@@ -142,10 +149,14 @@ mod tests {
 
     #[test]
     fn lines_are_admitted_up_to_the_limit() {
-        assert_eq!(first_lines(b"a\nb\nc", 2), (4, 2));
-        assert_eq!(first_lines(b"a\nb\nc", 3), (5, 2));
-        assert_eq!(first_lines(b"a\nb\nc", 0), (0, 0));
-        assert_eq!(first_lines(b"abc", 1), (3, 0));
+        assert_eq!(first_lines(b"a\nb\nc", 2, 0), (4, 2, 0));
+        assert_eq!(first_lines(b"a\nb\nc", 3, 0), (5, 2, 1));
+        assert_eq!(first_lines(b"a\nb\nc", 0, 0), (0, 0, 0));
+        assert_eq!(first_lines(b"abc", 1, 2), (3, 0, 5));
+        // One without an end is as many as its pieces.
+        let long = vec![b'x'; 3 * logs::LINE_MAX];
+        assert_eq!(first_lines(&long, 2, 0), (2 * logs::LINE_MAX, 2, 0));
+        assert_eq!(first_lines(&long, 1, 100), (logs::LINE_MAX - 100, 1, 0));
     }
 
     #[test]
@@ -162,6 +173,7 @@ mod tests {
         assert_eq!(intake.admit(b"e\n", false, &limits), 0);
         // Its beginning is stored: its rest belongs to it.
         assert_eq!(intake.admit(b"e\nf\n", true, &limits), 2);
+        assert_eq!(intake.admit(b"but not for ever", true, &limits), 0);
         assert_eq!(intake.admit(b"e\n", false, &Logs::default()), 2);
         intake.window.0 = Moment::ZERO;
         let short = Logs { rate_limit_interval: Some(Duration::from_millis(1)), ..limits };

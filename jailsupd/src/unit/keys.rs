@@ -443,7 +443,7 @@ static KEYS: &[Key<Draft>] = &[
     key!("logs" "on_full": Option<OnFull> = logs.on_full; Live; Unset("the jail waits while it prints faster than can be stored; what a full disk has no room for is dropped"); "\"drop\"";
         "What becomes of lines that cannot be stored as fast as they come, or not at all since the data partition is full. `block`: the jail waits, as at any pipe that nobody reads. `drop`: they are dropped and counted, once the jail has waited for a second; it does not wait again before it prints less."),
     key!("logs" "rate_limit_interval": Option<Duration> = logs.rate_limit_interval; Live; Unset("no limit"); "\"30s\"";
-        "In any time of that length, beginning with a line, only the first `rate_limit_burst` lines are kept; others are dropped and counted."),
+        "In any time of that length, beginning with a line, only the first `rate_limit_burst` lines are kept; others are dropped and counted. A line of more than 16K counts as one for each 16K of it."),
     key!("logs" "rate_limit_burst": LineCount = logs.rate_limit_burst; Live; Default("10000"); "500";
         "How many lines are kept in `rate_limit_interval`."),
     key!(+ "" "volume": Volumes = volumes; Anew; Default("[]"); "[{ path = \"/var/lib/web\", name = \"web-data\" }]";

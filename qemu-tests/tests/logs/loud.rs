@@ -26,6 +26,20 @@ fn memory(guest: &mut Guest<'_>) -> u64 {
 }
 
 #[test]
+fn a_line_without_end_is_no_way_past_the_rate_limit() {
+    let mut guest = guest();
+    let limits = "rate_limit_interval = \"1h\"\nrate_limit_burst = 2";
+    guest.put_up("endless", &printer(&["bytes", "100000"], limits));
+    let lost = "/usr/bin/jailctl why endless | tr -s '\\n ' ' ' | sed -n 's/.*(\\([0-9]*\\) bytes) are not in its log.*/\\1/p'";
+    guest.agent().wait_until(&format!("[ \"$({lost})\" -gt 50000 ]"), SOON).unwrap();
+
+    let size = guest.sh("cat /data/log/endless.log* | wc -c");
+    // Three pieces of 16 KiB, and what is written beside each.
+    assert!(size.trim().parse::<u64>().unwrap() < 52 << 10, "{size}");
+    guest.remove("endless");
+}
+
+#[test]
 fn a_jail_that_prints_without_end_holds_up_nobody_else() {
     let mut guest = guest();
     guest.put_up("quiet", &printer(&["count", "100000", "20000"], ""));
@@ -33,7 +47,7 @@ fn a_jail_that_prints_without_end_holds_up_nobody_else() {
     guest.put_up("lossy", &printer(&["flood"], "on_full = \"drop\""));
     let dropped =
         "/usr/bin/jailctl logs lossy --stream warder | grep -q 'faster than could be stored'";
-    guest.agent().wait_until(dropped, SOON).unwrap();
+    guest.agent().wait_until(dropped, SOON * 3).unwrap();
     // What the quiet one says from now on, while the others do not stop.
     let now = guest.sh("date +%s").trim().parse::<u64>().unwrap() * 1000 + 1000;
     let newer = format!(
