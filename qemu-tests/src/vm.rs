@@ -220,7 +220,7 @@ impl Vm {
     }
 
     /// What a person needs to see of a failed test.
-    pub(crate) fn report(&mut self) {
+    pub fn report(&mut self) {
         let lines = self.console.lines();
         eprintln!("---- console, last {TAIL} lines ({})", self.console_log().display());
         for line in &lines[lines.len().saturating_sub(TAIL)..] {

@@ -26,19 +26,29 @@ pub(crate) fn measure(figures: &mut Figures) -> Result<()> {
         vm.wait_page()?;
         for count in COUNTS {
             eprintln!("{count} jails, {kind}");
-            let names = write(&mut vm, count, has_link)?;
-            let kind = format!("{count} jails, {kind}");
-            up(&mut vm, figures, &kind, &names)?;
-            memory(&mut vm, figures, &kind, count)?;
-            if has_link {
-                idle(&mut vm, figures, &kind, count)?;
-            }
-            adopted(&mut vm, figures, &kind, &names)?;
-            vm.agent().shell("rm -f /etc/jails.d/many-*")?;
-            vm.agent().wait_until("! ls -d /sys/fs/cgroup/jails/many-* 2>/dev/null", LIMIT)?;
+            round(&mut vm, figures, kind, count, has_link).inspect_err(|_| vm.report())?;
         }
     }
     crashes(figures)
+}
+
+fn round(
+    vm: &mut Vm,
+    figures: &mut Figures,
+    kind: &str,
+    count: usize,
+    has_link: bool,
+) -> Result<()> {
+    let names = write(vm, count, has_link)?;
+    let kind = format!("{count} jails, {kind}");
+    up(vm, figures, &kind, &names)?;
+    memory(vm, figures, &kind, count)?;
+    if has_link {
+        idle(vm, figures, &kind, count)?;
+    }
+    adopted(vm, figures, &kind, &names)?;
+    vm.agent().shell("rm -f /etc/jails.d/many-*")?;
+    vm.agent().wait_until("! ls -d /sys/fs/cgroup/jails/many-* 2>/dev/null", LIMIT)
 }
 
 /// Writes the units while jailsupd stands still: it is to find all of them at once.
