@@ -32,6 +32,7 @@ mod processes;
 pub mod proto;
 pub mod qmp;
 pub mod random;
+pub mod segment;
 mod shared;
 pub mod starts_job;
 mod supervisor;

@@ -7,7 +7,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::{Error, Image, Jails, Result, Vm, accel::Accel, disk, image, peers, proto};
+use crate::{
+    Error, Image, Jails, Result, Vm, accel::Accel, disk, image, peers, proto, segment::Plug,
+};
 
 /// Debian's firmware; the variables are copied, a guest writes to them.
 const FIRMWARE: &str = "/usr/share/OVMF/OVMF_CODE_4M.fd";
@@ -44,6 +46,7 @@ pub struct Machine {
     port: Option<u16>,
     pub(crate) directory: Option<PathBuf>,
     control: Option<&'static str>,
+    plug: Option<Plug>,
 }
 
 impl Machine {
@@ -66,6 +69,7 @@ impl Machine {
             port: None,
             directory: None,
             control: None,
+            plug: None,
         }
     }
 
@@ -154,6 +158,13 @@ impl Machine {
         self
     }
 
+    /// One more network card, `eth1`, at this end of a wire.
+    #[must_use]
+    pub fn plug(mut self, plug: Plug) -> Self {
+        self.plug = Some(plug);
+        self
+    }
+
     /// Boots it.
     ///
     /// # Errors
@@ -190,6 +201,9 @@ impl Machine {
             .add("-netdev", format!("user,id=net,ipv4=on,ipv6=on,hostfwd=tcp:{address}-{NGINX}"));
         // Without a boot ROM the firmware does not try the network.
         arguments.add("-device", "virtio-net-pci,netdev=net,romfile=");
+        for (option, value) in self.plug.iter().flat_map(Plug::options) {
+            arguments.add(option, value);
+        }
         arguments.monitor("qmp", &format!("path={}", sockets.join("qmp").display()));
         if let Some(socket) = self.control {
             arguments.monitor("control", &format!("path={socket},server=on,wait=off"));
