@@ -2,7 +2,7 @@
 //! on, and stops no other. One boot.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
-use jailsupd::control::wire::{Jail, JailState};
+use jailsupd::control::wire::{Jail, JailState, JailSummary};
 use qemu_tests::{Guest, Image, Jails, Machine, Result, Shared};
 
 static SHARED: Shared = Shared::new();
@@ -161,11 +161,15 @@ fn program_that_does_not_exist_fails() {
 }
 
 #[test]
-fn unknown_parent_link_fails() {
+fn unknown_parent_link_is_waited_for() {
     let mut guest = guest();
 
-    let jail = settled(&mut guest, "unknown-parent");
+    let waits = |row: Option<&JailSummary>| row.is_some_and(|row| row.waits_for.is_some());
+    let row = guest.agent().wait_listed("unknown-parent", "waiting", waits).unwrap().unwrap();
 
-    let place = "/jails.d/unknown-parent.toml:7";
-    assert_message(&mut guest, &jail, [place, "network.parent", "nolink0"]);
+    let problem = row.problem.unwrap_or_default();
+    let parts = ["/jails.d/unknown-parent.toml:7", "network.parent", "nolink0", "eth0"];
+    assert!(parts.iter().all(|part| problem.contains(part)), "{problem}");
+    let why = guest.ctl(&["why", "unknown-parent"]);
+    assert!(why.contains("waits for link nolink0"), "{why}");
 }

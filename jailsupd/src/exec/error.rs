@@ -121,6 +121,16 @@ pub enum Error {
         /// What there is.
         links: String,
     },
+    /// The parent link does not take packets of that size.
+    #[error("packets of {mtu} bytes are more than {parent} takes: {most}")]
+    Mtu {
+        /// Bytes that the unit asks for.
+        mtu: u32,
+        /// Bytes that the parent takes.
+        most: u32,
+        /// The parent.
+        parent: String,
+    },
     /// Making the jail's link.
     #[error("cannot {what}")]
     Link {
@@ -283,6 +293,7 @@ impl Error {
             Self::NoAccount { .. } | Self::Accounts { .. } => "process.user",
             Self::Overcommit(overcommit) => overcommit.key,
             Self::NoParent { .. } => "network.parent",
+            Self::Mtu { .. } => "network.mtu",
             Self::Link { .. } => "network.mode",
             Self::Granted { .. } => "security.add_device",
             Self::Cores(_) | Self::CorePattern { .. } => "process.core_dump",
@@ -349,6 +360,7 @@ impl Error {
             | Self::Volume { .. }
             | Self::Accounts { .. }
             | Self::NoParent { .. }
+            | Self::Mtu { .. }
             | Self::Link { .. }
             | Self::Cgroup { .. }
             | Self::Disk { .. }

@@ -2,18 +2,23 @@
 
 mod netlink;
 
-pub use netlink::{Interface, Netlink};
+pub use netlink::{Interface, Monitor, Netlink};
 
-use super::Error;
+use super::{Error, faults};
 use crate::plan::Link;
-use crate::plan::link::{NAME, show_mac};
+use crate::plan::link::{Lower, NAME};
 use crate::unit::IpPrefix;
 use crate::unit::host::Uplink;
 use rustix::fd::{AsFd as _, OwnedFd};
 use rustix::fs::{Mode, OFlags};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
+use std::collections::BTreeSet;
 use std::io;
 use std::net::IpAddr;
+
+/// A link's name while it is made: `eth0` may exist in both namespaces at once, and a link is born with its name before
+/// it changes the namespace.
+const UNBORN: &str = "jail-link-new";
 
 /// The host's network as jailsupd sees it.
 #[derive(Debug)]
@@ -49,9 +54,17 @@ impl Network {
         Ok(Some(link.name.clone()))
     }
 
-    /// Makes a jail's link in its network namespace, in place of any other, with loopback up beside it.
-    /// A crash in between
-    /// leaves nothing on the host: the link is born in the jail's namespace.
+    /// The host's links as they are now.
+    ///
+    /// # Errors
+    /// The kernel's refusal.
+    pub fn links(&self) -> io::Result<Vec<Interface>> {
+        self.host.links()
+    }
+
+    /// Makes a jail's link in its network namespace, in place of any other, with loopback up beside it. A crash in
+    /// between leaves nothing on the host but a VLAN, which [`Self::sweep`] finds: the link is born in the jail's
+    /// namespace. Returns the number of the host's link that it sits on.
     ///
     /// # Errors
     /// When the parent does not exist, or the kernel refuses.
@@ -60,33 +73,84 @@ impl Network {
         namespace: &OwnedFd,
         link: Option<&Link>,
         uplink: &Uplink,
-    ) -> Result<(), Error> {
+    ) -> Result<Option<u32>, Error> {
         let cleared = self.enter(namespace, remove_links);
         cleared
             .and_then(|inside| inside)
             .map_err(|e| failed("remove the jail's former link", e))?;
-        if let Some(link) = link {
-            let parent = self.parent(link, uplink)?;
-            let what = || format!("make a macvlan link on {}", parent.name);
-            self.host
-                .create_macvlan(&temporary_name(link.mac), parent.index, link.mac, namespace)
-                .map_err(|e| failed(what(), e))?;
+        let lower = link.map(|link| self.lower(&link.lower, uplink)).transpose()?;
+        if let (Some(link), Some(lower)) = (link, &lower) {
+            if let Some(mtu) = link.mtu.filter(|mtu| *mtu > lower.mtu) {
+                return Err(Error::Mtu { mtu, most: lower.mtu, parent: lower.name.clone() });
+            }
+            let made = self.host.create(UNBORN, lower.index, link, namespace);
+            made.map_err(|e| failed(format!("make a link on {}", lower.name), e))?;
         }
         let inside = self.enter(namespace, |jail| set_up_inside(jail, link));
         let inside = inside.map_err(|e| failed("enter the jail's network namespace", e))?;
-        inside.map_err(|e| failed("set up the jail's link", e))
+        inside.map_err(|e| failed("set up the jail's link", e))?;
+        Ok(lower.map(|lower| lower.index))
     }
 
-    fn parent(&self, link: &Link, uplink: &Uplink) -> Result<Interface, Error> {
-        let links = self.host.links().map_err(|e| failed("list the host's links", e))?;
-        let found = match link.parent.is_uplink() {
-            true => uplink_of(uplink, &links),
-            false => links.iter().find(|other| other.name == link.parent.as_str()),
+    /// The host's link that a jail's sits on, up; a VLAN is made when it is not there.
+    fn lower(&self, lower: &Lower, uplink: &Uplink) -> Result<Interface, Error> {
+        let list = || self.host.links().map_err(|e| failed("list the host's links", e));
+        let links = list()?;
+        let Some(parent) = parent_of(lower, uplink, &links) else {
+            return Err(Error::NoParent {
+                name: lower.parent.as_str().to_owned(),
+                links: names(&links),
+            });
         };
-        found.cloned().ok_or_else(|| {
-            let names: Vec<&str> = links.iter().map(|link| link.name.as_str()).collect();
-            Error::NoParent { name: link.parent.as_str().to_owned(), links: names.join(", ") }
-        })
+        let up = |link: &Interface| {
+            let up = self.host.set_up(link.index);
+            up.map_err(|e| failed(format!("bring {} up", link.name), e))
+        };
+        up(parent)?;
+        let Some(vlan) = lower.vlan else { return Ok(parent.clone()) };
+        let is_it = |link: &Interface| link.vlan == Some((parent.index, vlan));
+        let there = links.iter().find(|link| is_it(link)).cloned();
+        let found = match there {
+            Some(found) => Some(found),
+            None => {
+                let name = vlan_name(parent, vlan);
+                let made = self.host.create_vlan(&name, parent.index, vlan);
+                made.map_err(|e| {
+                    failed(format!("make {name}, VLAN {vlan} of {}", parent.name), e)
+                })?;
+                faults::reach("vlan-made")?;
+                list()?.into_iter().find(is_it)
+            }
+        };
+        let gone = || failed("find the VLAN", io::ErrorKind::NotFound.into());
+        let found = found.ok_or_else(gone)?;
+        up(&found)?;
+        Ok(found)
+    }
+
+    /// Deletes the VLANs that were made for jails and that none of these wants; the names of those that are gone.
+    ///
+    /// # Errors
+    /// The kernel's refusal.
+    pub fn sweep(
+        &self,
+        links: &[Interface],
+        wanted: &BTreeSet<Lower>,
+        uplink: &Uplink,
+    ) -> io::Result<Vec<String>> {
+        let wanted: BTreeSet<(u32, u16)> = wanted
+            .iter()
+            .filter_map(|lower| Some((parent_of(lower, uplink, links)?.index, lower.vlan?)))
+            .collect();
+        let is_left = |link: &&Interface| {
+            link.is_ours && link.vlan.is_some_and(|vlan| !wanted.contains(&vlan))
+        };
+        let mut gone = Vec::new();
+        for link in links.iter().filter(is_left) {
+            self.host.delete(link.index)?;
+            gone.push(link.name.clone());
+        }
+        Ok(gone)
     }
 
     /// Does something with a routing socket of `namespace`, which the thread is in meanwhile.
@@ -118,17 +182,36 @@ fn uplink_of<'a>(uplink: &Uplink, links: &'a [Interface]) -> Option<&'a Interfac
     links.iter().find(|link| link.name == name)
 }
 
-/// A name that no link of the host or of a jail has: `eth0` may exist in both namespaces at once, and
-/// a link is born with its name before it changes the namespace.
-fn temporary_name(mac: [u8; 6]) -> String {
-    format!("w{}", show_mac(mac).replace(':', ""))
+/// The host's link that this one is on.
+#[must_use]
+pub fn parent_of<'a>(
+    lower: &Lower,
+    uplink: &Uplink,
+    links: &'a [Interface],
+) -> Option<&'a Interface> {
+    match lower.parent.is_uplink() {
+        true => uplink_of(uplink, links),
+        false => links.iter().find(|other| other.name == lower.parent.as_str()),
+    }
+}
+
+/// Their names, for people.
+#[must_use]
+pub fn names(links: &[Interface]) -> String {
+    links.iter().map(|link| link.name.as_str()).collect::<Vec<_>>().join(", ")
+}
+
+/// As ip-link(8) would name it, or by the parent's number where that is too long (`IFNAMSIZ`).
+fn vlan_name(parent: &Interface, vlan: u16) -> String {
+    let name = format!("{}.{vlan}", parent.name);
+    if name.len() < libc::IFNAMSIZ { name } else { format!("if{}.{vlan}", parent.index) }
 }
 
 /// Removes every link but loopback: what an earlier unit wanted, or an earlier attempt left. It is gone,
 /// and its Ethernet address free, when this returns.
 fn remove_links(jail: &Netlink) -> io::Result<()> {
     let links = jail.links()?;
-    links.iter().filter(|link| link.is_ours).try_for_each(|link| jail.delete(link.index))
+    links.iter().filter(|link| link.is_of_jail).try_for_each(|link| jail.delete(link.index))
 }
 
 fn set_up_inside(jail: &Netlink, link: Option<&Link>) -> io::Result<()> {
@@ -139,7 +222,7 @@ fn set_up_inside(jail: &Netlink, link: Option<&Link>) -> io::Result<()> {
     };
     jail.set_up(find("lo")?)?;
     let Some(link) = link else { return Ok(()) };
-    let index = find(&temporary_name(link.mac))?;
+    let index = find(UNBORN)?;
     jail.rename(index, NAME)?;
     // The kernel then announces the address when the link comes up (ip-sysctl.rst: arp_notify,
     // ndisc_notify), so that neighbours that knew another port or host learn at once.

@@ -17,6 +17,9 @@ pub struct State {
     pub unit: String,
     /// The link that its network namespace was set up with; another is made when this changes.
     pub link: String,
+    /// The number of the host's link that it sits on.
+    #[serde(default)]
+    pub link_lower: Option<u32>,
     /// The ids that its user namespace was made with; another one is made when these change.
     #[serde(default)]
     pub ids: Option<String>,

@@ -1,6 +1,8 @@
 //! A jail's link: what exists in its network namespace besides loopback.
 
-use crate::unit::{IpPrefix, JailName, LinkName, Network};
+use crate::unit::{
+    IpPrefix, IpvlanMode, JailName, LinkName, MacAddress, MacvlanMode, Network, NetworkMode,
+};
 use sha2::{Digest, Sha256};
 use std::fmt;
 use std::net::IpAddr;
@@ -8,29 +10,66 @@ use std::net::IpAddr;
 /// The name of the link inside the jail.
 pub const NAME: &str = "eth0";
 
-/// A macvlan link in bridge mode, with its addresses.
+/// A link with its addresses.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Link {
-    /// The host's link that it sits on, by name or alias.
-    pub parent: LinkName,
-    /// Its Ethernet address.
-    pub mac: [u8; 6],
+    /// What of the host it sits on.
+    pub lower: Lower,
+    /// What it is.
+    pub kind: Kind,
+    /// Bytes of its largest packet, where that is not its parent's.
+    pub mtu: Option<u32>,
     /// Its addresses.
     pub address: Vec<IpPrefix>,
     /// Next hops of the default routes.
     pub gateway: Vec<IpAddr>,
 }
 
-pub(super) fn link(name: &JailName, network: &Network, machine_id: &str) -> Link {
-    let mac = network
-        .mac
-        .map_or_else(|| derived_mac(machine_id, name.as_str()), crate::unit::MacAddress::octets);
-    Link {
-        parent: network.parent.clone(),
-        mac,
+/// A link of the host, or a VLAN on it. As text `eth0` or `eth0.10`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Lower {
+    /// The link, by name or alias.
+    pub parent: LinkName,
+    /// The VLAN.
+    pub vlan: Option<u16>,
+}
+
+/// What a jail's link is to the kernel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// With an Ethernet address of its own.
+    Macvlan {
+        /// Whom it exchanges frames with.
+        mode: MacvlanMode,
+        /// Its Ethernet address.
+        mac: [u8; 6],
+    },
+    /// With that of its parent.
+    Ipvlan {
+        /// What it hands to its parent.
+        mode: IpvlanMode,
+    },
+}
+
+/// The link that a unit asks for. None when it asks for none.
+pub(super) fn link(name: &JailName, network: &Network, machine_id: &str) -> Option<Link> {
+    let kind = match network.mode {
+        NetworkMode::None => return None,
+        NetworkMode::Macvlan => {
+            let derived = || derived_mac(machine_id, name.as_str());
+            let mac = network.mac.map_or_else(derived, MacAddress::octets);
+            Kind::Macvlan { mode: network.macvlan_mode, mac }
+        }
+        NetworkMode::Ipvlan => Kind::Ipvlan { mode: network.ipvlan_mode },
+    };
+    let vlan = network.vlan.and_then(|vlan| u16::try_from(vlan.get()).ok());
+    Some(Link {
+        lower: Lower { parent: network.parent.clone(), vlan },
+        kind,
+        mtu: network.mtu.and_then(|mtu| u32::try_from(mtu.get()).ok()),
         address: network.address.clone(),
         gateway: network.gateway.clone(),
-    }
+    })
 }
 
 /// An Ethernet address that stays the same for a jail on a host: a new one at each start would cost
@@ -44,9 +83,32 @@ fn derived_mac(machine_id: &str, name: &str) -> [u8; 6] {
     mac
 }
 
+impl Link {
+    /// Its Ethernet address, where that is its own.
+    #[must_use]
+    pub const fn mac(&self) -> Option<[u8; 6]> {
+        match self.kind {
+            Kind::Macvlan { mac, .. } => Some(mac),
+            Kind::Ipvlan { .. } => None,
+        }
+    }
+}
+
 impl fmt::Display for Link {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "macvlan on {} as {}", self.parent, show_mac(self.mac))?;
+        match self.kind {
+            Kind::Macvlan { mode, mac } => {
+                f.write_str("macvlan")?;
+                if mode != MacvlanMode::Bridge {
+                    write!(f, " ({mode})")?;
+                }
+                write!(f, " on {} as {}", self.lower, show_mac(mac))?;
+            }
+            Kind::Ipvlan { mode } => write!(f, "ipvlan ({mode}) on {}", self.lower)?,
+        }
+        if let Some(mtu) = self.mtu {
+            write!(f, " with packets of {mtu} bytes")?;
+        }
         for address in &self.address {
             write!(f, " {address}")?;
         }
@@ -54,6 +116,15 @@ impl fmt::Display for Link {
             write!(f, " via {gateway}")?;
         }
         Ok(())
+    }
+}
+
+impl fmt::Display for Lower {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.vlan {
+            Some(vlan) => write!(f, "{}.{vlan}", self.parent),
+            None => self.parent.fmt(f),
+        }
     }
 }
 

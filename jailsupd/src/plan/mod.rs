@@ -25,7 +25,7 @@ pub use steps::{HostStep, JailStep, KernelMount, Tmpfs};
 pub use sysfs::PartOfSys;
 pub use volumes::{PathStep, VolumeTmpfs};
 
-use crate::unit::{HookKind, NetworkMode, RootMode, Ulimit, UlimitName, Unit};
+use crate::unit::{HookKind, RootMode, Ulimit, UlimitName, Unit};
 use std::collections::BTreeMap;
 use std::ffi::CString;
 use std::sync::Arc;
@@ -125,6 +125,17 @@ fn notify_variables(unit: &Unit, environment: &mut BTreeMap<String, String>) {
     }
 }
 
+impl Plan {
+    /// The jail's link; none with loopback alone.
+    #[must_use]
+    pub fn link(&self) -> Option<&Link> {
+        self.host.iter().find_map(|step| match step {
+            HostStep::SetUpNetwork(link) => link.as_ref(),
+            _ => None,
+        })
+    }
+}
+
 /// The main process, as the jail numbers it: the first child of the first process of a pid namespace.
 const SERVICE_PID: u32 = 2;
 
@@ -133,10 +144,7 @@ fn host_steps(unit: &Unit, context: Context<'_>) -> Vec<HostStep> {
     steps.extend(cgroup::limits(&unit.resources).into_iter().map(HostStep::SetLimit));
     steps.push(HostStep::LimitDisks(cgroup::disk_limits(&unit.resources)));
     steps.push(HostStep::CreateNamespaces { ids: IdMap::new(context.ids, &unit.user) });
-    let link = match unit.network.mode {
-        NetworkMode::Macvlan => Some(link::link(&unit.name, &unit.network, context.machine_id)),
-        NetworkMode::None => None,
-    };
+    let link = link::link(&unit.name, &unit.network, context.machine_id);
     steps.push(HostStep::SetUpNetwork(link));
     let (source, size_max) = (unit.image.source.clone(), unit.root.size_max);
     match unit.root.mode {

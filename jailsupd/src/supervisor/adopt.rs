@@ -58,8 +58,8 @@ impl Supervisor {
             (slots.take(Slot::UserNamespace), slots.take(Slot::NetNamespace))
         {
             let key = stored.link.clone();
-            let ids = stored.ids.clone();
-            jail.kept = Some(Kept { namespaces: Namespaces { user, net }, key, ids });
+            let (lower, ids) = (stored.link_lower, stored.ids.clone());
+            jail.kept = Some(Kept { namespaces: Namespaces { user, net }, key, lower, ids });
         }
         jail.restarts = stored.restarts;
         jail.last_exit = stored.ended.clone().or_else(|| stored.last_exit.clone());

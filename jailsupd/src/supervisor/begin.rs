@@ -5,6 +5,7 @@ use super::dependencies::Ties;
 use super::hooks::Hooks;
 use super::jails::Jails;
 use super::kernel::Kernel;
+use super::links::Links;
 use super::output::Output;
 use super::poller::{Poller, Source};
 use super::syncing::Syncing;
@@ -90,8 +91,6 @@ impl Supervisor {
             kernel_version: kernel_version(),
             policy: Policy::default(),
             policy_problems: Vec::new(),
-            uplink: None,
-            uplink_problem: None,
             jails: Jails::default(),
             event_followers: Vec::new(),
             waiters: Vec::new(),
@@ -104,6 +103,7 @@ impl Supervisor {
             store: Store::new(Path::new(unit_store::DIRECTORY)),
             last_good: to("keep units", LastGood::open(&layout.last_good()))?,
             trials: Trials::new(to("keep good versions", Deploys::open(&layout))?),
+            links: Links::default(),
             hooks: Hooks::default(),
             watch,
             directories,
@@ -124,7 +124,7 @@ impl Supervisor {
     /// Before anything is started: what the host has, and what runs.
     fn take_over(&mut self) -> io::Result<()> {
         self.tidy_storage();
-        self.set_up_uplink();
+        self.open_links();
         self.adopt()
     }
 }

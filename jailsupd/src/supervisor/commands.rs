@@ -186,6 +186,7 @@ impl Supervisor {
         let state = Stored {
             unit: loaded.map(|loaded| loaded.restart_hash.clone()).unwrap_or_default(),
             link: jail.kept.as_ref().map(|kept| kept.key.clone()).unwrap_or_default(),
+            link_lower: jail.kept.as_ref().and_then(|kept| kept.lower),
             held_down: jail.held_down,
             restarts: jail.restarts,
             failures: jail.machine.failures,

@@ -209,7 +209,7 @@ impl Supervisor {
         self.ties.waiting.retain(|id| jails.get(*id).is_some_and(is_waiting));
         for id in self.ties.waiting.clone() {
             let Some(jail) = self.jails.get(id) else { continue };
-            match self.waits_for(&jail.name) {
+            match self.waits_for_link(jail).or_else(|| self.waits_for(&jail.name)) {
                 None => self.apply(id, Event::Admitted, "nothing holds it up"),
                 Some(waits) => self.wait(id, waits),
             }

@@ -40,6 +40,8 @@ pub(super) struct Jail {
     pub(super) machine: Machine,
     /// It depends on others.
     pub(super) depends: bool,
+    /// Its start waits for its parent link, which the host has not.
+    pub(super) lacks_link: bool,
     /// What it waits for, while it is waiting.
     pub(super) waits: Option<WaitsFor>,
     /// It is to end, after those that depend on it.
@@ -130,6 +132,8 @@ pub(super) struct Kept {
     pub(super) namespaces: Namespaces,
     /// The link that the network namespace was set up with; empty when it was not, or only in part.
     pub(super) key: String,
+    /// The number of the host's link that it sits on.
+    pub(super) lower: Option<u32>,
     /// The ids that the user namespace was made with; none when nobody knows.
     pub(super) ids: Option<String>,
 }
@@ -145,6 +149,7 @@ impl Jail {
             hook_problem: None,
             machine: Machine { dice: dice(name), ..Machine::NEW },
             depends: false,
+            lacks_link: false,
             waits: None,
             leaving: None,
             since: clock::now(),
@@ -171,7 +176,7 @@ impl Jail {
         self.loaded.as_ref().map_or_else(Policy::default, |loaded| Policy {
             restart: loaded.unit.restart.clone(),
             stop: loaded.unit.stop.clone(),
-            waits: self.depends,
+            waits: self.depends || self.lacks_link,
             ready_within: (loaded.unit.process.notify != Notify::None)
                 .then_some(loaded.unit.start.timeout),
             // One that is frozen owes no sign of life.

@@ -27,6 +27,7 @@ mod kernel;
 mod layers;
 mod leaving;
 mod limits;
+mod links;
 mod losses;
 mod notify;
 mod output;
@@ -82,6 +83,7 @@ use jail::Jail;
 use jails::Jails;
 use keeper::{Client, Slot};
 use kernel::Kernel;
+use links::Links;
 use output::Output;
 use poller::{JailId, Poller, Source};
 use reexec::Reexec;
@@ -119,8 +121,6 @@ pub struct Supervisor {
     kernel_version: (u32, u32),
     policy: Policy,
     policy_problems: Vec<Problem>,
-    uplink: Option<String>,
-    uplink_problem: Option<String>,
     jails: Jails,
     event_followers: Vec<(ClientId, Option<String>)>,
     waiters: Vec<Waiter>,
@@ -141,6 +141,7 @@ pub struct Supervisor {
     store: Store,
     last_good: LastGood,
     trials: Trials,
+    links: Links,
     watch: Watch,
     hooks: Hooks,
     ties: Ties,
@@ -169,6 +170,8 @@ impl Supervisor {
         self.sweep_runs();
         if !self.going_down {
             self.rescan();
+            // What has happened to links while nobody looked.
+            self.follow_links();
             self.reclaim_ids();
         }
         self.finish_cleaning();
@@ -225,6 +228,7 @@ impl Supervisor {
             Source::Import(number) => self.on_import(number),
             Source::Reexec => self.on_reexec(),
             Source::Hook(number) => self.on_hook(number),
+            Source::Links => self.on_links(),
         }
     }
 
@@ -342,6 +346,7 @@ impl Supervisor {
             self.renew_order();
         }
         self.forget_images();
+        self.sweep_links();
         if let Err(error) = cores::discard(&jail.name, &self.layout) {
             log::warn!("jail={} leaves core dumps behind: {error}", jail.name);
         }
@@ -359,26 +364,6 @@ impl Supervisor {
         self.record(&jail.name, None, "it is gone with its unit");
     }
 
-    fn set_up_uplink(&mut self) {
-        if self.uplink.is_some() {
-            return;
-        }
-        match self.network.set_up_uplink(&self.host.uplink) {
-            Ok(Some(name)) => {
-                log::info!("uplink is {name}");
-                self.uplink = Some(name);
-            }
-            Ok(None) => {}
-            Err(error) => {
-                let text = error.chain();
-                if self.uplink_problem.as_ref() != Some(&text) {
-                    log::error!("{text} (see [uplink] in /etc/warder/host.toml)");
-                    self.uplink_problem = Some(text);
-                }
-            }
-        }
-    }
-
     fn timeout(&self) -> Option<Duration> {
         let is_asked = self.server.is_asked();
         if is_asked || self.ties.moved || self.has_streams_to_feed() || self.can_prepare() {
@@ -388,7 +373,12 @@ impl Supervisor {
         let rescan_at = self.rescan_at.filter(|_| !self.going_down);
         let next = machines.chain(rescan_at).chain(self.waiters_deadline());
         let next = next.chain(self.ties.starts.deadline()).chain(self.hooks.deadline());
-        let more = [self.output.deadline(), self.syncing.deadline(), self.trials.deadline()];
+        let more = [
+            self.output.deadline(),
+            self.syncing.deadline(),
+            self.trials.deadline(),
+            self.links.deadline(),
+        ];
         let next = next.chain(more.into_iter().flatten()).min()?;
         // epoll counts whole milliseconds upwards, so that a deadline has passed when it wakes.
         Some(next.saturating_sub(clock::now()) + Duration::from_millis(1))
@@ -399,6 +389,7 @@ impl Supervisor {
         if self.rescan_at.is_some_and(|at| at <= now) && !self.going_down {
             self.rescan();
         }
+        self.tick_links();
         self.end_late_hooks();
         if self.output.deadline().is_some_and(|at| at <= now) {
             self.store_staged();

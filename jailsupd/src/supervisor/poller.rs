@@ -55,6 +55,8 @@ pub(super) enum Source {
     Hook(u32),
     /// The process that syncs the logs has answered.
     Synced,
+    /// Links of the host have come, gone or changed.
+    Links,
 }
 
 /// The kinds of [`Source::Limit`] come after all others.
@@ -84,6 +86,7 @@ impl Source {
             Self::Synced => (16, 0),
             Self::Notify(id) => (18, id),
             Self::Check(id) => (19, id),
+            Self::Links => (17, 0),
         };
         kind << 32 | u64::from(id)
     }
@@ -109,6 +112,7 @@ impl Source {
             15 => Self::Reexec,
             20 => Self::Hook(id),
             16 => Self::Synced,
+            17 => Self::Links,
             18 => Self::Notify(id),
             19 => Self::Check(id),
             kind => {
@@ -215,9 +219,10 @@ mod tests {
             Source::Synced,
             Source::Notify(10),
             Source::Check(11),
+            Source::Links,
         ] {
             assert_eq!(Source::from_data(source.to_data()), Some(source));
         }
-        assert_eq!(Source::from_data(17 << 32), None);
+        assert_eq!(Source::from_data((LIMITS - 1) << 32), None);
     }
 }

@@ -135,12 +135,14 @@ impl Supervisor {
         let done = steps.iter().map(|step| (step.name.clone(), step.consequence)).collect();
         // All are known before one is started or stopped: others may have to come first.
         let taken: Vec<_> = steps.into_iter().map(|step| self.take(step)).collect();
+        self.find_lacking();
         self.renew_order();
         let ids: Vec<JailId> =
             taken.into_iter().filter_map(|taken| self.carry_out(taken)).collect();
         ids.into_iter().for_each(|id| self.start_what_it_needs(id, false));
         self.scale_kernel_limits();
         self.forget_images();
+        self.sweep_links();
         self.follow_all_health();
         done
     }

@@ -12,7 +12,7 @@ use crate::exec::privileges::Privileges as Found;
 use crate::exec::processes;
 use crate::machine::State;
 use crate::machine::health::Health;
-use crate::plan::HostStep;
+use crate::plan::Link;
 use crate::plan::link::show_mac;
 use crate::unit::change::Change;
 use crate::unit::explain::{Explanation, KeyEntry, Otherwise, Unknown};
@@ -118,12 +118,8 @@ pub(super) fn problem_line(jail: &Jail) -> Option<String> {
 
 pub(super) fn inspected(jail: &Jail) -> WireJail {
     let unit = jail.loaded.as_ref().map(|loaded| &loaded.unit);
-    let mac = jail.loaded.as_ref().and_then(|loaded| {
-        loaded.plan.host.iter().find_map(|step| match step {
-            HostStep::SetUpNetwork(link) => link.as_ref().map(|link| show_mac(link.mac)),
-            _ => None,
-        })
-    });
+    let link = jail.loaded.as_ref().and_then(|loaded| loaded.plan.link());
+    let mac = link.and_then(Link::mac).map(show_mac);
     let usage = jail.life.as_ref().map(|_| jail.cgroup.usage());
     let init = jail.life.as_ref().and_then(|life| Found::of_init(life.pid));
     let service = jail.life.as_ref().and_then(|life| Found::of_service(life.pid));

@@ -44,6 +44,13 @@ pub(super) struct Building<'a> {
 /// In what is remembered of a network namespace: here begins what its kernel settings were.
 const SYSCTLS: &str = "; sysctl ";
 
+/// What a network namespace was set up with, as it is remembered: another one is made, or another link in it, when this
+/// changes.
+pub(super) fn link_key(loaded: &Loaded, link: Option<&Link>) -> String {
+    let link = link.map_or_else(|| "loopback only".to_owned(), ToString::to_string);
+    link + SYSCTLS + &sysctls(&loaded.unit)
+}
+
 fn sysctls(unit: &Unit) -> String {
     unit.security.sysctl.iter().map(|(name, value)| format!("{name}={value} ")).collect()
 }
@@ -88,7 +95,6 @@ impl Supervisor {
     ) -> Result<Progress, Error> {
         let Some(jail) = self.jails.get_mut(id) else { return Ok(Progress::Waits) };
         let (name, kept, cgroup) = (jail.name.clone(), jail.kept.take(), jail.cgroup.clone());
-        self.set_up_uplink();
         let mut building = Building {
             loaded,
             cgroup,
@@ -322,7 +328,7 @@ impl Supervisor {
             ];
             self.keeper.put(name, &slots).map_err(Error::Keeper)?;
             let ids = Some(ids.to_string());
-            building.kept = Some(Kept { namespaces, key: String::new(), ids });
+            building.kept = Some(Kept { namespaces, key: String::new(), lower: None, ids });
         }
         Ok(())
     }
@@ -334,9 +340,7 @@ impl Supervisor {
         building: &mut Building<'_>,
         link: Option<&Link>,
     ) -> Result<(), Error> {
-        let key = link.map_or_else(|| "loopback only".to_owned(), ToString::to_string)
-            + SYSCTLS
-            + &sysctls(&building.loaded.unit);
+        let key = link_key(building.loaded, link);
         let Some(kept) = &mut building.kept else { return Ok(()) };
         if kept.key == key {
             return Ok(());
@@ -345,8 +349,18 @@ impl Supervisor {
         kept.key.clear();
         self.keeper.remove(name, &[Slot::State]).map_err(Error::Keeper)?;
         faults::reach("link-forgotten")?;
-        self.network.make_link(&kept.namespaces.net, link, &self.host.uplink)?;
-        kept.key = key;
+        let former = kept.lower.take();
+        match self.network.make_link(&kept.namespaces.net, link, &self.host.uplink) {
+            Ok(lower) => (kept.lower, kept.key) = (lower, key),
+            // It gets its link when the parent comes.
+            Err(Error::NoParent { .. }) if !building.loaded.unit.network.wait_for_parent => {
+                self.network.make_link(&kept.namespaces.net, None, &self.host.uplink)?;
+            }
+            Err(error) => return Err(error),
+        }
+        if former.is_some() && former != kept.lower {
+            self.sweep_links();
+        }
         Ok(())
     }
 
@@ -363,6 +377,7 @@ impl Supervisor {
         let stored = State {
             unit: loaded.restart_hash.clone(),
             link: kept.key.clone(),
+            link_lower: kept.lower,
             ids: kept.ids.clone(),
             uid_base: loaded.ids.base(),
             pid: spawned.pid,

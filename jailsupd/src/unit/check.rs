@@ -136,23 +136,52 @@ fn root(walk: &mut Walk<'_>, root: &mut Root) {
     }
 }
 
+/// What a jail without a link cannot have.
+const OF_A_LINK: &[&str] = &[
+    "network.parent",
+    "network.wait_for_parent",
+    "network.vlan",
+    "network.macvlan_mode",
+    "network.ipvlan_mode",
+    "network.mtu",
+    "network.address",
+    "network.gateway",
+    "network.mac",
+];
+/// RFC 8200, section 5; the kernel has no IPv6 on a link with less.
+const IPV6_MTU_MIN: u64 = 1280;
+
 fn network(walk: &mut Walk<'_>, network: &mut Network) {
     if !walk.sound("network.mode") {
         return;
     }
-    if network.mode == NetworkMode::None {
-        for key in ["network.parent", "network.address", "network.gateway", "network.mac"] {
-            if is_void(walk, key, "network.mode") {
-                walk.refuse(
-                    key,
-                    "has no effect with `mode = \"none\"`",
-                    "take it out, or choose another mode",
-                );
-            }
+    let void: &[&str] = match network.mode {
+        NetworkMode::None => OF_A_LINK,
+        NetworkMode::Macvlan => &["network.ipvlan_mode"],
+        NetworkMode::Ipvlan => &["network.macvlan_mode", "network.mac"],
+    };
+    for key in void {
+        if is_void(walk, key, "network.mode") {
+            let message = format!("has no effect with `mode = \"{}\"`", network.mode);
+            walk.refuse(key, message, "take it out, or choose another mode");
         }
-        let hostname = network.hostname.take();
-        *network = Network { mode: NetworkMode::None, hostname, ..Network::default() };
-        return;
+    }
+    let none = Network::default();
+    match network.mode {
+        NetworkMode::None => {
+            let hostname = network.hostname.take();
+            *network = Network { mode: NetworkMode::None, hostname, ..none };
+            return;
+        }
+        NetworkMode::Macvlan => network.ipvlan_mode = none.ipvlan_mode,
+        NetworkMode::Ipvlan => {
+            (network.macvlan_mode, network.mac) = (none.macvlan_mode, none.mac);
+        }
+    }
+    let has_v6 = network.address.iter().any(|address| address.address().is_ipv6());
+    if has_v6 && network.mtu.is_some_and(|mtu| mtu.get() < IPV6_MTU_MIN) {
+        let help = format!("at least {IPV6_MTU_MIN}, or take the IPv6 address out");
+        walk.refuse("network.mtu", "is too little for the IPv6 address", help);
     }
     // Without an address, that is what is missing; of a template, an instance may give it.
     let gateway = if network.address.is_empty() { &[][..] } else { &network.gateway };

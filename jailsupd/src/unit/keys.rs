@@ -25,9 +25,9 @@ use super::resources::{
 };
 use super::seccomp::Seccomp;
 use super::section::{
-    Attempts, Backing, Deploy, IMAGE_TIMEOUT, Jitter, LineCount, Logs, Network, NetworkMode,
-    Notify, OnFull, Process, Reaction, Restart, RestartPolicy, Root, RootMode, Security, Start,
-    StartLimit, Stop,
+    Attempts, Backing, Deploy, IMAGE_TIMEOUT, IpvlanMode, Jitter, LineCount, Logs, MacvlanMode,
+    Mtu, Network, NetworkMode, Notify, OnFull, Process, Reaction, Restart, RestartPolicy, Root,
+    RootMode, Security, Start, StartLimit, Stop, VlanId,
 };
 use super::signal::Signal;
 use super::sysctl::Sysctls;
@@ -293,15 +293,25 @@ static KEYS: &[Key<Draft>] = &[
     key!("security" "read_only_paths": Vec<Covered> = security.read_only_paths; Anew; Default("[]"); "[\"/etc\"]";
         "Paths that the jail cannot write, with all that is mounted below them, although its root is not read-only."),
     key!("network" "mode": NetworkMode = network.mode; Anew; Default("\"macvlan\""); "\"none\"";
-        "`macvlan`: the jail has an Ethernet address of its own on the parent link, and is a host like any other there. `none`: a loopback link only."),
+        "`macvlan`: the jail has an Ethernet address of its own on the parent link, and is a host like any other there. `ipvlan`: it has addresses of its own, but the parent's Ethernet address, for networks that let each port have only one. `none`: a loopback link only. One parent has jails of one kind only."),
     key!("network" "parent": LinkName = network.parent; Anew; Default("\"uplink\""); "\"eth1\"";
         "The host's link that the jail sits on: a link's name, or `uplink`, which `host.toml` resolves."),
+    key!("network" "wait_for_parent": bool = network.wait_for_parent; Live; Default("true"); "false";
+        "Whether a start waits until the parent link is there. Without that, the jail starts with a loopback link only. Either way a running jail gets its link, with the same addresses, when the parent comes (back)."),
+    key!("network" "vlan": Option<VlanId> = network.vlan; Anew; Unset("untagged frames"); "10";
+        "The VLAN of the parent link that the jail is in, by its number. The host's link for it is made with the first jail that needs it, and goes with the last. The host's policy says which VLANs units may ask for: by default none."),
+    key!("network" "macvlan_mode": MacvlanMode = network.macvlan_mode; Anew; Default("\"bridge\""); "\"private\"";
+        "Which other macvlan jails on the same parent it reaches: those in `bridge` mode, too (`bridge`), none (`private`), or those that a switch outside sends its frames back to (`vepa`)."),
+    key!("network" "ipvlan_mode": IpvlanMode = network.ipvlan_mode; Anew; Default("\"l2\""); "\"l3\"";
+        "What an ipvlan link hands to its parent. `l2`: frames, and it finds its neighbours itself. `l3`: packets, which the host routes; nobody outside finds it by ARP or neighbour discovery. `l3s`: as `l3`, through the host's packet filter. The same for all jails on one parent."),
+    key!("network" "mtu": Option<Mtu> = network.mtu; Anew; Unset("that of the parent link"); "1400";
+        "The largest packet on the link, in bytes: not more than on the parent, and at least 1280 with an IPv6 address."),
     key!("network" "address": Vec<IpPrefix> = network.address; Anew; Default("[]"); "[\"192.0.2.10/24\", \"2001:db8::10/64\"]";
         "The jail's addresses, each with the prefix length of its subnet. At least one is needed unless `mode` is `none`."),
     key!("network" "gateway": Vec<IpAddr> = network.gateway; Anew; Default("[]"); "[\"192.0.2.1\"]";
         "Routers for everything outside the subnets: at most one for IPv4 and one for IPv6."),
     key!("network" "mac": Option<MacAddress> = network.mac; Anew; Unset("derived from the jail's name, so always the same"); "\"02:00:00:00:00:0a\"";
-        "The jail's Ethernet address."),
+        "The jail's Ethernet address on a macvlan link."),
     key!("network" "hostname": Option<HostName> = network.hostname; Anew; Unset("the jail's name"); "\"www.example.org\"";
         "The host name that the jail sees."),
     key!("resources" "memory_min": Option<Bytes> = resources.memory_min; Live; Unset("nothing"); "\"64M\"";

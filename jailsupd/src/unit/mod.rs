@@ -79,8 +79,8 @@ pub use problem::{Place, Problem};
 pub use resources::{HugePage, IoDevice, Resources};
 pub use seccomp::Seccomp;
 pub use section::{
-    Backing, Deploy, Image, LineCount, Logs, Network, NetworkMode, Notify, OnFull, Process,
-    Reaction, Restart, RestartPolicy, Root, RootMode, Security, Start, Stop,
+    Backing, Deploy, Image, IpvlanMode, LineCount, Logs, MacvlanMode, Network, NetworkMode, Notify,
+    OnFull, Process, Reaction, Restart, RestartPolicy, Root, RootMode, Security, Start, Stop,
 };
 pub use signal::Signal;
 pub use sysctl::{SysctlName, Sysctls};

@@ -145,7 +145,7 @@ impl fmt::Display for HostName {
 }
 
 /// The name of a network link of the host, or the alias `uplink` (see `host.toml`).
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct LinkName(String);
 
 impl LinkName {

@@ -227,10 +227,41 @@ words! {
     NetworkMode, "network mode" {
         /// With an Ethernet address of its own on the parent link.
         Macvlan = "macvlan",
+        /// With addresses of its own behind the parent link's Ethernet address.
+        Ipvlan = "ipvlan",
         /// With a loopback link only.
         None = "none",
     }
 }
+
+words! {
+    /// Whom a macvlan link exchanges frames with, beside the outside.
+    MacvlanMode, "macvlan mode" {
+        /// With the other bridge links on its parent, directly.
+        Bridge = "bridge",
+        /// With none of them.
+        Private = "private",
+        /// With those that a switch outside sends its frames back to.
+        Vepa = "vepa",
+    }
+}
+
+words! {
+    /// What an ipvlan link hands to its parent.
+    IpvlanMode, "ipvlan mode" {
+        /// Frames: it finds its neighbours itself.
+        L2 = "l2",
+        /// Packets: the host routes them.
+        L3 = "l3",
+        /// As `l3`, through the host's packet filter.
+        L3s = "l3s",
+    }
+}
+
+/// Number of a VLAN (IEEE 802.1Q); 0 and 4095 are none.
+pub type VlanId = Whole<1, 4094>;
+/// Bytes of a packet; the least is what IPv4 demands of a link.
+pub type Mtu = Whole<68, 65535>;
 
 /// `[network]`: link and addresses.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -239,11 +270,21 @@ pub struct Network {
     pub mode: NetworkMode,
     /// The host's link that it sits on.
     pub parent: LinkName,
+    /// A start waits until that link is there.
+    pub wait_for_parent: bool,
+    /// The VLAN on that link; none means untagged frames.
+    pub vlan: Option<VlanId>,
+    /// Of a macvlan link.
+    pub macvlan_mode: MacvlanMode,
+    /// Of an ipvlan link; the same for all on one parent.
+    pub ipvlan_mode: IpvlanMode,
+    /// The largest packet; none means the parent's. At least 1280 with an IPv6 address.
+    pub mtu: Option<Mtu>,
     /// Addresses; no two alike, at least one unless the mode is [`NetworkMode::None`].
     pub address: Vec<IpPrefix>,
     /// Next hops of the default routes; at most one of each family.
     pub gateway: Vec<IpAddr>,
-    /// Ethernet address; none means one derived from the jail's name.
+    /// Ethernet address of a macvlan link; none means one derived from the jail's name.
     pub mac: Option<MacAddress>,
     /// Host name in the jail; none means the jail's name.
     pub hostname: Option<HostName>,
@@ -254,6 +295,11 @@ impl Default for Network {
         Self {
             mode: NetworkMode::Macvlan,
             parent: LinkName::uplink(),
+            wait_for_parent: true,
+            vlan: None,
+            macvlan_mode: MacvlanMode::Bridge,
+            ipvlan_mode: IpvlanMode::L2,
+            mtu: None,
             address: Vec::new(),
             gateway: Vec::new(),
             mac: None,

@@ -4,7 +4,8 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 
 use super::address::{IpPrefix, MacAddress};
-use super::{JailName, Problem, Unit};
+use super::section::{Network, VlanId};
+use super::{JailName, LinkName, NetworkMode, Problem, Unit};
 
 /// A unit that cannot be in force beside those before it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,7 +16,8 @@ pub struct Clash {
     pub problem: Problem,
 }
 
-/// Finds units that claim what another one has: an address or an Ethernet address.
+/// Finds units that claim what another one has: an address or an Ethernet address; and those that need another kind
+/// of link on the same parent.
 ///
 /// Of two that clash the earlier one in `units` keeps it, so the caller puts first what is already
 /// running. `host` are the host's own addresses. A unit that is refused claims nothing.
@@ -23,6 +25,7 @@ pub fn check<'a>(units: impl IntoIterator<Item = &'a Unit>, host: &[IpPrefix]) -
     let mut addresses: HashMap<IpAddr, String> =
         host.iter().map(|own| (own.address(), "the host itself".to_owned())).collect();
     let mut macs: HashMap<MacAddress, String> = HashMap::new();
+    let mut parents: HashMap<(&LinkName, Option<VlanId>), &Unit> = HashMap::new();
     let mut clashes = Vec::new();
     for unit in units {
         let before = clashes.len();
@@ -34,13 +37,39 @@ pub fn check<'a>(units: impl IntoIterator<Item = &'a Unit>, host: &[IpPrefix]) -
         if let Some((mac, owner)) = unit.network.mac.and_then(|mac| macs.get_key_value(&mac)) {
             clashes.push(clash(unit, "network.mac", &mac.to_string(), owner));
         }
+        let Network { mode, parent, vlan, .. } = &unit.network;
+        let on_parent = (*mode != NetworkMode::None).then_some((parent, *vlan));
+        let first = on_parent.and_then(|key| parents.get(&key));
+        clashes.extend(first.and_then(|first| apart(unit, first)));
         if clashes.len() == before {
+            on_parent.map(|key| parents.entry(key).or_insert(unit));
             let owner = format!("jail `{}` ({})", unit.name, unit.origin.at("network.address"));
             addresses.extend(unit.network.address.iter().map(|a| (a.address(), owner.clone())));
             macs.extend(unit.network.mac.map(|mac| (mac, owner)));
         }
     }
     clashes
+}
+
+/// Two units whose links cannot be on one parent: the kernel has one kind of them at once on a link, and one mode of
+/// all ipvlan links.
+fn apart(unit: &Unit, first: &Unit) -> Option<Clash> {
+    let (own, other) = (&unit.network, &first.network);
+    let (key, kind, other_kind) = if own.mode != other.mode {
+        ("network.mode", own.mode.to_string(), other.mode.to_string())
+    } else if own.mode == NetworkMode::Ipvlan && own.ipvlan_mode != other.ipvlan_mode {
+        ("network.ipvlan_mode", own.ipvlan_mode.to_string(), other.ipvlan_mode.to_string())
+    } else {
+        return None;
+    };
+    let message = format!(
+        "{kind} cannot be on {} beside {other_kind}, which jail `{}` ({}) has there",
+        own.parent,
+        first.name,
+        first.origin.at(key)
+    );
+    let problem = unit.problem(key, message, "use one kind on a parent, or another parent or VLAN");
+    Some(Clash { name: unit.name.clone(), problem })
 }
 
 fn clash(unit: &Unit, key: &str, what: &str, owner: &str) -> Clash {

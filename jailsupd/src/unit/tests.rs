@@ -83,8 +83,8 @@ fn each_example_of_the_table_is_taken_and_canonical() {
 fn a_unit_with_every_key_is_read_into_its_types() {
     let unit = parse("web", "web.toml", include_str!("../../tests/units-parsed/all-keys.toml"));
     let unit = unit.map_err(|p| lines(&p)).unwrap();
-    // A digest goes with no path, and one kind of check with no other.
-    let apart = ["image.digest", "health.http", "health.tcp"];
+    // A digest goes with no path, one kind of check with no other, and one kind of link neither.
+    let apart = ["image.digest", "network.ipvlan_mode", "health.http", "health.tcp"];
     for key in UNIT.keys.iter().filter(|key| !apart.contains(&key.path().as_str())) {
         assert!(unit.origin.has(&key.path()), "{} is not in the file", key.path());
     }
@@ -165,6 +165,31 @@ fn of_two_units_with_one_address_the_first_keeps_it() {
     );
 }
 
+#[test]
+fn one_parent_has_links_of_one_kind() {
+    let unit = |name: &str, number: u8, rest: &str| {
+        let text = WEB.replace(".10/", &format!(".{number}/"));
+        parse(name, &format!("{name}.toml"), &format!("{text}{rest}")).unwrap()
+    };
+    let units = [
+        unit("one", 1, ""),
+        unit("other-kind", 2, "mode = \"ipvlan\""),
+        unit("other-vlan", 3, "mode = \"ipvlan\"\nvlan = 10"),
+        unit("other-mode", 4, "mode = \"ipvlan\"\nvlan = 10\nipvlan_mode = \"l3\""),
+        unit("private", 5, "macvlan_mode = \"private\""),
+        unit("other-parent", 6, "mode = \"ipvlan\"\nparent = \"eth1\""),
+    ];
+    let clashes = set::check(&units, &[]);
+    let found: Vec<_> = clashes.iter().map(|c| (c.name.as_str(), c.problem.one_line())).collect();
+    assert_eq!(
+        found,
+        [
+            ("other-kind", "other-kind.toml:9:8: network.mode: ipvlan cannot be on uplink beside macvlan, which jail `one` (one.toml) has there (use one kind on a parent, or another parent or VLAN)".to_owned()),
+            ("other-mode", "other-mode.toml:11:15: network.ipvlan_mode: l3 cannot be on uplink beside l2, which jail `other-vlan` (other-vlan.toml) has there (use one kind on a parent, or another parent or VLAN)".to_owned()),
+        ]
+    );
+}
+
 /// What an edit of `old` into `new` says and leads to.
 fn edit(old: &Unit, new: &Unit) -> (Consequence, Vec<String>, String) {
     let changes = diff(old, new);
@@ -227,9 +252,16 @@ fn each_key_that_differs_is_one_change() {
     let all = all.unwrap();
     let changes = diff(&web(""), &all);
     // Version has one value, the root's mode must be the default there, a digest goes with no path, and one kind of
-    // check with no other.
-    let same =
-        ["version", "image.digest", "root.mode", "network.mode", "health.http", "health.tcp"];
+    // check with no other, nor one kind of link.
+    let same = [
+        "version",
+        "image.digest",
+        "root.mode",
+        "network.mode",
+        "network.ipvlan_mode",
+        "health.http",
+        "health.tcp",
+    ];
     let keys: Vec<String> = UNIT.keys.iter().map(Key::path).collect();
     let missing: Vec<&String> =
         keys.iter().filter(|key| !changes.iter().any(|c| c.key == **key)).collect();

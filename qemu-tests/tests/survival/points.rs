@@ -16,6 +16,7 @@ const START: &[&str] = &[
     "namespaces-made",
     "step-create-namespaces",
     "link-forgotten",
+    "vlan-made",
     "step-set-up-network",
     "step-open-image",
     "step-shift-ids",
@@ -97,7 +98,8 @@ const UNIT: &str = "version = 1
 [image]
 source = \"erofs:/usr/share/jails/nuisance.erofs\"
 [network]
-mode = \"none\"
+vlan = 10
+address = [\"10.9.0.2/24\"]
 [process]
 exec = [\"/bin/witness\", \"/record\", \"steady\"]
 [restart]
@@ -120,6 +122,8 @@ fn guest() -> Guest<'static> {
 
 fn guest_with_weak_jailsupd() -> Guest<'static> {
     let mut vm = guest();
+    let policy = "version = 1\n[network]\nvlan = [10]\n";
+    vm.agent().write("/etc/warder/policy.toml", policy).unwrap();
     vm.weaken().unwrap();
     vm.wait_page().unwrap();
     vm
@@ -259,6 +263,7 @@ struct Left {
     /// Of PID 1.
     files: String,
     data: String,
+    links: String,
 }
 
 impl Left {
@@ -272,6 +277,7 @@ impl Left {
                 .sh("for p in $(cat /proc/1/task/1/children); do cat /proc/$p/comm; done | sort"),
             files: vm.sh("ls /proc/1/fd | wc -l"),
             data: vm.sh("cd /data/jails; ls; ls /run/jailsupd/units"),
+            links: vm.sh("ls /sys/class/net"),
         }
     }
 }

@@ -4,6 +4,8 @@ use super::Error;
 use jail_init::Stage;
 use std::io;
 
+const SEE_THE_CONSOLE: &str = "see the console; the jail is tried again when it may pass";
+
 impl Error {
     /// What to do about it.
     #[must_use]
@@ -20,9 +22,7 @@ impl Error {
             Self::NoAccount { .. } | Self::Accounts { .. } => {
                 "give a name of the image's /etc/passwd or /etc/group, or a number"
             }
-            Self::NoParent { .. } => {
-                "name a link of the host, or set [uplink] match in /etc/warder/host.toml; the jail is tried again"
-            }
+            Self::NoParent { .. } | Self::Mtu { .. } | Self::Link { .. } => self.network_help(),
             Self::Jail { stage: Stage::Exec, source } => exec_help(source),
             Self::Jail { stage: Stage::StartContainer, source } => hook_help(source),
             Self::Jail { stage: Stage::WorkingDir, .. } => {
@@ -52,7 +52,6 @@ impl Error {
             | Self::Overlay { .. }
             | Self::Root { .. } => self.storage_help(),
             Self::Image { .. }
-            | Self::Link { .. }
             | Self::Cgroup { .. }
             | Self::Namespaces(_)
             | Self::Device { .. }
@@ -63,7 +62,21 @@ impl Error {
             | Self::Ids(_)
             | Self::NoUnit
             | Self::NoClient
-            | Self::Plan(_) => "see the console; the jail is tried again when it may pass",
+            | Self::Plan(_) => SEE_THE_CONSOLE,
+        }
+    }
+
+    /// The same of links.
+    fn network_help(&self) -> &'static str {
+        match self {
+            Self::NoParent { .. } => {
+                "name a link of the host, or set [uplink] match in /etc/warder/host.toml; the jail is tried again"
+            }
+            Self::Mtu { .. } => "make it smaller, or leave it out for the parent's",
+            Self::Link { source, .. } if source.raw_os_error() == Some(libc::EBUSY) => {
+                "the parent has links of another kind: macvlan and ipvlan cannot share one"
+            }
+            _ => SEE_THE_CONSOLE,
         }
     }
 

@@ -1,25 +1,35 @@
 //! rtnetlink(7), request by request.
 
+use crate::plan::Link;
+use crate::plan::link::Kind;
+use crate::unit::{IpvlanMode, MacvlanMode};
 use netlink_packet_core::{
     NLM_F_ACK, NLM_F_CREATE, NLM_F_DUMP, NLM_F_EXCL, NLM_F_REQUEST, NetlinkDeserializable,
     NetlinkHeader, NetlinkMessage, NetlinkPayload,
 };
 use netlink_packet_route::address::{AddressAttribute, AddressMessage};
 use netlink_packet_route::link::{
-    InfoData, InfoKind, InfoMacVlan, LinkAttribute, LinkFlags, LinkInfo, LinkLayerType,
-    LinkMessage, MacVlanMode,
+    InfoData, InfoIpVlan, InfoKind, InfoMacVlan, InfoVlan, IpVlanMode, LinkAttribute, LinkFlags,
+    LinkInfo, LinkLayerType, LinkMessage, MacVlanMode,
 };
 use netlink_packet_route::route::{
     RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteProtocol, RouteScope, RouteType,
 };
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
-use rustix::fd::{AsRawFd as _, OwnedFd};
+use rustix::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr};
 
 /// Room for one datagram of a dump (the kernel sends at most 32 KiB at once).
 const BUFFER: usize = 1 << 16;
+
+/// The group (`IFLA_GROUP`) of the links that are made on the host for jails, by which they are known again: `jail` in
+/// ASCII.
+const OURS: u32 = 0x6a61_696c;
+
+/// `RTNLGRP_LINK` of linux/rtnetlink.h.
+const LINKS: u32 = 1;
 
 /// A routing socket of the namespace in which it was opened.
 #[derive(Debug)]
@@ -34,9 +44,53 @@ pub struct Interface {
     pub name: String,
     /// Whether it is loopback.
     pub loopback: bool,
-    /// Whether it is of a kind that jailsupd makes for jails, and not one that the kernel puts into
+    /// Bytes of its largest packet.
+    pub mtu: u32,
+    /// Whether it is of a kind that jailsupd makes in jails, and not one that the kernel puts into
     /// each new network namespace.
+    pub is_of_jail: bool,
+    /// The number of the link that it is a VLAN of, and the VLAN's.
+    pub vlan: Option<(u32, u16)>,
+    /// Whether jailsupd has made it on the host.
     pub is_ours: bool,
+}
+
+/// What tells that links of the host have come, gone or changed.
+#[derive(Debug)]
+pub struct Monitor(Socket);
+
+impl Monitor {
+    /// Begins with the calling thread's network namespace.
+    ///
+    /// # Errors
+    /// The errno of socket(2), bind(2) or setsockopt(2).
+    pub fn open() -> io::Result<Self> {
+        let mut socket = Socket::new(NETLINK_ROUTE)?;
+        socket.bind_auto()?;
+        socket.set_non_blocking(true)?;
+        socket.add_membership(LINKS)?;
+        Ok(Self(socket))
+    }
+
+    /// Takes what it has told. What that was is of no use: some of it may be lost, and by now all may be different.
+    pub fn drain(&self) {
+        let mut buffer = Vec::with_capacity(BUFFER);
+        loop {
+            buffer.clear();
+            match self.0.recv(&mut buffer, 0) {
+                // The kernel had more to say than there was room for.
+                Err(error) if error.raw_os_error() == Some(libc::ENOBUFS) => {}
+                Err(_) => return,
+                Ok(_) => {}
+            }
+        }
+    }
+}
+
+impl AsFd for Monitor {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
 }
 
 impl Netlink {
@@ -60,38 +114,61 @@ impl Netlink {
         let mut links = Vec::new();
         for answer in self.ask(request, NLM_F_DUMP)? {
             let RouteNetlinkMessage::NewLink(link) = answer else { continue };
-            let name = link.attributes.iter().find_map(|attribute| match attribute {
-                LinkAttribute::IfName(name) => Some(name.clone()),
-                _ => None,
-            });
-            let loopback = link.header.link_layer_type == LinkLayerType::Loopback;
-            let is_ours = is_macvlan(&link);
-            let index = link.header.index;
-            links.extend(name.map(|name| Interface { index, name, loopback, is_ours }));
+            links.extend(interface(&link));
         }
         Ok(links)
     }
 
-    /// Makes a macvlan link in bridge mode on `parent`, born in `namespace`.
+    /// Makes a jail's link on the link `lower`, born in `namespace`.
     ///
     /// # Errors
-    /// `EADDRINUSE` while another link on this parent has the Ethernet address.
-    pub fn create_macvlan(
+    /// `EADDRINUSE` while another link on this parent has the Ethernet address; `EBUSY` when the parent has links of
+    /// another kind.
+    pub fn create(
         &self,
         name: &str,
-        parent: u32,
-        mac: [u8; 6],
+        lower: u32,
+        link: &Link,
         namespace: &OwnedFd,
     ) -> io::Result<()> {
-        let mode = InfoData::MacVlan(vec![InfoMacVlan::Mode(MacVlanMode::Bridge)]);
-        let mut link = LinkMessage::default();
-        link.attributes = vec![
+        let mut attributes = vec![
+            LinkAttribute::IfName(name.to_owned()),
+            LinkAttribute::Link(lower),
+            LinkAttribute::NetNsFd(namespace.as_raw_fd()),
+        ];
+        let info = match link.kind {
+            Kind::Macvlan { mode, mac } => {
+                attributes.push(LinkAttribute::Address(mac.to_vec()));
+                let data = InfoData::MacVlan(vec![InfoMacVlan::Mode(macvlan_mode(mode))]);
+                vec![LinkInfo::Kind(InfoKind::MacVlan), LinkInfo::Data(data)]
+            }
+            Kind::Ipvlan { mode } => {
+                let data = InfoData::IpVlan(vec![InfoIpVlan::Mode(ipvlan_mode(mode))]);
+                vec![LinkInfo::Kind(InfoKind::IpVlan), LinkInfo::Data(data)]
+            }
+        };
+        attributes.extend(link.mtu.map(LinkAttribute::Mtu));
+        attributes.push(LinkAttribute::LinkInfo(info));
+        self.add_link(attributes)
+    }
+
+    /// Makes a VLAN of the link `parent`, for jails.
+    ///
+    /// # Errors
+    /// `EEXIST` when there is such a VLAN, or another link of this name.
+    pub fn create_vlan(&self, name: &str, parent: u32, vlan: u16) -> io::Result<()> {
+        let data = InfoData::Vlan(vec![InfoVlan::Id(vlan)]);
+        self.add_link(vec![
             LinkAttribute::IfName(name.to_owned()),
             LinkAttribute::Link(parent),
-            LinkAttribute::NetNsFd(namespace.as_raw_fd()),
-            LinkAttribute::Address(mac.to_vec()),
-            LinkAttribute::LinkInfo(vec![LinkInfo::Kind(InfoKind::MacVlan), LinkInfo::Data(mode)]),
-        ];
+            LinkAttribute::Group(OURS),
+            LinkAttribute::LinkInfo(vec![LinkInfo::Kind(InfoKind::Vlan), LinkInfo::Data(data)]),
+        ])
+    }
+
+    fn add_link(&self, attributes: Vec<LinkAttribute>) -> io::Result<()> {
+        let mut link = LinkMessage::default();
+        link.attributes = attributes;
         self.request(RouteNetlinkMessage::NewLink(link), NLM_F_CREATE | NLM_F_EXCL)
     }
 
@@ -213,11 +290,57 @@ fn take<M: NetlinkDeserializable + Clone>(
     Ok(false)
 }
 
-fn is_macvlan(link: &LinkMessage) -> bool {
-    link.attributes.iter().any(|attribute| match attribute {
-        LinkAttribute::LinkInfo(infos) => infos.contains(&LinkInfo::Kind(InfoKind::MacVlan)),
-        _ => false,
+/// None of a link without a name, which there is not.
+fn interface(link: &LinkMessage) -> Option<Interface> {
+    let (mut name, mut mtu, mut lower, mut group) = (None, 0, None, 0);
+    let (mut is_of_jail, mut id) = (false, None);
+    for attribute in &link.attributes {
+        match attribute {
+            LinkAttribute::IfName(text) => name = Some(text.clone()),
+            LinkAttribute::Mtu(bytes) => mtu = *bytes,
+            LinkAttribute::Link(index) => lower = Some(*index),
+            LinkAttribute::Group(number) => group = *number,
+            LinkAttribute::LinkInfo(infos) => {
+                let is = |kind| infos.contains(&LinkInfo::Kind(kind));
+                is_of_jail = is(InfoKind::MacVlan) || is(InfoKind::IpVlan);
+                id = infos.iter().find_map(vlan_id);
+            }
+            _ => {}
+        }
+    }
+    Some(Interface {
+        index: link.header.index,
+        name: name?,
+        loopback: link.header.link_layer_type == LinkLayerType::Loopback,
+        mtu,
+        is_of_jail,
+        vlan: lower.zip(id),
+        is_ours: group == OURS,
     })
+}
+
+fn vlan_id(info: &LinkInfo) -> Option<u16> {
+    let LinkInfo::Data(InfoData::Vlan(data)) = info else { return None };
+    data.iter().find_map(|one| match one {
+        InfoVlan::Id(id) => Some(*id),
+        _ => None,
+    })
+}
+
+const fn macvlan_mode(mode: MacvlanMode) -> MacVlanMode {
+    match mode {
+        MacvlanMode::Bridge => MacVlanMode::Bridge,
+        MacvlanMode::Private => MacVlanMode::Private,
+        MacvlanMode::Vepa => MacVlanMode::Vepa,
+    }
+}
+
+const fn ipvlan_mode(mode: IpvlanMode) -> IpVlanMode {
+    match mode {
+        IpvlanMode::L2 => IpVlanMode::L2,
+        IpvlanMode::L3 => IpVlanMode::L3,
+        IpvlanMode::L3s => IpVlanMode::L3S,
+    }
 }
 
 fn family(address: IpAddr) -> AddressFamily {

@@ -28,7 +28,7 @@ use super::keys::{Version, key};
 use super::layer::Layer;
 use super::prefix::PathPrefix;
 use super::resources::PidsMax;
-use super::section::NetworkMode;
+use super::section::{NetworkMode, VlanId};
 use super::user::HostIds;
 use super::value::{FromText as _, FromToml};
 use super::{Origin, Problem, Unit};
@@ -66,6 +66,8 @@ pub(crate) struct Bounds {
     network_mode: Vec<NetworkMode>,
     /// Links of the host.
     network_parent: Vec<Pattern>,
+    /// VLANs.
+    network_vlan: Vec<VlanId>,
     /// Directories that volumes may show.
     volume_source: Vec<PathPrefix>,
     /// The highest limit of memory; none leaves it to the unit.
@@ -133,8 +135,9 @@ impl Default for Bounds {
             seccomp: SECCOMP.iter().filter_map(|text| SeccompBound::from_text(text).ok()).collect(),
             sysctl: SYSCTLS.iter().filter_map(|text| SysctlPattern::from_text(text).ok()).collect(),
             unmask: Vec::new(),
-            network_mode: vec![NetworkMode::Macvlan, NetworkMode::None],
+            network_mode: vec![NetworkMode::Macvlan, NetworkMode::Ipvlan, NetworkMode::None],
             network_parent: Pattern::from_text("*").into_iter().collect(),
+            network_vlan: Vec::new(),
             volume_source: prefixes(&SHARED),
             memory_max: None,
             cpu_max: None,
@@ -184,10 +187,12 @@ static KEYS: &[Key<Bounds>] = &[
         "Patterns for the kernel settings that units may set in their own namespaces; `*` stands for any characters. Those of the whole host are in no unit's reach, whatever stands here."),
     key!("security" "unmask": Vec<Hidden> = unmask; Live; Otherwise("[]"); "[\"/sys/dev/char\", \"/sys/devices\"]";
         "Kernel files that tell of the host, or directories of them, that units may have in sight. They are no secret that the host's safety hangs on, but of use to an attacker: `/proc/kallsyms` and `/sys/firmware`, for example, tell where the kernel's code is and what the machine is."),
-    key!("network" "mode": Vec<NetworkMode> = network_mode; Live; Otherwise("[\"macvlan\", \"none\"]"); "[\"none\"]";
+    key!("network" "mode": Vec<NetworkMode> = network_mode; Live; Otherwise("[\"macvlan\", \"ipvlan\", \"none\"]"); "[\"none\"]";
         "Kinds of links that units may ask for."),
     key!("network" "parent": Vec<Pattern> = network_parent; Live; Otherwise("[\"*\"]"); "[\"uplink\"]";
         "Patterns for the links of the host that jails may sit on, as units write them (`uplink`, too); `*` stands for any characters, `?` for one."),
+    key!("network" "vlan": Vec<VlanId> = network_vlan; Live; Otherwise("[]"); "[10, 20]";
+        "VLANs of those links that units may ask for, by their numbers. In a network that is kept apart by VLANs, each is a door."),
     key!("volume" "source": Vec<PathPrefix> = volume_source; Live; Otherwise("[\"/data/shared\"]"); "[\"/data/shared\", \"/srv/www\"]";
         "Directories of the host that the `source` of a `[[volume]]` may be in. A jail's root owns what is there as the host's root does, so name nothing that the host or another jail lives by."),
     key!("resources" "memory_max": Option<Bytes> = memory_max; Live; Unset("no ceiling"); "\"2G\"";

@@ -145,6 +145,9 @@ fn network(review: &mut Review<'_>) {
     {
         review.refuse("network.parent", format!("asks for {parent:?}"));
     }
+    if let Some(vlan) = network.vlan.filter(|vlan| !bounds.network_vlan.contains(vlan)) {
+        review.refuse("network.vlan", format!("asks for VLAN {vlan}"));
+    }
 }
 
 fn volumes(review: &mut Review<'_>) {

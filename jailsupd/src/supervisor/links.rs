@@ -1,0 +1,228 @@
+//! The host's links as they come and go: jails wait for their parent link, and a running one gets its own anew when the
+//! parent is back.
+//!
+//! Level-triggered, like [`super::dependencies`]: after any change all links are listed, and each jail is looked at.
+
+use super::jail::Jail;
+use super::poller::{JailId, Source};
+use super::start::link_key;
+use super::{Supervisor, clock};
+use crate::exec::net::{self, Interface, Monitor};
+use crate::machine::gate::WaitsFor;
+use crate::plan::Link;
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+/// How long a parent that is there, but on which the link could not be made, is left alone.
+const TRY_AGAIN: Duration = Duration::from_secs(5);
+
+/// The host's links.
+#[derive(Debug, Default)]
+pub(super) struct Links {
+    monitor: Option<Monitor>,
+    /// Those that there were when they were last looked at.
+    there: Vec<Interface>,
+    /// The name of the uplink, once it is there and set up.
+    pub(super) uplink: Option<String>,
+    /// What was said last about links that cannot be set up.
+    problem: Option<String>,
+    /// When to look again although nobody tells of a change.
+    again_at: Option<Duration>,
+}
+
+impl Links {
+    pub(super) const fn deadline(&self) -> Option<Duration> {
+        self.again_at
+    }
+
+    /// Says what is wrong, unless that was what was said last.
+    fn complain(&mut self, text: String) {
+        if self.problem.as_ref() != Some(&text) {
+            log::error!("{text}");
+            self.problem = Some(text);
+        }
+    }
+
+    fn has(&self, index: u32) -> bool {
+        self.there.iter().any(|link| link.index == index)
+    }
+}
+
+impl Jail {
+    /// The link that the unit in force asks for.
+    fn link(&self) -> Option<&Link> {
+        self.loaded.as_ref()?.plan.link()
+    }
+}
+
+impl Supervisor {
+    /// Begins to follow the host's links; before jails are adopted.
+    pub(super) fn open_links(&mut self) {
+        let opened = Monitor::open().and_then(|monitor| {
+            self.poller.watch(&monitor, Source::Links)?;
+            Ok(monitor)
+        });
+        match opened {
+            Ok(monitor) => self.links.monitor = Some(monitor),
+            Err(error) => log::error!("the host's links are not followed: {error}"),
+        }
+        self.list_links();
+        self.set_up_uplink();
+    }
+
+    pub(super) fn on_links(&mut self) {
+        if let Some(monitor) = &self.links.monitor {
+            monitor.drain();
+        }
+        self.follow_links();
+    }
+
+    /// Looks again when it is time.
+    pub(super) fn tick_links(&mut self) {
+        if self.links.again_at.is_some_and(|at| at <= clock::now()) {
+            self.follow_links();
+        }
+    }
+
+    fn list_links(&mut self) {
+        match self.network.links() {
+            Ok(links) => self.links.there = links,
+            Err(error) => log::error!("cannot list the host's links: {error}"),
+        }
+    }
+
+    fn set_up_uplink(&mut self) {
+        if self.links.uplink.is_some() {
+            return;
+        }
+        match self.network.set_up_uplink(&self.host.uplink) {
+            Ok(Some(name)) => {
+                log::info!("uplink is {name}");
+                self.links.uplink = Some(name);
+            }
+            Ok(None) => {}
+            Err(error) => {
+                let text = format!("{} (see [uplink] in /etc/warder/host.toml)", error.chain());
+                self.links.complain(text);
+            }
+        }
+    }
+
+    /// Does what follows from the links that the host has now.
+    pub(super) fn follow_links(&mut self) {
+        self.links.again_at = None;
+        self.list_links();
+        let there = &self.links.there;
+        let is_gone = |uplink: &String| !there.iter().any(|link| link.name == *uplink);
+        if let Some(uplink) = self.links.uplink.take_if(|uplink| is_gone(uplink)) {
+            log::warn!("the uplink {uplink} is gone");
+        }
+        self.set_up_uplink();
+        for id in self.jails.ids() {
+            self.lose_link(id);
+            self.renew_link(id);
+        }
+        self.find_lacking();
+        self.sweep_links();
+    }
+
+    /// A jail's link goes with the one that it sits on.
+    fn lose_link(&mut self, id: JailId) {
+        let Some(jail) = self.jails.get_mut(id) else { return };
+        let Some(kept) = &mut jail.kept else { return };
+        if kept.lower.take_if(|lower| !self.links.has(*lower)).is_none() {
+            return;
+        }
+        kept.key.clear();
+        if jail.is_running() {
+            let name = jail.name.clone();
+            self.store_link(id);
+            log::warn!("jail={name} its link is gone with the parent");
+            self.record(&name, None, "its link is gone with the parent; it runs on without");
+        }
+    }
+
+    /// Makes the link of a running jail that has lost it, or has started without.
+    fn renew_link(&mut self, id: JailId) {
+        let Some(jail) = self.jails.get_mut(id).filter(|jail| jail.is_running()) else { return };
+        // Of an older version of the unit nobody knows any more what link it had.
+        let is_stale = jail.is_stale();
+        let Some(loaded) = jail.loaded.as_ref().filter(|_| !is_stale) else { return };
+        let Some(link) = loaded.plan.link() else { return };
+        let Some(kept) = jail.kept.as_mut().filter(|kept| kept.key.is_empty()) else { return };
+        if net::parent_of(&link.lower, &self.host.uplink, &self.links.there).is_none() {
+            return;
+        }
+        let name = jail.name.clone();
+        match self.network.make_link(&kept.namespaces.net, Some(link), &self.host.uplink) {
+            Ok(lower) => {
+                kept.lower = lower;
+                kept.key = link_key(loaded, Some(link));
+                self.store_link(id);
+                // A VLAN may have been made for it.
+                self.list_links();
+                self.record(&name, None, "its link is there");
+            }
+            Err(error) => {
+                self.links
+                    .complain(format!("jail={name} its link is not there: {}", error.chain()));
+                self.links.again_at = Some(clock::now().saturating_add(TRY_AGAIN));
+            }
+        }
+    }
+
+    /// Has the keeper remember the link of a running jail as it is.
+    fn store_link(&mut self, id: JailId) {
+        let Some(jail) = self.jails.get_mut(id) else { return };
+        let (Some(life), Some(kept)) = (&mut jail.life, &jail.kept) else { return };
+        (life.stored.link, life.stored.link_lower) = (kept.key.clone(), kept.lower);
+        self.store_life(id);
+    }
+
+    /// Finds the jails whose start waits for a link, by the units in force and the links that there are.
+    pub(super) fn find_lacking(&mut self) {
+        for id in self.jails.ids() {
+            let Some(jail) = self.jails.get_mut(id) else { continue };
+            let waits = jail.loaded.as_ref().is_some_and(|l| l.unit.network.wait_for_parent);
+            let link = jail.link().filter(|_| waits);
+            let lacks = link.is_some_and(|link| {
+                net::parent_of(&link.lower, &self.host.uplink, &self.links.there).is_none()
+            });
+            if std::mem::replace(&mut jail.lacks_link, lacks) != lacks {
+                self.ties.moved = true;
+            }
+        }
+    }
+
+    /// What a jail without its parent link waits for.
+    pub(super) fn waits_for_link(&self, jail: &Jail) -> Option<WaitsFor> {
+        let link = jail.link().filter(|_| jail.lacks_link)?;
+        let place = jail.loaded.as_ref()?.unit.origin.at("network.parent");
+        let there = net::names(&self.links.there);
+        let why = format!("is not there (network.parent, {place}; the host has {there})");
+        Some(WaitsFor { name: format!("link {}", link.lower.parent), is_coming: false, why })
+    }
+
+    /// Deletes the VLANs that were made for jails which do not need them any more.
+    pub(super) fn sweep_links(&mut self) {
+        if !self.links.there.iter().any(|link| link.is_ours) {
+            return;
+        }
+        let (mut used, mut wanted) = (BTreeSet::new(), BTreeSet::new());
+        for jail in self.jails.iter().filter(|jail| !jail.removed || jail.life.is_some()) {
+            // One that was taken out of a unit is used as long as the jail runs.
+            used.extend(jail.kept.as_ref().and_then(|kept| kept.lower));
+            wanted.extend(jail.link().map(|link| link.lower.clone()));
+        }
+        let idle: Vec<Interface> =
+            self.links.there.iter().filter(|link| !used.contains(&link.index)).cloned().collect();
+        match self.network.sweep(&idle, &wanted, &self.host.uplink) {
+            Ok(gone) if gone.is_empty() => {}
+            Ok(gone) => {
+                log::info!("nobody needs {}: deleted", gone.join(", "));
+                self.list_links();
+            }
+            Err(error) => log::warn!("a VLAN that nobody needs is left: {error}"),
+        }
+    }
+}

@@ -1,0 +1,98 @@
+//! Each kind of link, and whom it reaches.
+
+use qemu_tests::proto::Status;
+
+use super::{hosts, in_network, reaches, unit};
+
+/// A kind, whether two jails of it on one parent reach each other, and whether they reach a jail of another host by IPv4
+/// and by IPv6.
+const KINDS: &[(&str, bool, bool, bool)] = &[
+    ("mode = \"macvlan\"", true, true, true),
+    ("macvlan_mode = \"private\"", false, true, true),
+    // QEMU's wire is no switch that sends frames back.
+    ("macvlan_mode = \"vepa\"", false, true, true),
+    ("mode = \"ipvlan\"", true, true, true),
+    // The host has no route to there. With IPv4 the kernel then looks for a neighbour.
+    ("mode = \"ipvlan\"\nipvlan_mode = \"l3\"", true, true, false),
+    ("mode = \"ipvlan\"\nipvlan_mode = \"l3s\"", true, true, false),
+];
+
+#[test]
+fn each_kind_of_link_reaches_whom_it_should() {
+    let mut hosts = hosts();
+    hosts.far.put_up("c", &unit(3, ""));
+    for (kind, each_other, outside_v4, outside_v6) in KINDS {
+        for (name, number) in [("a", 1), ("b", 2)] {
+            hosts.near.put(name, &unit(number, kind));
+        }
+        hosts.near.up("a");
+        hosts.near.up("b");
+        let near = &mut hosts.near;
+        let expected = [
+            ("10.9.0.2", each_other),
+            ("fd00:9::2", each_other),
+            ("10.9.0.3", outside_v4),
+            ("fd00:9::3", outside_v6),
+        ];
+        for (address, is_reached) in expected {
+            assert_eq!(reaches(near, "a", address), *is_reached, "{kind}: {address}");
+        }
+        // Links of two kinds cannot be on one parent, not even for the time of a restart.
+        near.remove("a");
+        near.remove("b");
+    }
+}
+
+#[test]
+fn an_ipvlan_jail_has_its_parents_ethernet_address_and_a_macvlan_jail_its_own() {
+    let mut hosts = hosts();
+    let near = &mut hosts.near;
+    let parent = near.sh("cat /sys/class/net/eth1/address");
+    near.put_up("a", &unit(1, "mode = \"ipvlan\""));
+    let shown = in_network(near, "a", "ip link show eth0");
+    assert!(near.sh(&shown).contains(parent.trim()));
+    assert_eq!(near.agent().inspect("a").unwrap().mac, None);
+    near.remove("a");
+
+    near.put_up("a", &unit(1, "mac = \"02:00:00:00:00:01\""));
+    let shown = in_network(near, "a", "ip link show eth0");
+    assert!(near.sh(&shown).contains("02:00:00:00:00:01"));
+    near.remove("a");
+}
+
+#[test]
+fn kinds_that_cannot_share_a_parent_are_refused() {
+    let mut hosts = hosts();
+    let near = &mut hosts.near;
+    near.put_up("a", &unit(1, ""));
+    near.agent().write("/etc/jails.d/b.toml", &unit(2, "mode = \"ipvlan\"")).unwrap();
+
+    let said = near.refused(&["apply"], Status::Exit(6));
+
+    let words = said.split_whitespace().collect::<Vec<_>>().join(" ");
+    let expected = "ipvlan cannot be on eth1 beside macvlan, which jail `a` (/etc/jails.d/a.toml";
+    assert!(words.contains(expected), "{said}");
+    assert!(words.contains("use one kind on a parent"), "{said}");
+    near.up("a");
+    near.sh("rm /etc/jails.d/b.toml");
+    near.remove("a");
+}
+
+#[test]
+fn packets_are_as_large_as_the_unit_says() {
+    let mut hosts = hosts();
+    hosts.far.put_up("c", &unit(3, ""));
+    let near = &mut hosts.near;
+    near.put_up("a", &unit(1, "mtu = 1400"));
+    let shown = in_network(near, "a", "ip link show eth0");
+    assert!(near.sh(&shown).contains("mtu 1400"));
+    assert!(reaches(near, "a", "10.9.0.3"));
+
+    near.put("a", &unit(1, "mtu = 9000"));
+    let refused =
+        "/usr/bin/jailctl why a | grep -q 'packets of 9000 bytes are more than eth1 takes: 1500'";
+    near.agent().wait_until(refused, super::SOON).unwrap();
+    let why = near.ctl(&["why", "a"]);
+    assert!(why.contains("network.mtu") && why.contains("make it smaller"), "{why}");
+    near.remove("a");
+}
