@@ -62,6 +62,16 @@ impl Network {
         self.host.links()
     }
 
+    /// Removes a jail's link from its network namespace. The kernel does that, too, when nobody has the namespace any more,
+    /// but in its own time, and until then nobody else can have the Ethernet address.
+    ///
+    /// # Errors
+    /// The kernel's refusal.
+    pub fn clear(&self, namespace: &OwnedFd) -> Result<(), Error> {
+        let cleared = self.enter(namespace, remove_links).and_then(|inside| inside);
+        cleared.map_err(|e| failed("remove the jail's former link", e))
+    }
+
     /// Makes a jail's link in its network namespace, in place of any other, with loopback up beside it. A crash in
     /// between leaves nothing on the host but a VLAN, which [`Self::sweep`] finds: the link is born in the jail's
     /// namespace. Returns the number of the host's link that it sits on.
@@ -74,10 +84,7 @@ impl Network {
         link: Option<&Link>,
         uplink: &Uplink,
     ) -> Result<Option<u32>, Error> {
-        let cleared = self.enter(namespace, remove_links);
-        cleared
-            .and_then(|inside| inside)
-            .map_err(|e| failed("remove the jail's former link", e))?;
+        self.clear(namespace)?;
         let lower = link.map(|link| self.lower(&link.lower, uplink)).transpose()?;
         if let (Some(link), Some(lower)) = (link, &lower) {
             if let Some(mtu) = link.mtu.filter(|mtu| *mtu > lower.mtu) {

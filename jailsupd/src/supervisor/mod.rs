@@ -339,6 +339,11 @@ impl Supervisor {
             return;
         }
         let Some(jail) = self.jails.remove(id) else { return };
+        // Its unit may be here again at once.
+        let cleared = jail.kept.as_ref().map(|kept| self.network.clear(&kept.namespaces.net));
+        if let Some(Err(error)) = cleared {
+            log::warn!("jail={} {}", jail.name, error.chain());
+        }
         if let Err(error) = self.keeper.remove(&jail.name, &Slot::ALL) {
             self.lost_keeper(&error);
         }

@@ -304,7 +304,9 @@ impl Supervisor {
         let wanted = sysctls(&building.loaded.unit);
         let is_set = |kept: &Kept| !kept.key.is_empty() && set_in(&kept.key) != wanted;
         if other_ids || may_change_it || building.kept.as_ref().is_some_and(is_set) {
-            building.kept = None;
+            if let Some(kept) = building.kept.take() {
+                self.network.clear(&kept.namespaces.net)?;
+            }
             let slots = [Slot::UserNamespace, Slot::NetNamespace];
             self.keeper.remove(name, &slots).map_err(Error::Keeper)?;
         }

@@ -2,26 +2,26 @@
 
 use qemu_tests::proto::Status;
 
-use super::{hosts, in_network, reaches, unit};
+use super::{SOON, hosts, in_network, reaches, unit};
 
-/// A kind, whether two jails of it on one parent reach each other, and whether they reach a jail of another host by IPv4
-/// and by IPv6.
-const KINDS: &[(&str, bool, bool, bool)] = &[
-    ("mode = \"macvlan\"", true, true, true),
-    ("macvlan_mode = \"private\"", false, true, true),
+/// A kind, whether two jails of it on one parent reach each other, and whether they reach a jail of another host.
+const KINDS: &[(&str, bool, bool)] = &[
+    ("mode = \"macvlan\"", true, true),
+    ("macvlan_mode = \"private\"", false, true),
     // QEMU's wire is no switch that sends frames back.
-    ("macvlan_mode = \"vepa\"", false, true, true),
-    ("mode = \"ipvlan\"", true, true, true),
-    // The host has no route to there. With IPv4 the kernel then looks for a neighbour.
-    ("mode = \"ipvlan\"\nipvlan_mode = \"l3\"", true, true, false),
-    ("mode = \"ipvlan\"\nipvlan_mode = \"l3s\"", true, true, false),
+    ("macvlan_mode = \"vepa\"", false, true),
+    ("mode = \"ipvlan\"", true, true),
+    // Nobody there has a route back, and nobody answers them by ARP.
+    ("mode = \"ipvlan\"\nipvlan_mode = \"l3\"", true, false),
+    ("mode = \"ipvlan\"\nipvlan_mode = \"l3s\"", true, false),
 ];
 
 #[test]
 fn each_kind_of_link_reaches_whom_it_should() {
     let mut hosts = hosts();
-    hosts.far.put_up("c", &unit(3, ""));
-    for (kind, each_other, outside_v4, outside_v6) in KINDS {
+    for (kind, each_other, outside) in KINDS {
+        // A new one each time, which has not heard of the others' Ethernet addresses.
+        hosts.far.put_up("c", &unit(3, ""));
         for (name, number) in [("a", 1), ("b", 2)] {
             hosts.near.put(name, &unit(number, kind));
         }
@@ -31,8 +31,8 @@ fn each_kind_of_link_reaches_whom_it_should() {
         let expected = [
             ("10.9.0.2", each_other),
             ("fd00:9::2", each_other),
-            ("10.9.0.3", outside_v4),
-            ("fd00:9::3", outside_v6),
+            ("10.9.0.3", outside),
+            ("fd00:9::3", outside),
         ];
         for (address, is_reached) in expected {
             assert_eq!(reaches(near, "a", address), *is_reached, "{kind}: {address}");
@@ -40,6 +40,7 @@ fn each_kind_of_link_reaches_whom_it_should() {
         // Links of two kinds cannot be on one parent, not even for the time of a restart.
         near.remove("a");
         near.remove("b");
+        hosts.far.remove("c");
     }
 }
 
@@ -91,8 +92,42 @@ fn packets_are_as_large_as_the_unit_says() {
     near.put("a", &unit(1, "mtu = 9000"));
     let refused =
         "/usr/bin/jailctl why a | grep -q 'packets of 9000 bytes are more than eth1 takes: 1500'";
-    near.agent().wait_until(refused, super::SOON).unwrap();
+    near.agent().wait_until(refused, SOON).unwrap();
     let why = near.ctl(&["why", "a"]);
     assert!(why.contains("network.mtu") && why.contains("make it smaller"), "{why}");
     near.remove("a");
+}
+
+#[test]
+fn jails_have_their_ethernet_addresses_again_at_once() {
+    const COUNT: usize = 40;
+    let mut hosts = hosts();
+    let near = &mut hosts.near;
+    for _ in 0..2 {
+        // All at once: the kernel takes its time with so many namespaces that nobody has any more.
+        let text =
+            unit(1, "").replace("10.9.0.1/", "10.9.0.'$i'/").replace("fd00:9::1/", "fd00:9::'$i'/");
+        near.sh(&format!(
+            "i=1; while [ $i -le {COUNT} ]; do printf %s '{text}' >/etc/jails.d/again-$i.toml; i=$((i+1)); done"
+        ));
+        near.ctl(&["apply"]);
+        (1..=COUNT).for_each(|number| drop(near.up(&format!("again-{number}"))));
+        near.sh("rm /etc/jails.d/again-*");
+        near.ctl(&["apply"]);
+        near.agent().wait_until("! ls /sys/fs/cgroup/jails | grep again", SOON).unwrap();
+    }
+    // A jail that may configure its network has a new one at each start.
+    let policy = "version = 1\n[security]\nadd_capability = [\"NET_ADMIN\"]\n";
+    near.agent().write("/etc/warder/policy.toml", policy).unwrap();
+    let admin = format!("{}[security]\nadd_capability = [\"NET_ADMIN\"]\n", unit(1, ""));
+    near.put_up("admin", &admin);
+    for _ in 0..10 {
+        near.ctl(&["restart", "admin"]);
+        near.up("admin");
+    }
+
+    let told = near.ctl(&["events"]);
+    assert!(told.matches("its program was executed").count() > 2 * COUNT + 10, "{told}");
+    assert!(!told.contains("backoff"), "{told}");
+    near.remove("admin");
 }
