@@ -76,7 +76,8 @@ fn nginx_with_a_configuration_that_is_not_there_goes_back_to_what_served_the_pag
     assert!(problems.contains(PART), "{problems}");
     assert_eq!(guest.wait_page().unwrap().status, 200);
     guest.sh(&format!("touch {PART}"));
-    told(&mut guest, "nginx", BACK, 2);
+    // Each is an event and a change of state.
+    told(&mut guest, "nginx", BACK, 3);
     guest.up("nginx");
 
     // Mended, it is a good version like any other.
@@ -205,4 +206,90 @@ fn good_version_runs_after_a_reboot_too() {
 
     let text = why(&mut second, "kept");
     assert!(text.contains("this version exited with 3"), "{text}");
+}
+
+/// Writes an archive with the program of a jail that runs, and one more file; or with the file alone.
+fn write_archive(vm: &mut Vm, file: &str, has_program: bool) {
+    let pid = vm.agent().service("model", "nuisance").unwrap().pid;
+    let program =
+        if has_program { format!("cp /proc/{pid}/root/bin/nuisance bin") } else { ":".into() };
+    vm.sh(&format!(
+        "rm -rf /data/tree && mkdir -p /data/tree/bin /data/images && cd /data/tree && : >{file} && {program} && \
+         tar -cf ../new.tar . && mv ../new.tar /data/images/app.tar"
+    ));
+}
+
+fn from_archive(rest: &str) -> String {
+    unit(&["stay"], rest)
+        .replace("erofs:/usr/share/jails/nuisance.erofs", "tar:/data/images/app.tar")
+}
+
+#[test]
+fn archive_that_was_overwritten_comes_back_as_it_was() {
+    let mut guest = guest();
+    guest.put_up("model", &unit(&["stay"], ""));
+    write_archive(&mut guest, "first", true);
+    guest.put_up("packed", &from_archive("[restart]\npolicy = \"no\""));
+    good(&mut guest, "packed");
+
+    write_archive(&mut guest, "second", false);
+    guest.ctl(&["restart", "packed"]);
+    told(&mut guest, "packed", BACK, 1);
+    guest.up("packed");
+    let pid = guest.agent().service("packed", "nuisance").unwrap().pid;
+    guest.sh(&format!("[ -e /proc/{pid}/root/first ] && ! [ -e /proc/{pid}/root/second ]"));
+    // The event, and the change of state that it leads to: once, and not for ever.
+    assert!(guest.ctl(&["events", "packed"]).matches(BACK).count() <= 2);
+    guest.remove("packed");
+    guest.remove("model");
+    guest.sh("rm -r /data/images/app.tar /data/tree");
+}
+
+#[test]
+fn mended_image_does_not_pay_for_the_failures_of_the_one_before() {
+    let mut guest = guest();
+    guest.put_up("model", &unit(&["stay"], ""));
+    write_archive(&mut guest, "first", true);
+    guest.put_up("mended", &from_archive("[restart]\ndelay = \"2s\"\njitter = 0"));
+    good(&mut guest, "mended");
+    // As many failures in a row as a new version may not have.
+    for _ in 0..3 {
+        guest.up("mended");
+        let pid = guest.agent().service("mended", "nuisance").unwrap().pid;
+        guest.sh(&format!("kill -KILL {pid}"));
+        guest.agent().wait_state("mended", JailState::Backoff).unwrap();
+    }
+    write_archive(&mut guest, "second", true);
+
+    told(&mut guest, "mended", GOOD, 1);
+
+    guest.up("mended");
+    let pid = guest.agent().service("mended", "nuisance").unwrap().pid;
+    guest.sh(&format!("[ -e /proc/{pid}/root/second ]"));
+    assert!(!guest.ctl(&["events", "mended"]).contains(BACK));
+    guest.remove("mended");
+    guest.remove("model");
+    guest.sh("rm -r /data/images/app.tar /data/tree");
+}
+
+#[test]
+fn what_came_back_keeps_its_address() {
+    let mut guest = guest();
+    let at = |number: u8, words: &[&str]| {
+        unit(words, "[restart]\npolicy = \"no\"")
+            .replace("mode = \"none\"", &format!("address = [\"10.0.9.{number}/24\"]"))
+    };
+    guest.put_up("moved", &at(5, &["stay"]));
+    good(&mut guest, "moved");
+    guest.put("moved", &at(6, &["exit", "3"]));
+    told(&mut guest, "moved", BACK, 1);
+    guest.up("moved");
+
+    guest.agent().write("/etc/jails.d/other.toml", &at(5, &["stay"])).unwrap();
+    let said = guest.refused(&["apply"], PROBLEMS);
+
+    let words = said.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(words.contains("10.0.9.5 belongs to jail `moved`"), "{said}");
+    guest.sh("rm /etc/jails.d/other.toml");
+    guest.remove("moved");
 }

@@ -43,7 +43,7 @@ impl Network {
     ///
     /// # Errors
     /// When the kernel refuses.
-    pub fn set_up_uplink(&self, uplink: &Uplink) -> Result<Option<String>, Error> {
+    pub fn set_up_uplink(&self, uplink: &Uplink) -> Result<Option<Interface>, Error> {
         let links = self.host.links().map_err(|e| failed("list the host's links", e))?;
         let Some(link) = uplink_of(uplink, &links) else { return Ok(None) };
         let up = || {
@@ -51,7 +51,7 @@ impl Network {
             add_addresses(&self.host, link.index, &uplink.address, &uplink.gateway)
         };
         up().map_err(|e| failed(format!("set up the uplink {}", link.name), e))?;
-        Ok(Some(link.name.clone()))
+        Ok(Some(link.clone()))
     }
 
     /// The host's links as they are now.
@@ -135,13 +135,15 @@ impl Network {
         Ok(found)
     }
 
-    /// Deletes the VLANs that were made for jails and that none of these wants; the names of those that are gone.
+    /// Deletes the VLANs of these links that were made for jails, that none uses (by number) and none wants; the names of
+    /// those that are gone.
     ///
     /// # Errors
     /// The kernel's refusal.
     pub fn sweep(
         &self,
         links: &[Interface],
+        used: &BTreeSet<u32>,
         wanted: &BTreeSet<Lower>,
         uplink: &Uplink,
     ) -> io::Result<Vec<String>> {
@@ -150,11 +152,16 @@ impl Network {
             .filter_map(|lower| Some((parent_of(lower, uplink, links)?.index, lower.vlan?)))
             .collect();
         let is_left = |link: &&Interface| {
-            link.is_ours && link.vlan.is_some_and(|vlan| !wanted.contains(&vlan))
+            let is_wanted = link.vlan.is_none_or(|vlan| wanted.contains(&vlan));
+            link.is_ours && !is_wanted && !used.contains(&link.index)
         };
         let mut gone = Vec::new();
         for link in links.iter().filter(is_left) {
-            self.host.delete(link.index)?;
+            match self.host.delete(link.index) {
+                // With its parent.
+                Err(error) if error.raw_os_error() == Some(libc::ENODEV) => {}
+                result => result?,
+            }
             gone.push(link.name.clone());
         }
         Ok(gone)

@@ -10,6 +10,7 @@ use super::pressure::Watched;
 use super::{end, poststop};
 use crate::exec::cgroup;
 use crate::exec::check;
+use crate::exec::deploys::Version;
 use crate::exec::namespaces::Namespaces;
 use crate::exec::state::{Notified, Rest, State as Stored, Stopping};
 use crate::exec::terminal::Terminal;
@@ -142,6 +143,10 @@ impl Supervisor {
         jail.machine = machine(jail.machine, (state, want), stored);
         jail.since = stored.since_us.map_or(jail.since, Duration::from_micros);
         jail.rested = Some(stored.unit.clone());
+        if !stored.unit.is_empty() {
+            let version = Version { unit: stored.unit.clone(), image: stored.image.clone() };
+            self.trials.started(id, version);
+        }
         if state == State::Waiting {
             self.ties.waiting.insert(id);
         }

@@ -238,7 +238,7 @@ impl Supervisor {
             boot_id: read("/proc/sys/kernel/random/boot_id"),
             booted: super::clock::wall_ms_of(std::time::Duration::ZERO),
             data: read("/run/warder/data"),
-            uplink: self.links.uplink.clone(),
+            uplink: self.links.uplink().map(str::to_owned),
             stages: read("/run/warder/stages").lines().filter_map(report::stage).collect(),
             problems: self
                 .host_problems

@@ -192,6 +192,7 @@ impl Supervisor {
             failures: jail.machine.failures,
             limit: stored_limit(jail.machine.limit),
             last_exit: jail.last_exit.clone(),
+            image: self.trials.image_of(id),
             rest: Some(rest),
             since_us: Some(microseconds(jail.since)),
             ..Stored::default()

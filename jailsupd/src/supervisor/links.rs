@@ -8,13 +8,17 @@ use super::poller::{JailId, Source};
 use super::start::link_key;
 use super::{Supervisor, clock};
 use crate::exec::net::{self, Interface, Monitor};
+use crate::machine::Moment;
 use crate::machine::gate::WaitsFor;
 use crate::plan::Link;
-use std::collections::BTreeSet;
+use keeper::Slot;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-/// How long a parent that is there, but on which the link could not be made, is left alone.
+/// After which time what the kernel has refused is tried again.
 const TRY_AGAIN: Duration = Duration::from_secs(5);
+/// How long links are made before other events are looked at: the parent of a thousand jails may come back.
+const MAKE_FOR: Duration = Duration::from_millis(20);
 
 /// The host's links.
 #[derive(Debug, Default)]
@@ -22,17 +26,28 @@ pub(super) struct Links {
     monitor: Option<Monitor>,
     /// Those that there were when they were last looked at.
     there: Vec<Interface>,
-    /// The name of the uplink, once it is there and set up.
-    pub(super) uplink: Option<String>,
+    /// The uplink, once it is there and set up.
+    uplink: Option<Interface>,
     /// What was said last about links that cannot be set up.
     problem: Option<String>,
+    /// Jails whose link could not be made on the parent of this number, and when that is tried again.
+    refused: BTreeMap<JailId, (u32, Moment)>,
     /// When to look again although nobody tells of a change.
-    again_at: Option<Duration>,
+    again_at: Option<Moment>,
 }
 
 impl Links {
-    pub(super) const fn deadline(&self) -> Option<Duration> {
+    pub(super) const fn deadline(&self) -> Option<Moment> {
         self.again_at
+    }
+
+    /// The name of the uplink.
+    pub(super) fn uplink(&self) -> Option<&str> {
+        self.uplink.as_ref().map(|uplink| uplink.name.as_str())
+    }
+
+    fn look_again(&mut self, at: Moment) {
+        self.again_at = Some(self.again_at.map_or(at, |before| before.min(at)));
     }
 
     /// Says what is wrong, unless that was what was said last.
@@ -64,7 +79,7 @@ impl Supervisor {
         });
         match opened {
             Ok(monitor) => self.links.monitor = Some(monitor),
-            Err(error) => log::error!("the host's links are not followed: {error}"),
+            Err(error) => log::error!("the host's links are looked at now and then only: {error}"),
         }
         self.list_links();
         self.set_up_uplink();
@@ -87,7 +102,10 @@ impl Supervisor {
     fn list_links(&mut self) {
         match self.network.links() {
             Ok(links) => self.links.there = links,
-            Err(error) => log::error!("cannot list the host's links: {error}"),
+            Err(error) => {
+                self.links.complain(format!("cannot list the host's links: {error}"));
+                self.links.look_again(clock::now().saturating_add(TRY_AGAIN));
+            }
         }
     }
 
@@ -96,14 +114,15 @@ impl Supervisor {
             return;
         }
         match self.network.set_up_uplink(&self.host.uplink) {
-            Ok(Some(name)) => {
-                log::info!("uplink is {name}");
-                self.links.uplink = Some(name);
+            Ok(Some(link)) => {
+                log::info!("uplink is {}", link.name);
+                self.links.uplink = Some(link);
             }
             Ok(None) => {}
             Err(error) => {
                 let text = format!("{} (see [uplink] in /etc/warder/host.toml)", error.chain());
                 self.links.complain(text);
+                self.links.look_again(clock::now().saturating_add(TRY_AGAIN));
             }
         }
     }
@@ -112,15 +131,23 @@ impl Supervisor {
     pub(super) fn follow_links(&mut self) {
         self.links.again_at = None;
         self.list_links();
+        if self.links.monitor.is_none() {
+            self.links.look_again(clock::now().saturating_add(TRY_AGAIN));
+        }
         let there = &self.links.there;
-        let is_gone = |uplink: &String| !there.iter().any(|link| link.name == *uplink);
+        let is_gone = |uplink: &Interface| !there.iter().any(|link| link.index == uplink.index);
         if let Some(uplink) = self.links.uplink.take_if(|uplink| is_gone(uplink)) {
-            log::warn!("the uplink {uplink} is gone");
+            log::warn!("the uplink {} is gone", uplink.name);
         }
         self.set_up_uplink();
+        let end = clock::now().saturating_add(MAKE_FOR);
         for id in self.jails.ids() {
             self.lose_link(id);
-            self.renew_link(id);
+            if clock::now() < end {
+                self.renew_link(id);
+            } else {
+                self.links.look_again(end);
+            }
         }
         self.find_lacking();
         self.sweep_links();
@@ -150,14 +177,20 @@ impl Supervisor {
         let Some(loaded) = jail.loaded.as_ref().filter(|_| !is_stale) else { return };
         let Some(link) = loaded.plan.link() else { return };
         let Some(kept) = jail.kept.as_mut().filter(|kept| kept.key.is_empty()) else { return };
-        if net::parent_of(&link.lower, &self.host.uplink, &self.links.there).is_none() {
-            return;
+        let parent = net::parent_of(&link.lower, &self.host.uplink, &self.links.there);
+        let Some(parent) = parent.map(|parent| parent.index) else { return };
+        // What is made and refused is itself a change of links, and must not lead to the next try.
+        let now = clock::now();
+        let refused = self.links.refused.get(&id).filter(|(on, at)| *on == parent && now < *at);
+        if let Some((_, at)) = refused.copied() {
+            return self.links.look_again(at);
         }
         let name = jail.name.clone();
         match self.network.make_link(&kept.namespaces.net, Some(link), &self.host.uplink) {
             Ok(lower) => {
                 kept.lower = lower;
                 kept.key = link_key(loaded, Some(link));
+                self.links.refused.remove(&id);
                 self.store_link(id);
                 // A VLAN may have been made for it.
                 self.list_links();
@@ -166,7 +199,9 @@ impl Supervisor {
             Err(error) => {
                 self.links
                     .complain(format!("jail={name} its link is not there: {}", error.chain()));
-                self.links.again_at = Some(clock::now().saturating_add(TRY_AGAIN));
+                let at = clock::now().saturating_add(TRY_AGAIN);
+                self.links.refused.insert(id, (parent, at));
+                self.links.look_again(at);
             }
         }
     }
@@ -203,6 +238,30 @@ impl Supervisor {
         Some(WaitsFor { name: format!("link {}", link.lower.parent), is_coming: false, why })
     }
 
+    /// A jail at rest whose unit asks for another link now: the one that it has would answer for addresses that may be
+    /// another jail's by now.
+    pub(super) fn drop_stale_link(&mut self, id: JailId) {
+        let Some(jail) = self.jails.get_mut(id).filter(|jail| jail.rests()) else { return };
+        let Some(loaded) = &jail.loaded else { return };
+        let key = link_key(loaded, loaded.plan.link());
+        let Some(kept) = jail.kept.take_if(|kept| !kept.key.is_empty() && kept.key != key) else {
+            return;
+        };
+        let slots = [Slot::UserNamespace, Slot::NetNamespace];
+        if let Err(error) = self.keeper.remove(&jail.name, &slots) {
+            return self.lost_keeper(&error);
+        }
+        if let Err(error) = self.network.clear(&kept.namespaces.net) {
+            log::warn!("jail={} {}", jail.name, error.chain());
+        }
+        // Its state stays as it is stored: that it rests after its new version is not so yet.
+    }
+
+    /// Forgets a jail that is gone.
+    pub(super) fn forget_link(&mut self, id: JailId) {
+        self.links.refused.remove(&id);
+    }
+
     /// Deletes the VLANs that were made for jails which do not need them any more.
     pub(super) fn sweep_links(&mut self) {
         if !self.links.there.iter().any(|link| link.is_ours) {
@@ -214,9 +273,7 @@ impl Supervisor {
             used.extend(jail.kept.as_ref().and_then(|kept| kept.lower));
             wanted.extend(jail.link().map(|link| link.lower.clone()));
         }
-        let idle: Vec<Interface> =
-            self.links.there.iter().filter(|link| !used.contains(&link.index)).cloned().collect();
-        match self.network.sweep(&idle, &wanted, &self.host.uplink) {
+        match self.network.sweep(&self.links.there, &used, &wanted, &self.host.uplink) {
             Ok(gone) if gone.is_empty() => {}
             Ok(gone) => {
                 log::info!("nobody needs {}: deleted", gone.join(", "));

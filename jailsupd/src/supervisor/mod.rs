@@ -339,13 +339,16 @@ impl Supervisor {
             return;
         }
         let Some(jail) = self.jails.remove(id) else { return };
+        self.trials.forget(id);
+        self.forget_link(id);
+        // First, so that nobody takes a namespace without its link for one with it.
+        if let Err(error) = self.keeper.remove(&jail.name, &Slot::ALL) {
+            self.lost_keeper(&error);
+        }
         // Its unit may be here again at once.
         let cleared = jail.kept.as_ref().map(|kept| self.network.clear(&kept.namespaces.net));
         if let Some(Err(error)) = cleared {
             log::warn!("jail={} {}", jail.name, error.chain());
-        }
-        if let Err(error) = self.keeper.remove(&jail.name, &Slot::ALL) {
-            self.lost_keeper(&error);
         }
         if self.ties.order.has(&jail.name) {
             self.renew_order();

@@ -70,8 +70,13 @@ impl Supervisor {
             let jail = self.jails.find(unit.name.as_str()).and_then(|id| self.jails.get(id));
             jail.is_some_and(|jail| jail.life.is_some())
         };
-        let good: Vec<&Unit> = units.iter().filter_map(|r| r.result.as_ref().ok()).collect();
-        let (running, others): (Vec<&Unit>, Vec<&Unit>) = good.into_iter().partition(runs);
+        let good = units.iter().filter_map(|r| r.result.as_ref().ok());
+        // Of one that is refused, what was good before stays in force, with all that it claims.
+        let stays = units.iter().filter(|r| r.result.is_err()).filter_map(|r| {
+            let jail = self.jails.find(&r.name).and_then(|id| self.jails.get(id))?;
+            Some(&jail.loaded.as_ref()?.unit)
+        });
+        let (running, others): (Vec<&Unit>, Vec<&Unit>) = stays.chain(good).partition(runs);
         let clashes = set::check(running.into_iter().chain(others), &self.host.uplink.address);
         refuse(units, clashes);
     }
@@ -292,8 +297,9 @@ impl Supervisor {
                     self.set_limits(id);
                     self.begin_trial(id);
                 }
-                if runs {
-                    self.apply(id, Event::News(News::UnitRead), "its unit was read");
+                match runs {
+                    true => self.apply(id, Event::News(News::UnitRead), "its unit was read"),
+                    false => self.drop_stale_link(id),
                 }
                 true
             }

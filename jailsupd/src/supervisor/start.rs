@@ -304,11 +304,12 @@ impl Supervisor {
         let wanted = sysctls(&building.loaded.unit);
         let is_set = |kept: &Kept| !kept.key.is_empty() && set_in(&kept.key) != wanted;
         if other_ids || may_change_it || building.kept.as_ref().is_some_and(is_set) {
-            if let Some(kept) = building.kept.take() {
-                self.network.clear(&kept.namespaces.net)?;
-            }
+            let former = building.kept.take();
             let slots = [Slot::UserNamespace, Slot::NetNamespace];
             self.keeper.remove(name, &slots).map_err(Error::Keeper)?;
+            if let Some(kept) = former {
+                self.network.clear(&kept.namespaces.net)?;
+            }
         }
         Ok(())
     }

@@ -10,7 +10,7 @@ use crate::machine::trial::{self, Failure, Seen, Trial, Verdict};
 use crate::machine::{Event, Moment, State, Want};
 use crate::unit::amount::show_duration;
 use crate::unit::value::FromText as _;
-use crate::unit::{Digest, ImageSource, Problem, Resolved, Unit, set};
+use crate::unit::{Digest, ImageKind, ImageSource, Problem, Resolved, Unit, set};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -22,6 +22,8 @@ pub(super) struct Trials {
     running: BTreeMap<JailId, OnTrial>,
     /// Jails of which something has changed since their trials were looked at.
     stirred: BTreeSet<JailId>,
+    /// What each jail was started from last.
+    started: BTreeMap<JailId, Version>,
 }
 
 #[derive(Clone, Debug)]
@@ -35,7 +37,13 @@ struct OnTrial {
 
 impl Trials {
     pub(super) fn new(store: Deploys) -> Self {
-        Self { known: store.all(), store, running: BTreeMap::new(), stirred: BTreeSet::new() }
+        Self {
+            known: store.all(),
+            store,
+            running: BTreeMap::new(),
+            stirred: BTreeSet::new(),
+            started: BTreeMap::new(),
+        }
     }
 
     /// When a verdict may be due.
@@ -70,6 +78,23 @@ impl Trials {
         }
     }
 
+    /// What a jail was started from last, by an earlier jailsupd, too. Returns what it was before that.
+    pub(super) fn started(&mut self, id: JailId, version: Version) -> Option<Version> {
+        self.started.insert(id, version)
+    }
+
+    /// The digest of the image that a jail was started from last.
+    pub(super) fn image_of(&self, id: JailId) -> Option<String> {
+        self.started.get(&id)?.image.clone()
+    }
+
+    /// Forgets a jail that is gone.
+    pub(super) fn forget(&mut self, id: JailId) {
+        self.running.remove(&id);
+        self.stirred.remove(&id);
+        self.started.remove(&id);
+    }
+
     /// Forgets all jails but these.
     pub(super) fn keep_only(&mut self, jails: &BTreeSet<&str>) {
         let gone: Vec<String> =
@@ -98,7 +123,15 @@ impl Supervisor {
         let Some(life) = jail.life.as_ref().filter(|life| !life.is_poststop) else { return };
         let (unit, image) = (life.stored.unit.clone(), life.stored.image.clone());
         let since = Duration::from_micros(life.stored.started_us);
-        self.put_on_trial(id, Version { unit, image }, since);
+        let version = Version { unit, image };
+        let former = self.trials.started(id, version.clone());
+        if former.is_some_and(|former| former != version) {
+            // The failures in a row were another version's.
+            if let Some(jail) = self.jails.get_mut(id) {
+                jail.machine.failures = 0;
+            }
+        }
+        self.put_on_trial(id, version, since);
     }
 
     fn put_on_trial(&mut self, id: JailId, version: Version, since: Moment) {
@@ -122,10 +155,10 @@ impl Supervisor {
             let Some(jail) = self.jails.get(id) else { continue };
             let Some(loaded) = &jail.loaded else { continue };
             let has_run = jail.rested.as_ref() == Some(&loaded.restart_hash);
-            if jail.machine.state == State::Failed && has_run && jail.machine.want == Want::Up {
-                let image = image::digest(&loaded.unit.image.source, &self.layout);
-                let image = image.map(|digest| digest.to_string());
-                let version = Version { unit: loaded.restart_hash.clone(), image };
+            let has_failed = jail.machine.state == State::Failed && jail.machine.want == Want::Up;
+            // As it was started: by now, the image's name may mean another one.
+            let version = self.trials.started.get(&id).filter(|_| has_run && has_failed);
+            if let Some(version) = version.cloned() {
                 self.put_on_trial(id, version, clock::now());
             }
         }
@@ -135,8 +168,8 @@ impl Supervisor {
     fn is_good(&self, jail: &str, version: &Version) -> bool {
         let Some(good) = self.trials.good(jail) else { return false };
         let is_pinned = || {
-            let pinned = self.unit_of(jail, "", good)?;
-            Some(pinned.restart_hash().to_string() == version.unit)
+            let (unit, is_pinned) = self.unit_of(jail, "", good)?;
+            Some(is_pinned && unit.restart_hash().to_string() == version.unit)
         };
         good.version.image == version.image
             && (good.version.unit == version.unit || is_pinned() == Some(true))
@@ -145,23 +178,28 @@ impl Supervisor {
     /// The last good version of a jail's unit, with the image that it had. None where nothing is known of it, or it may
     /// not be started any more.
     pub(super) fn good_unit(&self, jail: &str, file: &str) -> Option<Unit> {
-        let unit = self.unit_of(jail, file, self.trials.good(jail)?)?;
+        let (unit, _) = self.unit_of(jail, file, self.trials.good(jail)?)?;
         self.policy.check(&unit).is_empty().then_some(unit)
     }
 
-    fn unit_of(&self, jail: &str, file: &str, good: &Good) -> Option<Unit> {
+    /// A good version, and whether it names the image that it had by its digest: where its name or archive means another
+    /// one by now.
+    fn unit_of(&self, jail: &str, file: &str, good: &Good) -> Option<(Unit, bool)> {
         let mut unit = Unit::from_canonical(jail, file, &good.canonical).ok()?;
-        let is_by_name = matches!(unit.image.source, ImageSource::Stored { digest: None, .. });
-        if let (true, Some(image)) = (is_by_name, &good.version.image) {
-            // The name may mean another one by now.
-            let now = image::digest(&unit.image.source, &self.layout);
-            if now.map(|digest| digest.to_string()).as_ref() != Some(image) {
-                let pinned = format!("image.digest = \"{image}\"\n{}", good.canonical);
-                unit = Unit::from_canonical(jail, file, &pinned).ok()?;
-            }
+        let now = image::digest(&unit.image.source, &self.layout).map(|digest| digest.to_string());
+        let image = good.version.image.as_ref().filter(|image| now.as_ref() != Some(*image));
+        if let Some(image) = image {
+            let source = "image.source = ";
+            let is_archive =
+                matches!(unit.image.source, ImageSource::Path { kind: ImageKind::Tar, .. });
+            let others =
+                good.canonical.lines().filter(|line| !(is_archive && line.starts_with(source)));
+            let others = others.collect::<Vec<_>>().join("\n");
+            let pinned = format!("image.digest = \"{image}\"\n{others}\n");
+            unit = Unit::from_canonical(jail, file, &pinned).ok()?;
         }
         self.read_profile(&mut unit).ok()?;
-        Some(unit)
+        Some((unit, image.is_some()))
     }
 
     /// Judges the trials of which there may be more to say.
@@ -248,9 +286,15 @@ impl Supervisor {
         let (name, path) = (jail.name.clone(), jail.path.clone());
         let why = told(jail, failure);
         let good = self.good_unit(&name, &path).filter(|unit| self.claims_nothing(unit));
-        let Some(good) = good else {
-            let text = format!("its new version {why}, and the last good one may not be started");
-            return self.record(&name, None, &text);
+        let is_another = |good: &Unit| {
+            let image = image::digest(&good.image.source, &self.layout);
+            let image = image.map(|digest| digest.to_string());
+            Version { unit: good.restart_hash().to_string(), image } != version
+        };
+        let Some(good) = good.filter(is_another) else {
+            let text = format!("its new version {why}, and the last good one cannot be started");
+            self.record(&name, None, &text);
+            return self.stay_failed(id);
         };
         // From here on the next jailsupd does it, if this one dies.
         let files = self.read_units(&[]).units.into_iter().find(|found| found.name == name);
@@ -258,14 +302,23 @@ impl Supervisor {
         let refused = Some(Refused { version, files: deploys::stamp(&files), why: why.clone() });
         self.trials.change(&name, |known| known.refused = refused);
         if !self.put_in_force(id, good) {
-            return;
+            return self.stay_failed(id);
         }
         let text = format!("its new version {why}: the last good one comes back");
         log::warn!("jail={name} {text}");
         self.note(id, &text);
         self.record(&name, None, &text);
-        self.rescan();
+        // That its files are a version that has failed shows with the next reading.
+        self.rescan_at = Some(clock::now());
         self.leave(id, Event::Restart, &text);
+    }
+
+    /// Nothing comes back in the place of a version that has failed: what its unit wants then follows.
+    fn stay_failed(&mut self, id: JailId) {
+        if self.jails.get(id).is_some_and(|jail| jail.machine.state == State::Failed) {
+            self.note_failure(id);
+            self.ties.moved = true;
+        }
     }
 
     /// Whether no other jail has what this unit asks for alone.

@@ -131,3 +131,22 @@ fn jails_have_their_ethernet_addresses_again_at_once() {
     assert!(!told.contains("backoff"), "{told}");
     near.remove("admin");
 }
+
+#[test]
+fn a_jail_at_rest_does_not_answer_for_an_address_that_its_unit_has_given_up() {
+    let mut hosts = hosts();
+    let near = &mut hosts.near;
+    near.put_up("resting", &unit(1, "mac = \"02:00:00:00:00:01\""));
+    near.ctl(&["stop", "resting"]);
+    near.put("resting", &unit(2, ""));
+
+    near.put_up("heir", &unit(1, "mac = \"02:00:00:00:00:01\""));
+
+    let told = near.ctl(&["events", "heir"]);
+    assert!(!told.contains("backoff"), "{told}");
+    near.ctl(&["start", "resting"]);
+    near.up("resting");
+    assert!(reaches(near, "resting", "10.9.0.1"));
+    near.remove("resting");
+    near.remove("heir");
+}

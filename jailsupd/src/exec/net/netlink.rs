@@ -122,8 +122,8 @@ impl Netlink {
     /// Makes a jail's link on the link `lower`, born in `namespace`.
     ///
     /// # Errors
-    /// `EADDRINUSE` while another link on this parent has the Ethernet address; `EBUSY` when the parent has links of
-    /// another kind.
+    /// `EBUSY` when the parent has links of another kind. That another link on this parent has the Ethernet address shows
+    /// when it is brought up ([`Self::set_up`]).
     pub fn create(
         &self,
         name: &str,
@@ -196,7 +196,7 @@ impl Netlink {
     /// Brings a link up.
     ///
     /// # Errors
-    /// The kernel's refusal.
+    /// `EADDRINUSE` while another macvlan link on its parent has the Ethernet address.
     pub fn set_up(&self, index: u32) -> io::Result<()> {
         let mut link = LinkMessage::default();
         link.header.index = index;
@@ -278,6 +278,10 @@ fn take<M: NetlinkDeserializable + Clone>(
         match message.payload {
             NetlinkPayload::Error(error) => {
                 return if error.code.is_some() { Err(error.to_io()) } else { Ok(true) };
+            }
+            // An answer that broke off is none: what it lacks would count as gone.
+            NetlinkPayload::Done(done) if done.code != 0 => {
+                return Err(io::Error::from_raw_os_error(done.code.abs()));
             }
             NetlinkPayload::Done(_) => return Ok(true),
             NetlinkPayload::InnerMessage(inner) => answers.push(inner),
