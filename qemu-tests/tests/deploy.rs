@@ -219,18 +219,20 @@ fn write_archive(vm: &mut Vm, file: &str, has_program: bool) {
     ));
 }
 
-fn from_archive(rest: &str) -> String {
-    unit(&["stay"], rest)
-        .replace("erofs:/usr/share/jails/nuisance.erofs", "tar:/data/images/app.tar")
+/// A good jail from the archive, and the one whose program is in there.
+fn put_from_archive(vm: &mut Vm, name: &str, rest: &str) {
+    vm.put_up("model", &unit(&["stay"], ""));
+    write_archive(vm, "first", true);
+    let text = unit(&["stay"], rest);
+    let archive = "tar:/data/images/app.tar";
+    vm.put_up(name, &text.replace("erofs:/usr/share/jails/nuisance.erofs", archive));
+    good(vm, name);
 }
 
 #[test]
 fn archive_that_was_overwritten_comes_back_as_it_was() {
     let mut guest = guest();
-    guest.put_up("model", &unit(&["stay"], ""));
-    write_archive(&mut guest, "first", true);
-    guest.put_up("packed", &from_archive("[restart]\npolicy = \"no\""));
-    good(&mut guest, "packed");
+    put_from_archive(&mut guest, "packed", "[restart]\npolicy = \"no\"");
 
     write_archive(&mut guest, "second", false);
     guest.ctl(&["restart", "packed"]);
@@ -248,10 +250,7 @@ fn archive_that_was_overwritten_comes_back_as_it_was() {
 #[test]
 fn mended_image_does_not_pay_for_the_failures_of_the_one_before() {
     let mut guest = guest();
-    guest.put_up("model", &unit(&["stay"], ""));
-    write_archive(&mut guest, "first", true);
-    guest.put_up("mended", &from_archive("[restart]\ndelay = \"2s\"\njitter = 0"));
-    good(&mut guest, "mended");
+    put_from_archive(&mut guest, "mended", "[restart]\ndelay = \"2s\"\njitter = 0");
     // As many failures in a row as a new version may not have.
     for _ in 0..3 {
         guest.up("mended");
