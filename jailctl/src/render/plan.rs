@@ -7,7 +7,7 @@ use super::{Paint, Style, one_line, paint_of, problems, wrap};
 const fn paint_of_consequence(consequence: Consequence) -> Paint {
     match consequence {
         Consequence::Start | Consequence::Live => Paint::Good,
-        Consequence::Stop | Consequence::Restart => Paint::Passing,
+        Consequence::Stop | Consequence::Restart | Consequence::Replace => Paint::Passing,
         Consequence::Nothing => Paint::Dim,
         Consequence::Invalid => Paint::Bad,
     }

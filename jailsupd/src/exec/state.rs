@@ -51,6 +51,9 @@ pub struct State {
     /// Digest of the imported image that it runs from.
     #[serde(default)]
     pub image: Option<String>,
+    /// Which of two lives of the jail it is, where there are two.
+    #[serde(default)]
+    pub part: Part,
     /// It was asked to end.
     #[serde(default)]
     pub stopping: Option<Stopping>,
@@ -72,6 +75,18 @@ pub struct State {
     /// What its checks have found; missing before the first one.
     #[serde(default)]
     pub health: Option<Health>,
+}
+
+/// What a life is to its jail.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Part {
+    /// The jail itself.
+    #[default]
+    Itself,
+    /// Its new version beside it, on trial.
+    OnTrial,
+    /// Its former version, which is to end.
+    Former,
 }
 
 /// Readiness, and what a service says by sd_notify(3).

@@ -1,7 +1,8 @@
 //! A jail's link: what exists in its network namespace besides loopback.
 
 use crate::unit::{
-    IpPrefix, IpvlanMode, JailName, LinkName, MacAddress, MacvlanMode, Network, NetworkMode,
+    BESIDE, IpPrefix, IpvlanMode, LinkName, MacAddress, MacvlanMode, Network, NetworkMode, Unit,
+    is_link_local,
 };
 use sha2::{Digest, Sha256};
 use std::fmt;
@@ -52,11 +53,11 @@ pub enum Kind {
 }
 
 /// The link that a unit asks for. None when it asks for none.
-pub(super) fn link(name: &JailName, network: &Network, machine_id: &str) -> Option<Link> {
+pub(super) fn link(name: &str, network: &Network, machine_id: &str) -> Option<Link> {
     let kind = match network.mode {
         NetworkMode::None => return None,
         NetworkMode::Macvlan => {
-            let derived = || derived_mac(machine_id, name.as_str());
+            let derived = || derived_mac(machine_id, name);
             let mac = network.mac.map_or_else(derived, MacAddress::octets);
             Kind::Macvlan { mode: network.macvlan_mode, mac }
         }
@@ -70,6 +71,28 @@ pub(super) fn link(name: &JailName, network: &Network, machine_id: &str) -> Opti
         address: network.address.clone(),
         gateway: network.gateway.clone(),
     })
+}
+
+/// The link of a version of a unit that is started beside the one that has the unit's own. None when it has its loopback
+/// alone.
+pub(super) fn beside(unit: &Unit, machine_id: &str) -> Option<Link> {
+    let address = unit.deploy.address.clone();
+    if address.is_empty() {
+        return None;
+    }
+    let is_near = |router: &IpAddr| {
+        let of_family = |own: &IpPrefix| own.address().is_ipv4() == router.is_ipv4();
+        address
+            .iter()
+            .any(|own| own.contains(*router) || (is_link_local(*router) && of_family(own)))
+    };
+    let gateway = unit.network.gateway.iter().copied().filter(is_near).collect();
+    let name = format!("{}{BESIDE}", unit.name);
+    link(
+        &name,
+        &Network { address: address.clone(), gateway, mac: None, ..unit.network.clone() },
+        machine_id,
+    )
 }
 
 /// An Ethernet address that stays the same for a jail on a host: a new one at each start would cost

@@ -38,6 +38,8 @@ pub const CGROUPS: &str = "/sys/fs/cgroup/jails";
 pub struct Plan {
     /// Performed by jailsupd, in order.
     pub host: Vec<HostStep>,
+    /// The link in the place of the jail's own, of a version that is started beside the one that has that.
+    pub link_beside: Option<Link>,
     /// Performed by the jail's first process, in order; user, capabilities, files and exec follow.
     pub jail: Vec<JailStep>,
     /// The system call filter, installed last; none when the unit wants none.
@@ -96,6 +98,7 @@ pub fn plan(
     notify_variables(unit, &mut environment);
     Ok(Plan {
         host: host_steps(unit, context),
+        link_beside: link::beside(unit, context.machine_id),
         jail: steps::jail_steps(unit, host_name(unit), ulimits(unit), sysctls(unit)),
         filter: filters.compile(seccomp::Request::of(unit, context.kernel))?,
         capabilities: unit.security.add_capability.bits(),
@@ -144,7 +147,7 @@ fn host_steps(unit: &Unit, context: Context<'_>) -> Vec<HostStep> {
     steps.extend(cgroup::limits(&unit.resources).into_iter().map(HostStep::SetLimit));
     steps.push(HostStep::LimitDisks(cgroup::disk_limits(&unit.resources)));
     steps.push(HostStep::CreateNamespaces { ids: IdMap::new(context.ids, &unit.user) });
-    let link = link::link(&unit.name, &unit.network, context.machine_id);
+    let link = link::link(unit.name.as_str(), &unit.network, context.machine_id);
     steps.push(HostStep::SetUpNetwork(link));
     let (source, size_max) = (unit.image.source.clone(), unit.root.size_max);
     match unit.root.mode {

@@ -1,7 +1,6 @@
 //! What is kept for the host, and which jails may be started beside the others.
 
 use super::Supervisor;
-use super::jail::Jail;
 use super::poller::JailId;
 use crate::exec::{Error, host_limits};
 use crate::plan::admission::{self, Room};
@@ -46,8 +45,8 @@ impl Supervisor {
             return Ok(());
         };
         let Some(room) = self.admission.room else { return Ok(()) };
-        let runs = |jail: &&Jail| jail.life.is_some() && jail.name != loaded.unit.name.as_str();
-        let others = self.jails.iter().filter(runs).filter_map(|jail| jail.loaded.as_ref());
+        let others = self.jails.all().filter(|(other, jail)| *other != id && jail.life.is_some());
+        let others = others.filter_map(|(_, jail)| jail.loaded.as_ref());
         let others: Vec<_> = others.map(|loaded| &loaded.unit.resources).collect();
         let admitted = admission::admit(&loaded.unit.resources, &others, room, &self.host.reserve);
         admitted.map_err(Error::Overcommit)

@@ -8,23 +8,25 @@ use super::output::{self, Output};
 use super::poller::JailId;
 use super::pressure::Watched;
 use super::{end, poststop};
-use crate::exec::cgroup;
+use crate::exec::cgroup::{self, Cgroup};
 use crate::exec::check;
 use crate::exec::deploys::Version;
 use crate::exec::namespaces::Namespaces;
-use crate::exec::state::{Notified, Rest, State as Stored, Stopping};
+use crate::exec::state::{Notified, Part, Rest, State as Stored, Stopping};
 use crate::exec::terminal::Terminal;
 use crate::machine::{Cause, Event, Limit, Machine, Moment, State, Want};
-use keeper::client::Held;
+use crate::unit::BESIDE;
 use keeper::{ExitRecord, Slot};
 use rustix::fd::OwnedFd;
 use rustix::fs::FileType;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 impl Supervisor {
     /// Takes over all that the keeper holds.
     pub(super) fn adopt(&mut self) -> std::io::Result<()> {
         let mut is_first = true;
+        let mut jails = Vec::new();
         for held in self.keeper.held()? {
             if held.jail == output::STAGING {
                 is_first = false;
@@ -36,8 +38,20 @@ impl Supervisor {
                 }
                 continue;
             }
-            self.adopt_one(held);
+            let mut slots = Slots(held.fds);
+            let stored = slots.take(Slot::State).and_then(|fd| Stored::load(&fd));
+            jails.push(Entry {
+                key: held.jail,
+                slots,
+                stored,
+                exit: held.exit,
+                part: Part::Itself,
+            });
         }
+        for entry in sort_out(jails) {
+            self.adopt_one(entry);
+        }
+        self.sweep_besides();
         if is_first {
             self.entrust_staging()?;
         }
@@ -46,14 +60,27 @@ impl Supervisor {
         Ok(())
     }
 
-    fn adopt_one(&mut self, held: Held) {
-        let name = held.jail.clone();
-        let id = match self.jails.find(&name) {
+    /// The jail, or the place beside it, that an entry is of.
+    fn place_of(&mut self, entry: &Entry) -> Option<JailId> {
+        let name = entry.name();
+        let of = match self.jails.find(name) {
             Some(id) => id,
-            None => self.jail_named(&name, ""),
+            None => self.jail_named(name, ""),
         };
-        let mut slots = Slots(held.fds);
-        let stored = slots.take(Slot::State).and_then(|fd| Stored::load(&fd)).unwrap_or_default();
+        let is_itself = entry.part == Part::Itself;
+        let id = if is_itself { of } else { self.make_beside(of, entry.part)? };
+        let cgroup = Cgroup::of(&self.layout.cgroups, &entry.key);
+        let jail = self.jails.get_mut(id)?;
+        (jail.key, jail.cgroup, jail.part) = (entry.key.clone(), cgroup, entry.part);
+        Some(id)
+    }
+
+    fn adopt_one(&mut self, entry: Entry) {
+        let Some(id) = self.place_of(&entry) else { return };
+        let name = entry.name().to_owned();
+        let Entry { mut slots, stored, exit, part, .. } = entry;
+        let remembered = stored.unwrap_or_default();
+        let stored = Stored { part, ..remembered.clone() };
         let Some(jail) = self.jails.get_mut(id) else { return };
         if let (Some(user), Some(net)) =
             (slots.take(Slot::UserNamespace), slots.take(Slot::NetNamespace))
@@ -68,7 +95,7 @@ impl Supervisor {
         let (Some(pidfd), Some(exit_report)) =
             (slots.take(Slot::Process), slots.take(Slot::ExitReport))
         else {
-            return self.adopt_at_rest(id, &stored, held.exit);
+            return self.adopt_at_rest(id, &stored, exit);
         };
         let (stdout, terminal) = output(slots.take(Slot::Stdout));
         jail.life = Some(Life {
@@ -88,7 +115,7 @@ impl Supervisor {
             killed: is_killed(&stored),
             former: None,
             is_poststop: stored.poststop.is_some(),
-            remembered: stored.clone(),
+            remembered,
             stored: stored.clone(),
         });
         let events = jail.life.as_ref().and_then(|life| life.events.as_ref());
@@ -104,6 +131,8 @@ impl Supervisor {
         }
         jail.since = ready_at(&stored).unwrap_or(started);
         log::info!("jail={name} adopted pid={}", stored.pid);
+        // Which of two lives it is may have been found out just now.
+        self.store_life(id);
         self.go_on_ending(id, &stored);
         if let Err(error) = self.watch(id) {
             log::error!("jail={name} cannot be watched: {error}");
@@ -131,7 +160,7 @@ impl Supervisor {
         let Some(jail) = self.jails.get_mut(id) else { return };
         if let Some(exit) = exit {
             // Nobody waits for this end any more: what is left of a start that was never finished.
-            if let Err(error) = self.keeper.acknowledge(&jail.name, exit.inode) {
+            if let Err(error) = self.keeper.acknowledge(&jail.key, exit.inode) {
                 log::warn!("jail={}: {error}", jail.name);
             }
         }
@@ -155,7 +184,8 @@ impl Supervisor {
     /// Jails that an earlier jailsupd had cleared away, and died before it knew what they do next: now that their units
     /// are read, that follows.
     pub(super) fn finish_cleaning(&mut self) {
-        for id in self.jails.ids() {
+        let all: Vec<JailId> = self.jails.all().map(|(id, _)| id).collect();
+        for id in all {
             let is_cleared = |jail: &Jail| {
                 matches!(jail.machine.state, State::Cleaning { .. }) && jail.life.is_none()
             };
@@ -247,11 +277,124 @@ fn output(held: Option<OwnedFd>) -> (Option<OwnedFd>, Option<Terminal>) {
     }
 }
 
+/// What the keeper holds under one key.
+struct Entry {
+    key: String,
+    slots: Slots,
+    stored: Option<Stored>,
+    exit: Option<ExitRecord>,
+    /// What it is to its jail.
+    part: Part,
+}
+
+impl Entry {
+    /// The jail's name.
+    fn name(&self) -> &str {
+        self.key.strip_suffix(BESIDE).unwrap_or(&self.key)
+    }
+}
+
+/// Which life is the jail itself where there are two of it, and which is beside it. An earlier jailsupd may have died between
+/// telling one and the other. Each jail comes before what is beside it.
+fn sort_out(found: Vec<Entry>) -> Vec<Entry> {
+    let mut jails: BTreeMap<String, Vec<Entry>> = BTreeMap::new();
+    for one in found {
+        jails.entry(one.name().to_owned()).or_default().push(one);
+    }
+    let mut sorted = Vec::new();
+    for mut lives in jails.into_values() {
+        // Of one whose state is not told, as while its image is made, nothing runs.
+        let rank = |one: &Entry| match one.stored.as_ref().map(|stored| stored.part) {
+            Some(Part::Itself) => 0,
+            Some(Part::OnTrial) => 1,
+            Some(Part::Former) => 2,
+            None => 3,
+        };
+        lives.sort_by_key(|one| (rank(one), one.key.clone()));
+        let is_handed_over = lives.first().is_some_and(|first| rank(first) == 1);
+        for (at, one) in lives.iter_mut().enumerate() {
+            let told = one.stored.as_ref().map(|stored| stored.part);
+            one.part = match (at, told) {
+                (0, _) => Part::Itself,
+                (_, Some(Part::OnTrial)) if !is_handed_over => Part::OnTrial,
+                _ => Part::Former,
+            };
+        }
+        sorted.append(&mut lives);
+    }
+    sorted
+}
+
 struct Slots(Vec<(Slot, OwnedFd)>);
 
 impl Slots {
     fn take(&mut self, slot: Slot) -> Option<OwnedFd> {
         let index = self.0.iter().position(|(other, _)| *other == slot)?;
         Some(self.0.swap_remove(index).1)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry(key: &str, part: Option<Part>) -> Entry {
+        let stored = part.map(|part| Stored { part, ..Stored::default() });
+        Entry {
+            key: key.to_owned(),
+            slots: Slots(Vec::new()),
+            stored,
+            exit: None,
+            part: Part::Itself,
+        }
+    }
+
+    fn sorted(entries: Vec<Entry>) -> Vec<(String, Part)> {
+        sort_out(entries).into_iter().map(|one| (one.key, one.part)).collect()
+    }
+
+    fn expect(entries: &[(&str, Option<Part>)], wanted: &[(&str, Part)]) {
+        let entries = entries.iter().map(|(key, part)| entry(key, *part)).collect();
+        let wanted: Vec<_> = wanted.iter().map(|(key, part)| ((*key).to_owned(), *part)).collect();
+        assert_eq!(sorted(entries), wanted);
+    }
+
+    #[test]
+    fn each_jail_comes_before_what_is_beside_it() {
+        expect(
+            &[
+                ("web", Some(Part::OnTrial)),
+                ("db", Some(Part::Itself)),
+                ("web.2", Some(Part::Itself)),
+                ("new", None),
+            ],
+            &[
+                ("db", Part::Itself),
+                ("new", Part::Itself),
+                ("web.2", Part::Itself),
+                ("web", Part::OnTrial),
+            ],
+        );
+    }
+
+    #[test]
+    fn a_version_whose_former_one_is_told_has_taken_its_place() {
+        expect(
+            &[("web", Some(Part::Former)), ("web.2", Some(Part::OnTrial))],
+            &[("web.2", Part::Itself), ("web", Part::Former)],
+        );
+        expect(&[("web.2", Some(Part::OnTrial))], &[("web.2", Part::Itself)]);
+    }
+
+    #[test]
+    fn what_nothing_is_told_of_is_beside_what_something_is_told_of() {
+        expect(
+            &[("web", Some(Part::Itself)), ("web.2", None)],
+            &[("web", Part::Itself), ("web.2", Part::Former)],
+        );
+        expect(
+            &[("web", None), ("web.2", Some(Part::Itself))],
+            &[("web.2", Part::Itself), ("web", Part::Former)],
+        );
     }
 }

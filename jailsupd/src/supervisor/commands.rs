@@ -193,11 +193,12 @@ impl Supervisor {
             limit: stored_limit(jail.machine.limit),
             last_exit: jail.last_exit.clone(),
             image: self.trials.image_of(id),
+            part: jail.part,
             rest: Some(rest),
             since_us: Some(microseconds(jail.since)),
             ..Stored::default()
         };
-        put_state(&mut self.keeper, &jail.name, &state);
+        put_state(&mut self.keeper, &jail.key, &state);
     }
 
     /// Has the keeper remember that a running jail is asked to end, before it is: the next jailsupd
@@ -226,6 +227,7 @@ impl Supervisor {
         life.stored.stopping = stopping;
         life.stored.leaving = leaving;
         life.stored.held_down = jail.held_down;
+        life.stored.part = jail.part;
         self.store_life(id);
     }
 
@@ -244,7 +246,7 @@ impl Supervisor {
     pub(super) fn store_cleaning(&mut self, id: JailId, life: &mut Life) {
         let Some(jail) = self.jails.get(id) else { return };
         life.stored.cleaning = poststop::stored(jail.machine.state);
-        put_state(&mut self.keeper, &jail.name, &life.stored);
+        put_state(&mut self.keeper, &jail.key, &life.stored);
     }
 
     /// Has the keeper remember a life as it is now, if anything of it is new.
@@ -254,7 +256,7 @@ impl Supervisor {
         if life.remembered == life.stored {
             return;
         }
-        if put_state(&mut self.keeper, &jail.name, &life.stored) {
+        if put_state(&mut self.keeper, &jail.key, &life.stored) {
             life.remembered = life.stored.clone();
         }
     }

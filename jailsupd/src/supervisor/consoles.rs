@@ -201,6 +201,17 @@ impl Supervisor {
         Ok(vec![master, theirs])
     }
 
+    /// Two lives change places, and who is at their terminals with them.
+    pub(super) fn swap_consoles(&mut self, one: JailId, other: JailId) {
+        for console in &mut self.consoles {
+            match console.jail {
+                id if id == one => console.jail = other,
+                id if id == other => console.jail = one,
+                _ => {}
+            }
+        }
+    }
+
     /// The program has ended: whoever was at its terminal is told how.
     pub(super) fn end_consoles(&mut self, id: JailId, how: &str) {
         let (ended, others) = std::mem::take(&mut self.consoles)

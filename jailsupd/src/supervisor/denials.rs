@@ -16,16 +16,16 @@ pub(super) type Denied = BTreeMap<i64, (u64, String)>;
 impl Supervisor {
     /// A filter has denied a call.
     pub(super) fn on_denial(&mut self, denial: Denial) {
-        if let Some(id) = self.jails.ids().into_iter().find(|id| self.is_of(*id, &denial)) {
+        // Two versions of a jail have the same ids: it is told of the jail.
+        let found = self.jails.ids().into_iter().find(|id| {
+            self.jails.get(*id).is_some_and(|jail| {
+                let beside = jail.beside.and_then(|beside| self.jails.get(beside));
+                is_of(jail, &denial) || beside.is_some_and(|beside| is_of(beside, &denial))
+            })
+        });
+        if let Some(id) = found {
             self.denied(id, denial);
         }
-    }
-
-    /// Whether the uid is one of the jail's: its process may be gone already.
-    fn is_of(&self, id: JailId, denial: &Denial) -> bool {
-        let jail = self.jails.get(id).filter(|jail| logs(jail));
-        let loaded = jail.and_then(|jail| jail.loaded.as_ref());
-        loaded.is_some_and(|loaded| loaded.plan.ids.jail_user(denial.uid).is_some())
     }
 
     /// The first denial of each call is a line of the jail's log.
@@ -44,8 +44,11 @@ impl Supervisor {
     }
 }
 
-fn logs(jail: &Jail) -> bool {
-    jail.loaded.as_ref().is_some_and(|loaded| loaded.unit.security.seccomp_log)
+/// Whether the uid is one of the jail's: its process may be gone already.
+fn is_of(jail: &Jail, denial: &Denial) -> bool {
+    jail.loaded.as_ref().is_some_and(|loaded| {
+        loaded.unit.security.seccomp_log && loaded.plan.ids.jail_user(denial.uid).is_some()
+    })
 }
 
 fn call(number: i64) -> String {

@@ -275,7 +275,7 @@ impl Supervisor {
     pub(super) fn note_failure(&mut self, id: JailId) {
         let Some(jail) = self.jails.get(id) else { return };
         let Some(loaded) = &jail.loaded else { return };
-        if self.has_way_back(jail) {
+        if jail.of.is_some() || self.has_way_back(jail) {
             return;
         }
         let names = loaded.unit.dependencies.on_failure.iter();

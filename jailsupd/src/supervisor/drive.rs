@@ -18,6 +18,9 @@ const PREPARE_FOR: Duration = Duration::from_millis(20);
 impl Supervisor {
     /// Gives an event to a jail's machine and does what it says, with all that follows from it.
     pub(super) fn apply(&mut self, id: JailId, event: Event, why: &str) {
+        if matches!(event, Event::Stop | Event::Restart) {
+            self.put_in_place(id);
+        }
         let mut next = Some((event, why.to_owned()));
         while let Some((event, why)) = next.take() {
             let Some(jail) = self.jails.get_mut(id) else { return };
@@ -35,9 +38,7 @@ impl Supervisor {
                     self.ties.waiting.insert(id);
                 }
                 jail.since = clock::now();
-                let name = jail.name.clone();
-                log::info!("jail={name} from={before} to={after} why={why}");
-                self.record(&name, Some((before, after)), &why);
+                self.tell_state(id, (before, after), &why);
                 faults::came_to(after.word());
             }
             let Some(jail) = self.jails.get_mut(id) else { return };
@@ -75,6 +76,21 @@ impl Supervisor {
         self.store_notified(id);
         self.finish_run(id);
         self.forget_if_removed(id);
+    }
+
+    fn tell_state(&mut self, id: JailId, (before, after): (JailState, JailState), why: &str) {
+        let Some(jail) = self.jails.get(id) else { return };
+        let name = jail.name.clone();
+        match jail.told_beside(after, why) {
+            Some(text) => {
+                log::info!("jail={name} {text}");
+                self.record(&name, None, &text);
+            }
+            None => {
+                log::info!("jail={name} from={before} to={after} why={why}");
+                self.record(&name, Some((before, after)), why);
+            }
+        }
     }
 
     /// Does one thing; what happened through it, if that is known at once.

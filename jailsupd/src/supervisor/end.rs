@@ -53,7 +53,7 @@ impl Supervisor {
             return self.poststop_ended(id);
         }
         let inode = rustix::fs::fstat(&life.pidfd).map_or(0, |stat| stat.st_ino);
-        let record = match self.keeper.exit(&jail.name) {
+        let record = match self.keeper.exit(&jail.key) {
             Ok(record) => record.filter(|record| record.inode == inode),
             Err(error) => return self.lost_keeper(&error),
         };
@@ -109,7 +109,7 @@ impl Supervisor {
     /// Clears away what the jail left, all but its namespaces.
     pub(super) fn clean(&mut self, id: JailId) {
         let Some(jail) = self.jails.get_mut(id) else { return };
-        let (name, cgroup) = (jail.name.clone(), jail.cgroup.clone());
+        let (name, key, cgroup) = (jail.name.clone(), jail.key.clone(), jail.cgroup.clone());
         if let Some(loaded) = &jail.loaded {
             self.images.look_again(&loaded.unit.image.source);
         }
@@ -117,17 +117,7 @@ impl Supervisor {
         self.forget_hooks(id);
         let mut ended = None;
         if let Some(mut life) = life {
-            life.limits.forget(&self.poller);
-            for pipe in
-                [&life.start_error, &life.stdout, &life.stderr, &life.events].into_iter().flatten()
-            {
-                self.poller.forget(pipe);
-            }
-            life.voice.socket().into_iter().for_each(|socket| self.poller.forget(socket));
-            if let Some(terminal) = &life.terminal {
-                self.poller.forget(&terminal.socket);
-                terminal.master.iter().for_each(|master| self.poller.forget(master));
-            }
+            life.forget(&self.poller);
             ended = Some(life);
         }
         // A start may have failed after its processes were made; nothing of them is to be left.
@@ -141,20 +131,20 @@ impl Supervisor {
             log::warn!("jail={name}: its unfinished root stays: {error}");
         }
         faults::pass("root-discarded");
-        if let Err(error) = overlay::discard(&self.layout, &name) {
+        if let Err(error) = overlay::discard(&self.layout, &key) {
             log::warn!("jail={name}: {}", error.chain());
         }
         faults::pass("layer-discarded");
         if let Some(mut life) = ended {
             self.store_cleaning(id, &mut life);
-            self.let_go(&name, &life);
+            self.let_go(&key, &life);
         }
         self.empty_trash();
     }
 
     /// At last, when nothing is left to be cleared away: a jailsupd that died before this adopts the life that has
     /// ended, and clears it away again.
-    fn let_go(&mut self, name: &str, life: &Life) {
+    fn let_go(&mut self, key: &str, life: &Life) {
         let slots = [
             Slot::Process,
             Slot::StartError,
@@ -165,9 +155,9 @@ impl Supervisor {
         ];
         let inode = rustix::fs::fstat(&life.pidfd).map_or(0, |stat| stat.st_ino);
         faults::pass("before-remove");
-        let freed = self.keeper.remove(name, &slots);
+        let freed = self.keeper.remove(key, &slots);
         faults::pass("removed");
-        let acknowledged = freed.and_then(|()| self.keeper.acknowledge(name, inode));
+        let acknowledged = freed.and_then(|()| self.keeper.acknowledge(key, inode));
         faults::pass("acknowledged");
         if let Err(error) = acknowledged {
             self.lost_keeper(&error);

@@ -121,6 +121,14 @@ impl Supervisor {
         }
     }
 
+    /// Its health is looked at again as if another jailsupd had come.
+    pub(super) fn pause_check(&mut self, id: JailId) {
+        self.drop_check(id, false);
+        if let Some(life) = self.jails.get_mut(id).and_then(|jail| jail.life.as_mut()) {
+            life.health = None;
+        }
+    }
+
     /// Ends the check that is on its way; with `all` there will be no other.
     fn drop_check(&mut self, id: JailId, all: bool) {
         let Some(jail) = self.jails.get_mut(id) else { return };
@@ -302,7 +310,7 @@ impl Supervisor {
         if before == Verdict::Unhealthy {
             let why = "it is healthy again";
             log::info!("jail={name} {why}");
-            self.record(&name, None, why);
+            self.tell_of(id, why);
         }
         if makes_ready {
             self.apply(id, Event::News(News::Ready), "its health check succeeded");
@@ -315,7 +323,7 @@ impl Supervisor {
         let why = format!("it is unhealthy: {}", failures(jail).unwrap_or_default());
         if before != Verdict::Unhealthy {
             log::warn!("jail={name} {why} (health.on_failure is {})", settings.on_failure);
-            self.record(&name, None, &why);
+            self.tell_of(id, &why);
         }
         self.apply(id, Event::News(News::Unhealthy), &why);
     }

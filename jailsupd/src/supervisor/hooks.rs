@@ -48,6 +48,17 @@ struct Running {
 }
 
 impl Hooks {
+    /// Two lives change places, and their hooks with them.
+    pub(super) fn swap(&mut self, one: JailId, other: JailId) {
+        for hook in self.running.values_mut() {
+            match hook.jail {
+                id if id == one => hook.jail = other,
+                id if id == other => hook.jail = one,
+                _ => {}
+            }
+        }
+    }
+
     /// When the first of them has had its time.
     pub(super) fn deadline(&self) -> Option<Moment> {
         self.running.values().map(|hook| hook.until).min()
@@ -242,7 +253,7 @@ impl Supervisor {
         jail.hook_problem = Some(text.clone());
         let name = jail.name.clone();
         log::warn!("jail={name} {text}");
-        self.record(&name, None, &text);
+        self.tell_of(id, &text);
     }
 
     fn take_output(&mut self, hook: &mut Running) {

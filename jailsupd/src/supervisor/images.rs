@@ -293,7 +293,7 @@ impl Supervisor {
                 of_image.push(jail.to_owned());
             }
         };
-        for jail in self.jails.iter() {
+        for (_, jail) in self.jails.all() {
             let running = jail.life.as_ref().and_then(|life| life.stored.image.as_deref());
             add(running.and_then(|digest| Digest::from_text(digest).ok()), &jail.name);
         }
@@ -322,7 +322,7 @@ impl Supervisor {
     /// Those in force, and those of the files.
     fn each_unit(&self, mut take: impl FnMut(&Unit)) {
         let in_force = |jail: &Jail| jail.loaded.as_ref().map(|loaded| loaded.unit.clone());
-        self.jails.iter().filter_map(in_force).for_each(|unit| take(&unit));
+        self.jails.all().filter_map(|(_, jail)| in_force(jail)).for_each(|unit| take(&unit));
         let files = self.read_units(&[]);
         files.units.iter().filter_map(|found| found.result.as_ref().ok()).for_each(take);
     }

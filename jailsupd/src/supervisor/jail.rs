@@ -6,12 +6,13 @@ use super::health::Checked;
 use super::leaving::Leaving;
 use super::losses::Intake;
 use super::notify::Voice;
+use super::poller::{JailId, Poller};
 use super::pressure::Watched;
 use crate::control::wire::{Exit, JailState};
 use crate::exec::cgroup::Cgroup;
 use crate::exec::logs::Log;
 use crate::exec::namespaces::Namespaces;
-use crate::exec::state::State as Stored;
+use crate::exec::state::{Part, State as Stored};
 use crate::exec::terminal::Terminal;
 use crate::exec::worker::Worker;
 use crate::machine::gate::WaitsFor;
@@ -27,6 +28,14 @@ use std::time::Duration;
 #[derive(Debug)]
 pub(super) struct Jail {
     pub(super) name: String,
+    /// Its name in the keeper, the cgroup tree and the run directory: another one where a second life of it has its place.
+    pub(super) key: String,
+    /// Which of its lives this is.
+    pub(super) part: Part,
+    /// Where it is beside another: that one.
+    pub(super) of: Option<JailId>,
+    /// What is beside it: its new version, or its former one.
+    pub(super) beside: Option<JailId>,
     /// The unit file's path, also when nothing could be read from it.
     pub(super) path: String,
     /// The version in force.
@@ -138,10 +147,31 @@ pub(super) struct Kept {
     pub(super) ids: Option<String>,
 }
 
+impl Life {
+    /// Waits for nothing more of it, but for its process.
+    pub(super) fn forget(&mut self, poller: &Poller) {
+        self.limits.forget(poller);
+        for pipe in
+            [&self.start_error, &self.stdout, &self.stderr, &self.events].into_iter().flatten()
+        {
+            poller.forget(pipe);
+        }
+        self.voice.socket().into_iter().for_each(|socket| poller.forget(socket));
+        if let Some(terminal) = &self.terminal {
+            poller.forget(&terminal.socket);
+            terminal.master.iter().for_each(|master| poller.forget(master));
+        }
+    }
+}
+
 impl Jail {
     pub(super) fn new(name: &str, path: &str, cgroup: Cgroup, log: Log) -> Self {
         Self {
             name: name.to_owned(),
+            key: name.to_owned(),
+            part: Part::Itself,
+            of: None,
+            beside: None,
             path: path.to_owned(),
             loaded: None,
             unit_problems: Vec::new(),

@@ -4,7 +4,7 @@ use super::jail::Jail;
 use super::poller::JailId;
 use std::collections::BTreeMap;
 
-/// The jails that have a unit, or of which anything is left.
+/// The jails that have a unit, or of which anything is left; and beside some of them another version of them.
 #[derive(Debug, Default)]
 pub(super) struct Jails {
     by_id: BTreeMap<JailId, Jail>,
@@ -22,9 +22,19 @@ impl Jails {
         id
     }
 
+    /// Adds what is beside a jail: it is found by its number alone.
+    pub(super) fn add_beside(&mut self, jail: Jail) -> JailId {
+        let id = self.next;
+        self.next = self.next.wrapping_add(1);
+        self.by_id.insert(id, jail);
+        id
+    }
+
     pub(super) fn remove(&mut self, id: JailId) -> Option<Jail> {
         let jail = self.by_id.remove(&id)?;
-        self.by_name.remove(&jail.name);
+        if self.by_name.get(&jail.name) == Some(&id) {
+            self.by_name.remove(&jail.name);
+        }
         Some(jail)
     }
 
@@ -43,6 +53,24 @@ impl Jails {
     /// Numbers of all jails as they are now, in the order of their names.
     pub(super) fn ids(&self) -> Vec<JailId> {
         self.by_name.values().copied().collect()
+    }
+
+    /// Two at once.
+    pub(super) fn pair(&mut self, one: JailId, other: JailId) -> Option<[&mut Jail; 2]> {
+        let (mut first, mut second) = (None, None);
+        for (id, jail) in &mut self.by_id {
+            match *id {
+                id if id == one => first = Some(jail),
+                id if id == other => second = Some(jail),
+                _ => {}
+            }
+        }
+        Some([first?, second?])
+    }
+
+    /// Those that are beside others, too, with their numbers.
+    pub(super) fn all(&self) -> impl Iterator<Item = (JailId, &Jail)> {
+        self.by_id.iter().map(|(id, jail)| (*id, jail))
     }
 
     /// All jails in the order of their names.

@@ -1,7 +1,6 @@
 //! The limits of running jails, and what all of them together are protected by.
 
 use super::Supervisor;
-use super::jail::Jail;
 use super::poller::JailId;
 use crate::exec::limits;
 use crate::unit::{Bytes, Unit};
@@ -24,8 +23,8 @@ impl Supervisor {
     /// The kernel protects a jail's memory as far as that of the cgroup above it is protected, so that has
     /// the sum of its jails', and of `starting`.
     pub(super) fn protect_memory(&mut self, starting: Option<&Unit>) {
-        let running = |jail: &&Jail| jail.life.is_some();
-        let units = self.jails.iter().filter(running).filter_map(|jail| jail.loaded.as_ref());
+        let running = self.jails.all().filter(|(_, jail)| jail.life.is_some());
+        let units = running.filter_map(|(_, jail)| jail.loaded.as_ref());
         let units = units.map(|loaded| &loaded.unit).chain(starting);
         let mut sum = [0u64; 2];
         for unit in units {

@@ -3,7 +3,7 @@
 //!
 //! Level-triggered, like [`super::dependencies`]: after any change all links are listed, and each jail is looked at.
 
-use super::jail::Jail;
+use super::jail::{Jail, Kept};
 use super::poller::{JailId, Source};
 use super::start::link_key;
 use super::{Supervisor, clock};
@@ -170,13 +170,17 @@ impl Supervisor {
     }
 
     /// Makes the link of a running jail that has lost it, or has started without.
-    fn renew_link(&mut self, id: JailId) {
+    pub(super) fn renew_link(&mut self, id: JailId) {
         let Some(jail) = self.jails.get_mut(id).filter(|jail| jail.is_running()) else { return };
         // Of an older version of the unit nobody knows any more what link it had.
         let is_stale = jail.is_stale();
         let Some(loaded) = jail.loaded.as_ref().filter(|_| !is_stale) else { return };
         let Some(link) = loaded.plan.link() else { return };
-        let Some(kept) = jail.kept.as_mut().filter(|kept| kept.key.is_empty()) else { return };
+        let key = link_key(loaded, Some(link));
+        // It was beside another life of its jail, and has that one's link as soon as that one is gone.
+        let is_due =
+            |kept: &Kept| kept.key.is_empty() || (kept.key != key && jail.beside.is_none());
+        let Some(kept) = jail.kept.as_mut().filter(|kept| is_due(kept)) else { return };
         let parent = net::parent_of(&link.lower, &self.host.uplink, &self.links.there);
         let Some(parent) = parent.map(|parent| parent.index) else { return };
         // What is made and refused is itself a change of links, and must not lead to the next try.
@@ -189,7 +193,7 @@ impl Supervisor {
         match self.network.make_link(&kept.namespaces.net, Some(link), &self.host.uplink) {
             Ok(lower) => {
                 kept.lower = lower;
-                kept.key = link_key(loaded, Some(link));
+                kept.key = key;
                 self.links.refused.remove(&id);
                 self.store_link(id);
                 // A VLAN may have been made for it.
@@ -248,7 +252,7 @@ impl Supervisor {
             return;
         };
         let slots = [Slot::UserNamespace, Slot::NetNamespace];
-        if let Err(error) = self.keeper.remove(&jail.name, &slots) {
+        if let Err(error) = self.keeper.remove(&jail.key, &slots) {
             return self.lost_keeper(&error);
         }
         if let Err(error) = self.network.clear(&kept.namespaces.net) {
@@ -268,7 +272,8 @@ impl Supervisor {
             return;
         }
         let (mut used, mut wanted) = (BTreeSet::new(), BTreeSet::new());
-        for jail in self.jails.iter().filter(|jail| !jail.removed || jail.life.is_some()) {
+        let all = self.jails.all().map(|(_, jail)| jail);
+        for jail in all.filter(|jail| !jail.removed || jail.life.is_some()) {
             // One that was taken out of a unit is used as long as the jail runs.
             used.extend(jail.kept.as_ref().and_then(|kept| kept.lower));
             wanted.extend(jail.link().map(|link| link.lower.clone()));

@@ -25,6 +25,8 @@ pub(super) struct Intake {
     pub(super) full_since: [Option<Moment>; 2],
     /// Nobody listens to its pipes: it is to wait.
     pub(super) paused: bool,
+    /// Which of two lives of it has written last: standard output, standard error. None with one alone.
+    pub(super) writers: [Option<JailId>; 2],
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -134,10 +136,16 @@ impl Supervisor {
         let text = format!("dropped {}: {}", show(lost.amount), lost.why);
         let line = Line { time: clock::wall_ms(), stream: Stream::Warder, text };
         // While a batch of it waits, nothing else is stored.
-        let stored = self.output.is_free(&jail.name) && jail.log.append(&[line]).is_ok();
-        match stored {
-            true => self.grown(id),
-            false => jail.intake.lost = Some(Lost { tell_at: now + PAUSE, ..lost }),
+        let of = jail.of.unwrap_or(id);
+        let is_free = self.output.is_free(&jail.name);
+        let logged = self.jails.get_mut(of).filter(|_| is_free);
+        match logged.is_some_and(|logged| logged.log.append(&[line]).is_ok()) {
+            true => self.grown(of),
+            false => {
+                if let Some(jail) = self.jails.get_mut(id) {
+                    jail.intake.lost = Some(Lost { tell_at: now + PAUSE, ..lost });
+                }
+            }
         }
     }
 }

@@ -8,6 +8,7 @@ mod admission;
 mod adopt;
 mod answer;
 mod begin;
+mod beside;
 mod clock;
 mod commands;
 mod consoles;
@@ -175,6 +176,7 @@ impl Supervisor {
             self.reclaim_ids();
         }
         self.finish_cleaning();
+        self.resume_besides();
         self.resume_trials();
         loop {
             // A notice may have come in with the answer to some request: then nothing is readable.
@@ -182,7 +184,7 @@ impl Supervisor {
             if let Some(status) = self.done {
                 return status;
             }
-            if self.going_down && self.jails.iter().all(Jail::is_at_rest) {
+            if self.going_down && self.jails.all().all(|(_, jail)| jail.is_at_rest()) {
                 log::info!("all jails are down");
                 return 0;
             }
@@ -338,11 +340,18 @@ impl Supervisor {
         if !self.jails.get(id).is_some_and(gone) {
             return;
         }
+        if self.jails.get(id).is_some_and(|jail| jail.of.is_some()) {
+            return self.forget_beside(id);
+        }
+        // What is beside it goes first.
+        if self.jails.get(id).is_some_and(|jail| jail.beside.is_some()) {
+            return;
+        }
         let Some(jail) = self.jails.remove(id) else { return };
         self.trials.forget(id);
         self.forget_link(id);
         // First, so that nobody takes a namespace without its link for one with it.
-        if let Err(error) = self.keeper.remove(&jail.name, &Slot::ALL) {
+        if let Err(error) = self.keeper.remove(&jail.key, &Slot::ALL) {
             self.lost_keeper(&error);
         }
         // Its unit may be here again at once.
@@ -357,6 +366,9 @@ impl Supervisor {
         self.sweep_links();
         if let Err(error) = cores::discard(&jail.name, &self.layout) {
             log::warn!("jail={} leaves core dumps behind: {error}", jail.name);
+        }
+        if jail.key != jail.name {
+            self.sweep_key(&jail.key);
         }
         // Its layer went to the trash when it was cleared away.
         if let Err(error) = std::fs::remove_dir(self.layout.jail(&jail.name)) {
@@ -377,7 +389,7 @@ impl Supervisor {
         if is_asked || self.ties.moved || self.has_streams_to_feed() || self.can_prepare() {
             return Some(Duration::ZERO);
         }
-        let machines = self.jails.iter().filter_map(Jail::deadline);
+        let machines = self.jails.all().filter_map(|(_, jail)| jail.deadline());
         let rescan_at = self.rescan_at.filter(|_| !self.going_down);
         let next = machines.chain(rescan_at).chain(self.waiters_deadline());
         let next = next.chain(self.ties.starts.deadline()).chain(self.hooks.deadline());
@@ -403,11 +415,9 @@ impl Supervisor {
             self.store_staged();
         }
         self.sync_logs();
-        let is_due = |id: &JailId| {
-            let deadline = self.jails.get(*id).and_then(Jail::deadline);
-            deadline.is_some_and(|at| at <= now)
-        };
-        let due: Vec<JailId> = self.jails.ids().into_iter().filter(is_due).collect();
+        let is_due = |jail: &Jail| jail.deadline().is_some_and(|at| at <= now);
+        let due = self.jails.all().filter(|(_, jail)| is_due(jail));
+        let due: Vec<JailId> = due.map(|(id, _)| id).collect();
         self.tick_checks(&due, now);
         for id in due {
             self.tick_notify(id, now);

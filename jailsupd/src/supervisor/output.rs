@@ -117,11 +117,14 @@ impl Supervisor {
 
     /// Takes a batch out of a jail's pipe and stores it.
     fn take_batch(&mut self, id: JailId, stream: Stream) -> Taken {
-        let Some(jail) = self.jails.get_mut(id) else { return Taken::Nothing };
+        self.begin_line(id, stream);
+        let of = self.log_of(id);
+        let Some(logged) = self.jails.get_mut(of) else { return Taken::Nothing };
+        let position = logged.log.position();
+        let Some(jail) = self.jails.get(id) else { return Taken::Nothing };
         let Some(life) = &jail.life else { return Taken::Nothing };
         let pipe = if stream == Stream::Stderr { &life.stderr } else { &life.stdout };
         let Some(pipe) = pipe else { return Taken::Nothing };
-        let position = jail.log.position();
         let batch = Batch { jail: jail.name.clone(), stream, position };
         match self.output.staging.fill(&batch, pipe) {
             Ok(Filled::Bytes(_)) => self.store_staged(),
@@ -237,13 +240,16 @@ impl Supervisor {
 
     /// A line of our own in a jail's log.
     pub(super) fn note(&mut self, id: JailId, text: &str) {
+        let part = self.jails.get(id).map(|jail| jail.of_part(text).into_owned());
+        let text = part.unwrap_or_else(|| text.to_owned());
+        let id = self.log_of(id);
         // A jail for one program has no log: there is nobody to read it by its name.
         let Some(jail) = self.jails.get_mut(id).filter(|jail| !jail.is_run()) else { return };
-        let line = Line { time: clock::wall_ms(), stream: Stream::Warder, text: text.to_owned() };
+        let amount = Amount { lines: 1, bytes: text.len() as u64 + 1 };
+        let line = Line { time: clock::wall_ms(), stream: Stream::Warder, text };
         let is_free = self.output.is_free(&jail.name);
         let result = if is_free { jail.log.append(&[line]) } else { Err(no_room()) };
         if result.is_err() {
-            let amount = Amount { lines: 1, bytes: text.len() as u64 + 1 };
             jail.intake.lose(amount, FULL, None);
         }
         self.stored(id, result);
@@ -252,6 +258,7 @@ impl Supervisor {
     /// Stores what a terminal has shown. It is taken from the terminal when it is read, so that what a killed jailsupd
     /// has read and not stored is gone.
     pub(super) fn store_shown(&mut self, id: JailId, bytes: &[u8], state: Pipe) {
+        let id = self.log_of(id);
         let Some(jail) = self.jails.get_mut(id) else { return };
         let time = clock::wall_ms();
         // A jail with a terminal has no pipe, and so no batch that waits.
@@ -272,10 +279,32 @@ impl Supervisor {
         if let Some(pipe) = slot.take() {
             self.poller.forget(&pipe);
         }
-        if self.output.is_free(&jail.name) {
+        if self.output.is_free(&jail.name) && self.is_last_writer(id, stream) {
+            let id = self.log_of(id);
+            let Some(jail) = self.jails.get_mut(id) else { return };
             let result = jail.log.finish_one(stream, clock::wall_ms());
             self.stored(id, result);
         }
+    }
+
+    /// Of two lives that write to one log, the line that one has begun ends where the other one's begins.
+    fn begin_line(&mut self, id: JailId, stream: Stream) {
+        let of = self.log_of(id);
+        let is_last = self.is_last_writer(id, stream);
+        let Some(jail) = self.jails.get_mut(of) else { return };
+        let at = usize::from(stream == Stream::Stderr);
+        jail.intake.writers[at] = (jail.beside.is_some() || id != of).then_some(id);
+        if !is_last && jail.log.is_begun(stream) && self.output.is_free(&jail.name) {
+            let result = jail.log.finish_one(stream, clock::wall_ms());
+            self.stored(of, result);
+        }
+    }
+
+    /// Whether what the log has of a line is this life's.
+    fn is_last_writer(&self, id: JailId, stream: Stream) -> bool {
+        let at = usize::from(stream == Stream::Stderr);
+        let logged = self.jails.get(self.log_of(id));
+        logged.is_none_or(|logged| logged.intake.writers[at].is_none_or(|last| last == id))
     }
 
     fn pipe(&self, id: JailId, stream: Stream) -> Option<&OwnedFd> {
@@ -303,7 +332,8 @@ impl Supervisor {
 
     /// There is room again: whoever was to wait is listened to.
     fn resume_outputs(&mut self) {
-        for id in self.jails.ids() {
+        let all: Vec<JailId> = self.jails.all().map(|(id, _)| id).collect();
+        for id in all {
             let Some(jail) = self.jails.get_mut(id) else { continue };
             if !std::mem::take(&mut jail.intake.paused) {
                 continue;

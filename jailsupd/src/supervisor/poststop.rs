@@ -113,7 +113,7 @@ impl Supervisor {
 
     fn was_killed(&mut self, id: JailId) -> bool {
         let Some(jail) = self.jails.get(id) else { return false };
-        let record = self.keeper.exit(&jail.name).ok().flatten();
+        let record = self.keeper.exit(&jail.key).ok().flatten();
         record.is_some_and(|record| record.code != libc::CLD_EXITED || record.status != 0)
     }
 }

@@ -106,8 +106,7 @@ impl Supervisor {
         // What kills is never held back.
         if kills || !pause {
             (watch.counters, watch.times, watch.recorded) = (counters, 0, Some(now));
-            let name = jail.name.clone();
-            self.record(&name, None, &text);
+            self.tell_of(id, &text);
         }
         if let Some(news) = news {
             self.apply(id, Event::News(news), &text);

@@ -10,6 +10,7 @@ use super::waiters::{Answer, Goal, Waiter};
 use super::{Supervisor, report};
 use crate::control::server::ClientId;
 use crate::control::wire::{Applied, Consequence, JailState, Outcome, Planned, Reply, UnitDraft};
+use crate::exec::Error;
 use crate::exec::units;
 use crate::machine::{Event, News, Want};
 use crate::plan::ids::Ids;
@@ -105,7 +106,8 @@ impl Supervisor {
         for resolved in tree.units {
             let jail = self.jails.find(&resolved.name).and_then(|id| self.jails.get(id));
             let last_good = self.last_good(jail, &resolved);
-            steps.push(judge(jail, resolved, last_good));
+            let on_trial = jail.and_then(|jail| self.on_trial_beside(jail));
+            steps.push(judge((jail, on_trial), resolved, last_good));
         }
         for jail in self.jails.iter().filter(|jail| !named.contains(&jail.name) && !jail.removed) {
             let why = if masked.contains(&jail.name) { "it is masked" } else { "its unit is gone" };
@@ -122,6 +124,7 @@ impl Supervisor {
         // First the watches: what changes after the reading is then noticed.
         self.watch.renew();
         self.renew_policy();
+        self.restore_former_units();
         let steps = self.foresee(self.read_units(&[]));
         // All at once: each storing of the table waits for the disk.
         let units = steps.iter().filter_map(|step| step.unit.as_deref());
@@ -154,7 +157,7 @@ impl Supervisor {
 
     /// Lets go of images that no unit in force names, or whose files are gone.
     pub(super) fn forget_images(&mut self) {
-        let loaded = self.jails.iter().filter_map(|jail| jail.loaded.as_ref());
+        let loaded = self.jails.all().filter_map(|(_, jail)| jail.loaded.as_ref());
         let named: BTreeSet<_> =
             loaded.map(|loaded| loaded.unit.image.source.to_string()).collect();
         self.images.keep_only(|source| named.contains(&source.to_string()));
@@ -181,7 +184,15 @@ impl Supervisor {
             }
         }
         let is_invalid = step.unit.is_none() && !step.files.is_empty();
+        let is_beside = step.consequence == Consequence::Replace;
+        if !is_beside && step.unit.is_some() {
+            self.call_off(id, "its new version is not that of its files any more");
+        }
         let in_force = match step.unit {
+            Some(unit) if is_beside => {
+                self.put_beside(id, &unit);
+                false
+            }
             Some(unit) => self.put_in_force(id, *unit),
             None => true,
         };
@@ -205,7 +216,10 @@ impl Supervisor {
         let begins = match consequence {
             Consequence::Start | Consequence::Restart => true,
             Consequence::Live => is_tied_anew,
-            Consequence::Stop | Consequence::Nothing | Consequence::Invalid => false,
+            Consequence::Stop
+            | Consequence::Replace
+            | Consequence::Nothing
+            | Consequence::Invalid => false,
         };
         (wanted && begins).then_some(id)
     }
@@ -233,7 +247,7 @@ impl Supervisor {
             }
             Consequence::Stop => self.leave(id, Event::Stop, why),
             Consequence::Live => self.change_live(id),
-            Consequence::Nothing | Consequence::Invalid => {}
+            Consequence::Replace | Consequence::Nothing | Consequence::Invalid => {}
         }
     }
 
@@ -259,27 +273,15 @@ impl Supervisor {
         if let Err(error) = self.last_good.put(&jail.name, &unit.canonical()) {
             log::warn!("jail={} its unit is not kept for the next jailsupd: {error}", jail.name);
         }
-        let ranges = self.ids.ranges(unit.name.as_str(), unit.user.size.ranges());
-        let planned = ranges.and_then(|ranges| {
-            let first = ranges.first().copied();
-            let ids =
-                first.ok_or_else(|| crate::exec::Error::Ids(io::ErrorKind::NotFound.into()))?;
-            let context =
-                Context { ids: &ranges, machine_id: &self.machine_id, kernel: self.kernel_version };
-            let plan =
-                plan::plan(&unit, context, &mut self.filters).map_err(crate::exec::Error::Plan)?;
-            Ok((ids, plan))
-        });
+        let planned = self.planned(&unit);
         let Some(jail) = self.jails.get_mut(id) else { return false };
         match planned {
-            Ok((ids, plan)) => {
-                let restart_hash = unit.restart_hash().to_string();
-                if jail.loaded.as_ref().is_some_and(|old| old.restart_hash != restart_hash) {
+            Ok(new) => {
+                if jail.loaded.as_ref().is_some_and(|old| old.restart_hash != new.restart_hash) {
                     jail.start_problem = None;
                 }
                 let runs = jail.life.is_some();
                 let adopted = jail.loaded.is_none() && runs;
-                let new = Loaded { unit, restart_hash, ids, plan };
                 if let (Some(old), Some(life)) = (jail.loaded.take(), &mut jail.life) {
                     let is_its_own = life.stored.unit == old.restart_hash;
                     if is_its_own
@@ -310,6 +312,18 @@ impl Supervisor {
                 false
             }
         }
+    }
+
+    /// A unit with its ids and its plan.
+    pub(super) fn planned(&mut self, unit: &Unit) -> Result<Loaded, Error> {
+        let ranges = self.ids.ranges(unit.name.as_str(), unit.user.size.ranges())?;
+        let first = ranges.first().copied();
+        let ids = first.ok_or_else(|| Error::Ids(io::ErrorKind::NotFound.into()))?;
+        let context =
+            Context { ids: &ranges, machine_id: &self.machine_id, kernel: self.kernel_version };
+        let plan = plan::plan(unit, context, &mut self.filters).map_err(Error::Plan)?;
+        let restart_hash = unit.restart_hash().to_string();
+        Ok(Loaded { unit: unit.clone(), restart_hash, ids, plan })
     }
 
     pub(super) fn plan_units(&self, drafts: &[UnitDraft]) -> Reply {

@@ -132,7 +132,7 @@ pub(super) fn inspected(jail: &Jail) -> WireJail {
         user: unit.map(|unit| user(&unit.process.user)).unwrap_or_default(),
         uid_base: jail.loaded.as_ref().map(|loaded| loaded.ids.base()),
         mac,
-        cgroup: usage.map(|_| format!("jails/{}", jail.name)),
+        cgroup: usage.map(|_| format!("jails/{}", jail.key)),
         capabilities: service.map(|found| found.effective.names()),
         bounding: service.map(|found| found.bounding.names()),
         seccomp: service.and_then(seccomp),

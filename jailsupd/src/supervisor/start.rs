@@ -13,7 +13,7 @@ use crate::exec::cgroup::Cgroup;
 use crate::exec::devices::Pinned;
 use crate::exec::ends::Inside;
 use crate::exec::spawn::{Prepared, Spawned};
-use crate::exec::state::State;
+use crate::exec::state::{Part, State};
 use crate::exec::terminal::Terminal;
 use crate::exec::worker::Worker;
 use crate::exec::{
@@ -28,6 +28,9 @@ use std::io;
 /// What the host steps have made so far.
 pub(super) struct Building<'a> {
     pub(super) loaded: &'a Loaded,
+    /// See [`super::jail::Jail`].
+    key: String,
+    part: Part,
     cgroup: Cgroup,
     pub(super) kept: Option<Kept>,
     /// The cgroup was made for this start: nothing in it is to be taken back.
@@ -97,6 +100,8 @@ impl Supervisor {
         let (name, kept, cgroup) = (jail.name.clone(), jail.kept.take(), jail.cgroup.clone());
         let mut building = Building {
             loaded,
+            key: jail.key.clone(),
+            part: jail.part,
             cgroup,
             is_new: false,
             kept,
@@ -107,7 +112,7 @@ impl Supervisor {
             devices: Vec::new(),
             client: None,
         };
-        let prepared = self.renew_namespaces(&name, &mut building);
+        let prepared = self.renew_namespaces(&mut building);
         let prepared = prepared.and_then(|()| self.build(&name, &mut building));
         let result = prepared.and_then(|waits| match waits {
             Some((key, worker)) => self.await_work(id, key, worker).map(|()| Progress::Waits),
@@ -214,8 +219,8 @@ impl Supervisor {
             // Set when the jail's processes exist: until *go* jailsupd waits for them, and must not wait
             // for one that lives within a jail's limits.
             HostStep::SetLimit(_) | HostStep::LimitDisks(_) => Ok(()),
-            HostStep::CreateNamespaces { ids } => self.make_namespaces(name, building, ids),
-            HostStep::SetUpNetwork(link) => self.make_link(name, building, link.as_ref()),
+            HostStep::CreateNamespaces { ids } => self.make_namespaces(building, ids),
+            HostStep::SetUpNetwork(link) => self.make_link(building, link.as_ref()),
             HostStep::OpenImage(source) => {
                 building.source = Some(source);
                 building.root = Some(self.images.open(source, &self.layout)?);
@@ -238,7 +243,7 @@ impl Supervisor {
             HostStep::Overlay { backing, size_max } => {
                 let (backing, size_max) = (*backing, *size_max);
                 let ids = building.loaded.ids;
-                let request = overlay::Request { backing, size_max, jail: name, ids };
+                let request = overlay::Request { backing, size_max, jail: &building.key, ids };
                 if let Some(root) = &building.root {
                     building.root = Some(overlay::mount(root, &request, &self.layout)?);
                     // What an interrupted start had left there has just gone to the trash.
@@ -295,7 +300,7 @@ impl Supervisor {
 
     /// A jail that may configure its network, or whose settings of it have changed, gets a new one each time: nothing that an earlier life of it
     /// did to routes, addresses or filters is left for the next.
-    fn renew_namespaces(&mut self, name: &str, building: &mut Building<'_>) -> Result<(), Error> {
+    fn renew_namespaces(&mut self, building: &mut Building<'_>) -> Result<(), Error> {
         const CAP_NET_ADMIN: u64 = 1 << 12;
         let ids = building.loaded.plan.ids.to_string();
         let other_ids = building.kept.as_ref().is_some_and(|kept| kept.ids.as_ref() != Some(&ids));
@@ -306,7 +311,7 @@ impl Supervisor {
         if other_ids || may_change_it || building.kept.as_ref().is_some_and(is_set) {
             let former = building.kept.take();
             let slots = [Slot::UserNamespace, Slot::NetNamespace];
-            self.keeper.remove(name, &slots).map_err(Error::Keeper)?;
+            self.keeper.remove(&building.key, &slots).map_err(Error::Keeper)?;
             if let Some(kept) = former {
                 self.network.clear(&kept.namespaces.net)?;
             }
@@ -316,12 +321,7 @@ impl Supervisor {
 
     /// Namespaces go to the keeper at once, so that they outlive this program, and with them the
     /// Ethernet address: it is taken as long as anything holds the network namespace.
-    fn make_namespaces(
-        &mut self,
-        name: &str,
-        building: &mut Building<'_>,
-        ids: &IdMap,
-    ) -> Result<(), Error> {
+    fn make_namespaces(&mut self, building: &mut Building<'_>, ids: &IdMap) -> Result<(), Error> {
         if building.kept.is_none() {
             let namespaces = namespaces::create(ids)?;
             faults::reach("namespaces-made")?;
@@ -329,7 +329,7 @@ impl Supervisor {
                 (Slot::UserNamespace, namespaces.user.as_fd()),
                 (Slot::NetNamespace, namespaces.net.as_fd()),
             ];
-            self.keeper.put(name, &slots).map_err(Error::Keeper)?;
+            self.keeper.put(&building.key, &slots).map_err(Error::Keeper)?;
             let ids = Some(ids.to_string());
             building.kept = Some(Kept { namespaces, key: String::new(), lower: None, ids });
         }
@@ -337,12 +337,12 @@ impl Supervisor {
     }
 
     /// Sets the network namespace up, unless it is already as the plan wants it.
-    fn make_link(
-        &mut self,
-        name: &str,
-        building: &mut Building<'_>,
-        link: Option<&Link>,
-    ) -> Result<(), Error> {
+    fn make_link(&mut self, building: &mut Building<'_>, link: Option<&Link>) -> Result<(), Error> {
+        let link = match building.part {
+            // The other version has that.
+            Part::OnTrial => building.loaded.plan.link_beside.as_ref(),
+            Part::Itself | Part::Former => link,
+        };
         let key = link_key(building.loaded, link);
         let Some(kept) = &mut building.kept else { return Ok(()) };
         if kept.key == key {
@@ -350,7 +350,7 @@ impl Supervisor {
         }
         // From here on nobody, not even the next jailsupd, may believe that the former link is there.
         kept.key.clear();
-        self.keeper.remove(name, &[Slot::State]).map_err(Error::Keeper)?;
+        self.keeper.remove(&building.key, &[Slot::State]).map_err(Error::Keeper)?;
         faults::reach("link-forgotten")?;
         let former = kept.lower.take();
         match self.network.make_link(&kept.namespaces.net, link, &self.host.uplink) {
@@ -383,6 +383,7 @@ impl Supervisor {
             link_lower: kept.lower,
             ids: kept.ids.clone(),
             uid_base: loaded.ids.base(),
+            part: jail.part,
             pid: spawned.pid,
             started_us: clock::microseconds(clock::now()),
             held_down: jail.held_down,
@@ -412,7 +413,7 @@ impl Supervisor {
             (Slot::Notify, &spawned.notify),
         ];
         slots.extend(others.iter().filter_map(|(slot, fd)| Some((*slot, fd.as_ref()?.as_fd()))));
-        self.keeper.put(&jail.name, &slots).map_err(Error::Keeper)?;
+        self.keeper.put(&jail.key, &slots).map_err(Error::Keeper)?;
         Ok(stored)
     }
 

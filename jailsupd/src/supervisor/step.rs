@@ -53,9 +53,13 @@ impl Step {
     }
 }
 
-/// Judges what the files say now by the version in force. `last_good` is what an earlier jailsupd had in force,
-/// if this one has nothing yet.
-pub(super) fn judge(jail: Option<&Jail>, resolved: Resolved, last_good: Option<Unit>) -> Step {
+/// Judges what the files say now by the version in force, and by the one that is on trial beside it, if there is one.
+/// `last_good` is what an earlier jailsupd had in force, if this one has nothing yet.
+pub(super) fn judge(
+    (jail, on_trial): (Option<&Jail>, Option<&Jail>),
+    resolved: Resolved,
+    last_good: Option<Unit>,
+) -> Step {
     let Resolved { name, files, result, is_orphan } = resolved;
     let unit = match result {
         Ok(unit) => unit,
@@ -64,6 +68,10 @@ pub(super) fn judge(jail: Option<&Jail>, resolved: Resolved, last_good: Option<U
             return Step { problems, files, is_gone: is_orphan, ..step };
         }
     };
+    if on_trial.is_some_and(|on_trial| on_trial.is_trial_of(&unit)) {
+        let why = "its new version is on trial beside it";
+        return Step { files, ..Step::new(&name, Consequence::Nothing, why) };
+    }
     let in_force = jail.filter(|jail| !jail.removed).and_then(|jail| jail.loaded.as_ref());
     let changes = in_force.map_or_else(Vec::new, |old| change::diff(&old.unit, &unit));
     let (consequence, why) = match in_force {
@@ -127,6 +135,9 @@ fn changed(
         (false, true) if at_rest => (Consequence::Start, "it was enabled"),
         (_, false) if at_rest => (Consequence::Nothing, "it is disabled"),
         _ if restart && at_rest => (Consequence::Start, "its unit changed"),
+        _ if restart && jail.is_some_and(|jail| jail.starts_first(new)) => {
+            (Consequence::Replace, "its unit changed: the new version starts first")
+        }
         _ if restart => (Consequence::Restart, "its unit changed"),
         _ if !changes.is_empty() => (Consequence::Live, "its unit changed"),
         _ => (Consequence::Nothing, ""),

@@ -73,6 +73,7 @@ impl Supervisor {
                     Consequence::Start
                     | Consequence::Stop
                     | Consequence::Restart
+                    | Consequence::Replace
                     | Consequence::Invalid => {}
                 }
             }

@@ -29,6 +29,8 @@ pub(super) struct Trials {
 #[derive(Clone, Debug)]
 struct OnTrial {
     jail: String,
+    /// It is beside the version that is to be replaced.
+    is_beside: bool,
     version: Version,
     trial: Trial,
     /// When there is more to say about it.
@@ -88,6 +90,11 @@ impl Trials {
         self.started.get(&id)?.image.clone()
     }
 
+    /// Nobody wants to know any more whether it is good.
+    pub(super) fn end(&mut self, id: JailId) {
+        self.running.remove(&id);
+    }
+
     /// Forgets a jail that is gone.
     pub(super) fn forget(&mut self, id: JailId) {
         self.running.remove(&id);
@@ -137,14 +144,16 @@ impl Supervisor {
     fn put_on_trial(&mut self, id: JailId, version: Version, since: Moment) {
         let Some(jail) = self.jails.get(id) else { return };
         let name = jail.name.clone();
-        if self.is_good(&name, &version) {
+        let is_beside = jail.of.is_some();
+        // One that was good before is to be healthy, too, before the other one goes.
+        if !is_beside && self.is_good(&name, &version) {
             self.trials.running.remove(&id);
             return;
         }
         let goes_on = |on: &OnTrial| on.jail == name && on.version == version;
         if !self.trials.running.get(&id).is_some_and(goes_on) {
             let trial = Trial::new(since);
-            let on = OnTrial { jail: name, version, trial, until: Some(Moment::ZERO) };
+            let on = OnTrial { jail: name, is_beside, version, trial, until: Some(Moment::ZERO) };
             self.trials.running.insert(id, on);
         }
     }
@@ -237,7 +246,15 @@ impl Supervisor {
                     (on.trial, on.until) = (trial, until);
                 }
             }
-            Verdict::Proven => self.keep_good(id),
+            Verdict::Proven => {
+                self.keep_good(id);
+                self.hand_over(id);
+            }
+            Verdict::Failed(failure)
+                if self.jails.get(id).is_some_and(|jail| jail.of.is_some()) =>
+            {
+                self.give_up(id, failure);
+            }
             Verdict::Failed(failure) => self.roll_back(id, failure),
         }
     }
@@ -274,8 +291,12 @@ impl Supervisor {
 
     /// Whether a failure of this jail is to bring its last good version back.
     pub(super) fn has_way_back(&self, jail: &Jail) -> bool {
+        if jail.of.is_some() {
+            // That one runs all the time.
+            return true;
+        }
         let rolls_back = jail.loaded.as_ref().is_some_and(|loaded| loaded.unit.deploy.rollback);
-        let mut on = self.trials.running.values();
+        let mut on = self.trials.running.values().filter(|on| !on.is_beside);
         rolls_back && self.trials.good(&jail.name).is_some() && on.any(|on| on.jail == jail.name)
     }
 
@@ -297,10 +318,8 @@ impl Supervisor {
             return self.stay_failed(id);
         };
         // From here on the next jailsupd does it, if this one dies.
-        let files = self.read_units(&[]).units.into_iter().find(|found| found.name == name);
-        let files = files.map(|found| found.files.into_iter().collect()).unwrap_or_default();
-        let refused = Some(Refused { version, files: deploys::stamp(&files), why: why.clone() });
-        self.trials.change(&name, |known| known.refused = refused);
+        self.refuse_version(&name, version, &why);
+        self.call_off(id, "the version before its new one is no good, either");
         if !self.put_in_force(id, good) {
             return self.stay_failed(id);
         }
@@ -311,6 +330,29 @@ impl Supervisor {
         // That its files are a version that has failed shows with the next reading.
         self.rescan_at = Some(clock::now());
         self.leave(id, Event::Restart, &text);
+    }
+
+    /// The files, as they are, are a version that has failed.
+    fn refuse_version(&mut self, name: &str, version: Version, why: &str) {
+        let files = self.read_units(&[]).units.into_iter().find(|found| found.name == name);
+        let files = files.map(|found| found.files.into_iter().collect()).unwrap_or_default();
+        let refused = Refused { version, files: deploys::stamp(&files), why: why.to_owned() };
+        self.trials.change(name, |known| known.refused = Some(refused));
+    }
+
+    /// A version beside the one that it was to replace has failed: that one runs on.
+    fn give_up(&mut self, id: JailId, failure: Failure) {
+        let Some(OnTrial { version, .. }) = self.trials.running.remove(&id) else { return };
+        let Some(jail) = self.jails.get(id) else { return };
+        let Some(of) = jail.of else { return };
+        let (name, why) = (jail.name.clone(), told(jail, failure));
+        // From here on the next jailsupd does it, if this one dies.
+        self.refuse_version(&name, version, &why);
+        let text = format!("its new version {why}: the former one runs on");
+        log::warn!("jail={name} {text}");
+        self.call_off(of, &text);
+        // That its files are a version that has failed shows with the next reading.
+        self.rescan_at = Some(clock::now());
     }
 
     /// Nothing comes back in the place of a version that has failed: what its unit wants then follows.

@@ -70,7 +70,7 @@ impl Supervisor {
             }
         };
         let in_force = |jail: &Jail| jail.loaded.as_ref().map(|loaded| loaded.unit.clone());
-        self.jails.iter().filter_map(in_force).for_each(|unit| add(&unit));
+        self.jails.all().filter_map(|(_, jail)| in_force(jail)).for_each(|unit| add(&unit));
         let files = self.read_units(&[]);
         files.units.iter().filter_map(|found| found.result.as_ref().ok()).for_each(&mut add);
         users

@@ -69,7 +69,7 @@ impl Goal {
             Self::Gone => false,
             Self::State(state) => jail.state() == state,
             // Its turn to end has not come.
-            Self::Settled if jail.leaving.is_some() => false,
+            Self::Settled if jail.leaving.is_some() || jail.beside.is_some() => false,
             Self::Settled => match jail.machine.want {
                 Want::Up => up || tried,
                 Want::Down => at_rest,

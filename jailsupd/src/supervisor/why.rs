@@ -41,6 +41,7 @@ impl Supervisor {
         // The first link is the state's own sentence.
         text.extend(self.chain(jail).into_iter().skip(1));
         text.extend(self.trial_sentence(jail));
+        text.extend(self.beside_sentence(jail));
         text.extend(self.cores(&jail.name));
         text
     }

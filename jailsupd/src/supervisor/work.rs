@@ -90,8 +90,8 @@ impl Supervisor {
         let until = timeout.map(|timeout| clock::now().saturating_add(timeout));
         jail.work = Some(Work { key, worker, until });
         // The next jailsupd is to begin anew, not to take it for one that has come to rest.
-        let name = jail.name.clone();
-        self.keeper.remove(&name, &[Slot::State]).map_err(Error::Keeper)
+        let key = jail.key.clone();
+        self.keeper.remove(&key, &[Slot::State]).map_err(Error::Keeper)
     }
 
     /// A worker has said something.

@@ -13,8 +13,9 @@ use super::device::Device;
 use super::document::Walk;
 use super::image::{Digest, ImageSource};
 use super::keys::{Draft, UNIT};
+use super::name::{BESIDE, JailName};
 use super::resources::{IoDevice, Resources};
-use super::section::{Backing, Deploy, Network, NetworkMode, Restart, Root, RootMode};
+use super::section::{Backing, Deploy, Network, NetworkMode, Restart, Root, RootMode, Strategy};
 use super::user::{Mapping, User};
 
 /// What every unit must say, and a template or a drop-in alone need not.
@@ -32,6 +33,17 @@ pub(crate) fn complete(walk: &mut Walk<'_>, draft: &Draft) {
         no_address(walk);
     }
     readiness::complete(walk, draft);
+}
+
+/// What a unit says and its name must go together.
+pub(crate) fn named(walk: &mut Walk<'_>, draft: &Draft, jail: &str) {
+    let most = JailName::MAX - BESIDE.len();
+    let is_start_first = draft.deploy.strategy == Strategy::StartFirst;
+    if is_start_first && walk.sound("deploy.strategy") && jail.len() > most {
+        let message = format!("the jail's name is too long for two at once: {} bytes", jail.len());
+        let help = format!("{most} are allowed with `start-first`");
+        walk.refuse("deploy.strategy", message, help);
+    }
 }
 
 /// What is said must go together. What a later file has made void is taken out of the draft.
@@ -53,6 +65,7 @@ pub(crate) fn unit(walk: &mut Walk<'_>, draft: &mut Draft) {
     readiness::unit(walk, draft);
     restart(walk, &draft.restart);
     deploy(walk, &draft.deploy);
+    start_first(walk, draft);
     if draft.logs.size_max < Bytes::new(256 << 10) {
         walk.refuse("logs.size_max", "is too little for a log", "at least \"256K\"");
     }
@@ -397,6 +410,47 @@ fn deploy(walk: &mut Walk<'_>, deploy: &Deploy) {
             key,
             format!("no version is good that is healthy for {time} and failed after {deadline}"),
             "make `healthy_deadline` longer than `min_healthy_time`",
+        );
+    }
+}
+
+/// What two lives at once need.
+fn start_first(walk: &mut Walk<'_>, draft: &mut Draft) {
+    if !walk.sound("deploy.strategy") || !walk.sound("deploy.address") {
+        return;
+    }
+    if draft.deploy.strategy == Strategy::Restart {
+        if is_void(walk, "deploy.address", "deploy.strategy") {
+            let help = "take it out, or write `strategy = \"start-first\"`";
+            walk.refuse("deploy.address", "has no effect without `start-first`", help);
+        }
+        draft.deploy.address.clear();
+        return;
+    }
+    if walk.sound("root.mode") && draft.root.mode == RootMode::Persistent {
+        walk.refuse(
+            "deploy.strategy",
+            "two versions cannot have one persistent root",
+            "write `strategy = \"restart\"`, or keep what must stay on a volume and make the root \"ephemeral\"",
+        );
+    }
+    if walk.sound("network.mode") && draft.network.mode == NetworkMode::None {
+        if is_void(walk, "deploy.address", "network.mode") {
+            let help = "take it out: both versions have their loopback alone";
+            walk.refuse("deploy.address", "has no effect with `mode = \"none\"`", help);
+        }
+        draft.deploy.address.clear();
+    }
+    addresses(walk, "deploy", &draft.deploy.address, &[]);
+    let twice = |own: &&IpPrefix| {
+        draft.network.address.iter().any(|other| other.address() == own.address())
+    };
+    if let Some(own) = draft.deploy.address.iter().find(twice) {
+        let message = format!("{} is the jail's own address", own.address());
+        walk.refuse(
+            "deploy.address",
+            message,
+            "give it another one until it takes the other's place",
         );
     }
 }

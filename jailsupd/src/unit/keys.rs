@@ -27,7 +27,7 @@ use super::seccomp::Seccomp;
 use super::section::{
     Attempts, Backing, Deploy, IMAGE_TIMEOUT, IpvlanMode, Jitter, LineCount, Logs, MacvlanMode,
     Mtu, Network, NetworkMode, Notify, OnFull, Process, Reaction, Restart, RestartPolicy, Root,
-    RootMode, Security, Start, StartLimit, Stop, VlanId,
+    RootMode, Security, Start, StartLimit, Stop, Strategy, VlanId,
 };
 use super::signal::Signal;
 use super::sysctl::Sysctls;
@@ -420,6 +420,10 @@ static KEYS: &[Key<Draft>] = &[
         "Exit codes and signals that are a success, beside exit code 0."),
     key!("restart" "prevent_exit_status": Vec<ExitStatus> = restart.prevent_exit_status; Live; Default("[]"); "[2, \"SIGABRT\"]";
         "Exit codes and signals after which the jail is not started again, whatever `policy` says. This, like `success_exit_status`, is about ends by itself: not those that Warder has brought about (watchdog, time-outs, health checks), nor one for want of memory."),
+    key!("deploy" "strategy": Strategy = deploy.strategy; Live; Default("\"restart\""); "\"start-first\"";
+        "How another version takes the place of the one that runs. `restart`: that one is stopped, and the new one started. `start-first`: the new one is started beside it, and takes its place, with its addresses, when it is good; until then the other one runs as if nothing had happened. Not with `root.mode = \"persistent\"`: there is one such root. Both have the same volumes."),
+    key!("deploy" "address": Vec<IpPrefix> = deploy.address; Live; Default("[]"); "[\"192.0.2.11/24\"]";
+        "With `start-first`: the addresses that the new version has until it takes the other one's place. Without any, it has its loopback alone until then, and nobody else on the network to wait for."),
     key!("deploy" "rollback": bool = deploy.rollback; Live; Default("true"); "false";
         "Whether the last good version of the unit, with its image, comes back by itself when another one fails. `jailctl why` then says what the new one failed by."),
     key!("deploy" "min_healthy_time": Duration = deploy.min_healthy_time; Live; Default("\"10s\""); "\"1m\"";

@@ -55,6 +55,7 @@ pub mod user;
 pub mod value;
 pub mod volume;
 
+pub(crate) use address::is_link_local;
 pub use address::{IpPrefix, MacAddress};
 pub use amount::{Bytes, CpuQuota};
 pub use canonical::UnitHash;
@@ -70,7 +71,7 @@ pub use hidden::{Covered, Hidden, OF_PROC};
 pub use hooks::{HookKind, Hooks};
 pub use host::Host;
 pub use image::{Digest, ImageKind, ImageName, ImageSource};
-pub use name::{HostName, JailName, LinkName, UserSpec};
+pub use name::{BESIDE, HostName, JailName, LinkName, UserSpec};
 pub use parse::{MAX_FILE, parse, text};
 pub use path::{HostPath, JailPath};
 pub use policy::Policy;
@@ -81,6 +82,7 @@ pub use seccomp::Seccomp;
 pub use section::{
     Backing, Deploy, Image, IpvlanMode, LineCount, Logs, MacvlanMode, Network, NetworkMode, Notify,
     OnFull, Process, Reaction, Restart, RestartPolicy, Root, RootMode, Security, Start, Stop,
+    Strategy,
 };
 pub use signal::Signal;
 pub use sysctl::{SysctlName, Sysctls};

@@ -10,6 +10,9 @@ use super::value::{Fault, FromText, FromToml, Kind, Value, quoted, shown};
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct JailName(String);
 
+/// What follows a jail's name where its second life has its things, beside the first; no name has it.
+pub const BESIDE: &str = ".2";
+
 impl JailName {
     /// The longest name, in bytes (a DNS label's).
     pub const MAX: usize = 63;

@@ -55,6 +55,7 @@ pub(crate) fn assemble(
 ) -> Result<Unit, Vec<Problem>> {
     let (mut walk, mut draft) = read(names, home, layers);
     check::complete(&mut walk, &draft);
+    check::named(&mut walk, &draft, names.jail);
     check::unit(&mut walk, &mut draft);
     let name = JailName::new(names.jail)
         .map_err(|fault| Problem::from_fault(Place::whole(home), "", fault));

@@ -419,9 +419,25 @@ words! {
     }
 }
 
+words! {
+    /// How another version takes the place of the one that runs.
+    #[derive(Default)]
+    Strategy, "strategy" {
+        /// That one is stopped, and the new one started.
+        #[default]
+        Restart = "restart",
+        /// The new one is started beside it. It takes its place when it is good.
+        StartFirst = "start-first",
+    }
+}
+
 /// `[deploy]`: what makes another version of the unit a good one, and what follows when it is not.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Deploy {
+    /// How it takes the place of the one that runs.
+    pub strategy: Strategy,
+    /// With `StartFirst`: the addresses that it has until then; without any its loopback alone.
+    pub address: Vec<IpPrefix>,
     /// The last good version comes back.
     pub rollback: bool,
     /// How long it must be healthy without a break.
@@ -438,6 +454,8 @@ pub type Attempts = Whole<1, 1000>;
 impl Default for Deploy {
     fn default() -> Self {
         Self {
+            strategy: Strategy::Restart,
+            address: Vec::new(),
             rollback: true,
             min_healthy_time: Duration::from_secs(10),
             healthy_deadline: Duration::from_secs(300),

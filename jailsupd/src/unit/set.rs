@@ -29,9 +29,9 @@ pub fn check<'a>(units: impl IntoIterator<Item = &'a Unit>, host: &[IpPrefix]) -
     let mut clashes = Vec::new();
     for unit in units {
         let before = clashes.len();
-        for address in &unit.network.address {
-            if let Some(owner) = addresses.get(&address.address()) {
-                clashes.push(clash(unit, "network.address", &address.address().to_string(), owner));
+        for (key, address) in own_addresses(unit) {
+            if let Some(owner) = addresses.get(&address) {
+                clashes.push(clash(unit, key, &address.to_string(), owner));
             }
         }
         if let Some((mac, owner)) = unit.network.mac.and_then(|mac| macs.get_key_value(&mac)) {
@@ -43,12 +43,23 @@ pub fn check<'a>(units: impl IntoIterator<Item = &'a Unit>, host: &[IpPrefix]) -
         clashes.extend(first.and_then(|first| apart(unit, first)));
         if clashes.len() == before {
             on_parent.map(|key| parents.entry(key).or_insert(unit));
-            let owner = format!("jail `{}` ({})", unit.name, unit.origin.at("network.address"));
-            addresses.extend(unit.network.address.iter().map(|a| (a.address(), owner.clone())));
+            let owner = |key| format!("jail `{}` ({})", unit.name, unit.origin.at(key));
+            addresses.extend(own_addresses(unit).map(|(key, address)| (address, owner(key))));
+            let owner = owner("network.address");
             macs.extend(unit.network.mac.map(|mac| (mac, owner)));
         }
     }
     clashes
+}
+
+/// Every address that a unit claims, and by which key.
+fn own_addresses(unit: &Unit) -> impl Iterator<Item = (&'static str, IpAddr)> {
+    let of = |key, address: &[IpPrefix]| {
+        address.iter().map(move |one| (key, one.address())).collect::<Vec<_>>()
+    };
+    of("network.address", &unit.network.address)
+        .into_iter()
+        .chain(of("deploy.address", &unit.deploy.address))
 }
 
 /// Two units whose links cannot be on one parent: the kernel has one kind of them at once on a link, and one mode of

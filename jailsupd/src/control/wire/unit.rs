@@ -56,6 +56,8 @@ words! {
         Stop = "stop",
         /// The jail is stopped, then started with its new unit.
         Restart = "restart",
+        /// The new version is started beside the running one, and takes its place when it is good.
+        Replace = "replace",
         /// The running jail is changed; no process notices a restart.
         Live = "live",
         /// The jail stays as it is.

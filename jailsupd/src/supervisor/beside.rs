@@ -1,0 +1,367 @@
+//! `deploy.strategy = "start-first"`: another version of a unit beside the one that runs, until it takes its place.
+//!
+//! What is beside a jail is a jail, too, that is found by its number alone. Its cgroup, namespaces, layer and entry in the
+//! keeper are under another key; name, ids, volumes and log are the same. When the new version has proved itself, the two
+//! lives change places: the jail goes on as the new one, and what is beside it is the former one, which ends. Then the
+//! new one gets the jail's link.
+
+use super::Supervisor;
+use super::clock;
+use super::jail::{Jail, Loaded};
+use super::poller::JailId;
+use crate::control::wire::JailState;
+use crate::exec::cgroup::Cgroup;
+use crate::exec::deploys::Version;
+use crate::exec::logs::Log;
+use crate::exec::state::Part;
+use crate::exec::{faults, overlay};
+use crate::machine::{Event, News, State};
+use crate::unit::amount::show_duration;
+use crate::unit::{BESIDE, Strategy, Unit};
+use keeper::Slot;
+use std::borrow::Cow;
+use std::io;
+
+impl Jail {
+    /// The key of the other one of its two possible lives.
+    fn other_key(&self) -> String {
+        if self.key == self.name { format!("{}{BESIDE}", self.name) } else { self.name.clone() }
+    }
+
+    /// Whether a version of its unit that cannot be taken over live is started beside it.
+    pub(super) fn starts_first(&self, new: &Unit) -> bool {
+        let is_up = matches!(self.machine.state, State::Up { .. }) && self.leaving.is_none();
+        is_up && new.deploy.strategy == Strategy::StartFirst
+    }
+
+    /// Whether it is a version of this unit on trial.
+    pub(super) fn is_trial_of(&self, unit: &Unit) -> bool {
+        let same = |loaded: &Loaded| loaded.unit.settings() == unit.settings();
+        self.part == Part::OnTrial && !self.removed && self.loaded.as_ref().is_some_and(same)
+    }
+
+    /// What is told of one of two lives.
+    pub(super) fn of_part<'a>(&self, text: &'a str) -> Cow<'a, str> {
+        match self.part {
+            Part::Itself => Cow::Borrowed(text),
+            Part::OnTrial => Cow::Owned(format!("its new version: {text}")),
+            Part::Former => Cow::Owned(format!("its former version: {text}")),
+        }
+    }
+
+    /// What is told of a change of its state where it is not the jail itself.
+    pub(super) fn told_beside(&self, now: JailState, why: &str) -> Option<String> {
+        match self.part {
+            Part::Itself => None,
+            Part::OnTrial => Some(format!("its new version, beside it, is {now}: {why}")),
+            Part::Former => Some(format!("its former version, beside it, is {now}: {why}")),
+        }
+    }
+}
+
+impl Supervisor {
+    /// Records what has happened to one of a jail's lives.
+    pub(super) fn tell_of(&mut self, id: JailId, text: &str) {
+        let told = self.jails.get(id).map(|jail| (jail.name.clone(), jail.of_part(text)));
+        if let Some((name, text)) = told {
+            self.record(&name, None, &text);
+        }
+    }
+
+    /// What is beside a jail.
+    fn beside(&self, id: JailId) -> Option<(JailId, &Jail)> {
+        let beside = self.jails.get(id)?.beside?;
+        Some((beside, self.jails.get(beside)?))
+    }
+
+    /// The version of a jail that is on trial beside it.
+    pub(super) fn on_trial_beside(&self, jail: &Jail) -> Option<&Jail> {
+        self.jails.get(jail.beside?).filter(|beside| beside.part == Part::OnTrial)
+    }
+
+    /// The jail whose log it has.
+    pub(super) fn log_of(&self, id: JailId) -> JailId {
+        self.jails.get(id).and_then(|jail| jail.of).unwrap_or(id)
+    }
+
+    /// Makes a place beside a jail.
+    pub(super) fn make_beside(&mut self, of: JailId, part: Part) -> Option<JailId> {
+        let jail = self.jails.get(of)?;
+        let key = jail.other_key();
+        let cgroup = Cgroup::of(&self.layout.cgroups, &key);
+        // It is the jail's log that is written to.
+        let log = Log::of(&self.layout, &jail.name);
+        let beside = Jail {
+            key,
+            part,
+            of: Some(of),
+            removed: part == Part::Former,
+            ..Jail::new(&jail.name, &jail.path, cgroup, log)
+        };
+        let id = self.jails.add_beside(beside);
+        self.jails.get_mut(of)?.beside = Some(id);
+        Some(id)
+    }
+
+    /// Starts a version of a jail's unit beside it, or goes on with the one that an earlier jailsupd has started.
+    pub(super) fn put_beside(&mut self, of: JailId, unit: &Unit) {
+        let beside = match self.beside(of) {
+            // When that is gone, the files are read again.
+            Some((_, beside)) if beside.part == Part::Former => return,
+            Some((id, _)) => Some(id),
+            None => self.make_beside(of, Part::OnTrial),
+        };
+        let Some(id) = beside else { return };
+        let loaded = match self.planned(unit) {
+            Ok(loaded) => loaded,
+            Err(error) => {
+                let problem = unit.problem(error.key(), error.chain(), error.help());
+                log::error!("jail={} {}", unit.name, problem.one_line());
+                return self.call_off(
+                    of,
+                    &format!("its new version cannot be started: {}", problem.message),
+                );
+            }
+        };
+        let Some(jail) = self.jails.get_mut(id) else { return };
+        let name = jail.name.clone();
+        let started_from = jail.life.as_ref().map(|life| &life.stored.unit);
+        let runs = !jail.removed && started_from == Some(&loaded.restart_hash);
+        jail.removed = false;
+        jail.loaded = Some(loaded);
+        jail.start_problem = None;
+        if runs {
+            self.set_limits(id);
+            self.begin_trial(id);
+            self.apply(id, Event::News(News::UnitRead), "its unit was read");
+            self.follow_health(id);
+        } else {
+            self.record(&name, None, "its new version is started beside it");
+            self.apply(id, Event::Restart, "its unit changed");
+        }
+    }
+
+    /// Ends the trial of a version beside a jail, and that version. `told` is the whole sentence.
+    pub(super) fn call_off(&mut self, of: JailId, told: &str) {
+        let Some((id, jail)) = self.beside(of) else { return };
+        if jail.part != Part::OnTrial || jail.removed {
+            return;
+        }
+        let name = jail.name.clone();
+        if let Some(jail) = self.jails.get_mut(id) {
+            jail.removed = true;
+        }
+        self.trials.end(id);
+        self.record(&name, None, told);
+        self.apply(id, Event::Stop, "it is not wanted any more");
+    }
+
+    /// A jail is to stop, or to restart: its new version is what is started next, in its place.
+    pub(super) fn put_in_place(&mut self, of: JailId) {
+        let Some((_, jail)) = self.beside(of) else { return };
+        let on_trial = jail.loaded.as_ref().filter(|_| jail.part == Part::OnTrial && !jail.removed);
+        if let Some(unit) = on_trial.map(|loaded| loaded.unit.clone()) {
+            self.call_off(of, "its new version is not tried beside it any more");
+            self.put_in_force(of, unit);
+        }
+    }
+
+    /// The version beside a jail takes its place.
+    pub(super) fn hand_over(&mut self, new: JailId) {
+        let Some(of) = self.jails.get(new).and_then(|jail| jail.of) else { return };
+        self.swap_parts(of, new);
+        self.swap_lives(of, new);
+        let Some(jail) = self.jails.get(of) else { return };
+        let Some(loaded) = &jail.loaded else { return };
+        let (name, canonical) = (jail.name.clone(), loaded.unit.canonical());
+        if let Err(error) = self.last_good.put(&name, &canonical) {
+            log::warn!("jail={name} its unit is not kept for the next jailsupd: {error}");
+        }
+        let image = jail.life.as_ref().and_then(|life| life.stored.image.clone());
+        let version = Version { unit: loaded.restart_hash.clone(), image };
+        self.trials.started(of, version);
+        self.ties.moved = true;
+        self.renew_order();
+        let text = "its new version takes its place";
+        log::info!("jail={name} {text}");
+        self.record(&name, None, text);
+        if self.jails.get(of).is_some_and(Jail::is_at_rest) {
+            self.store_rest(of);
+        }
+        faults::pass("handed-over-to-new");
+        self.apply(new, Event::Stop, "its new version has taken its place");
+    }
+
+    /// Has the keeper remember which is which, so that the next jailsupd finds at most one that is the jail itself.
+    fn swap_parts(&mut self, of: JailId, new: JailId) {
+        let Some([jail, beside]) = self.jails.pair(of, new) else { return };
+        (jail.part, beside.part) = (Part::Former, Part::Itself);
+        if let Some(life) = &mut beside.life {
+            life.stored.last_exit.clone_from(&jail.last_exit);
+            life.stored.held_down = jail.held_down;
+            life.stored.restarts = 0;
+            life.stored.part = Part::Itself;
+        }
+        match &mut jail.life {
+            Some(life) => {
+                life.stored.part = Part::Former;
+                self.store_life(of);
+            }
+            None => self.store_rest(of),
+        }
+        faults::pass("former-stored");
+        self.store_life(new);
+        faults::pass("new-stored");
+    }
+
+    /// Everything that belongs to a life changes places; what belongs to the jail stays.
+    fn swap_lives(&mut self, of: JailId, new: JailId) {
+        for id in [of, new] {
+            self.pause_check(id);
+            if let Some(life) = self.jails.get_mut(id).and_then(|jail| jail.life.as_mut()) {
+                life.forget(&self.poller);
+                self.poller.forget(&life.pidfd);
+            }
+        }
+        let Some([jail, beside]) = self.jails.pair(of, new) else { return };
+        std::mem::swap(&mut jail.key, &mut beside.key);
+        std::mem::swap(&mut jail.part, &mut beside.part);
+        std::mem::swap(&mut jail.cgroup, &mut beside.cgroup);
+        std::mem::swap(&mut jail.loaded, &mut beside.loaded);
+        std::mem::swap(&mut jail.machine, &mut beside.machine);
+        std::mem::swap(&mut jail.life, &mut beside.life);
+        std::mem::swap(&mut jail.work, &mut beside.work);
+        std::mem::swap(&mut jail.kept, &mut beside.kept);
+        std::mem::swap(&mut jail.since, &mut beside.since);
+        std::mem::swap(&mut jail.frozen, &mut beside.frozen);
+        std::mem::swap(&mut jail.denied, &mut beside.denied);
+        jail.intake.writers.iter_mut().flatten().for_each(|last| {
+            *last = if *last == of { new } else { of };
+        });
+        (jail.start_problem, jail.hook_problem, jail.waits) = (None, None, None);
+        (jail.starts, jail.restarts, jail.rested) = (jail.starts + 1, 0, None);
+        beside.removed = true;
+        if let Some(loaded) = &jail.loaded {
+            jail.log.set_size_max(loaded.unit.logs.size_max.get());
+        }
+        self.swap_consoles(of, new);
+        self.hooks.swap(of, new);
+        for id in [of, new] {
+            self.watch_limits(id);
+            if let Err(error) = self.watch(id) {
+                log::error!("a life that changes places cannot be watched: {error}");
+            }
+            self.follow_health(id);
+        }
+    }
+
+    /// What was beside a jail is at rest, and not wanted any more.
+    pub(super) fn forget_beside(&mut self, id: JailId) {
+        let Some(jail) = self.jails.remove(id) else { return };
+        self.trials.forget(id);
+        self.forget_link(id);
+        if let Err(error) = self.keeper.remove(&jail.key, &Slot::ALL) {
+            self.lost_keeper(&error);
+        }
+        let cleared = jail.kept.as_ref().map(|kept| self.network.clear(&kept.namespaces.net));
+        if let Some(Err(error)) = cleared {
+            log::warn!("jail={} {}", jail.name, error.chain());
+        }
+        self.sweep_key(&jail.key);
+        self.empty_trash();
+        let Some(of) = jail.of else { return };
+        if let Some(jail) = self.jails.get_mut(of) {
+            jail.beside = None;
+        }
+        faults::pass("former-forgotten");
+        self.forget_if_removed(of);
+        self.renew_link(of);
+        self.sweep_links();
+        // They may have changed meanwhile.
+        self.rescan_at = Some(clock::now());
+    }
+
+    /// Removes what a key that is free has on the data partition.
+    pub(super) fn sweep_key(&self, key: &str) {
+        if let Err(error) = overlay::discard(&self.layout, key) {
+            log::warn!("{key} leaves its layer behind: {}", error.chain());
+        }
+        match std::fs::remove_dir(self.layout.jail(key)) {
+            // Its core dumps, or what the jail has kept from before.
+            Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => {}
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                log::warn!("{key} leaves its directory behind: {error}");
+            }
+            _ => {}
+        }
+    }
+
+    /// At start: layers of versions that were beside others when the host went down.
+    pub(super) fn sweep_besides(&self) {
+        let Ok(entries) = std::fs::read_dir(self.layout.jail("")) else { return };
+        let keys = entries.flatten().filter_map(|entry| entry.file_name().into_string().ok());
+        let is_used = |key: &str| self.jails.all().any(|(_, jail)| jail.key == key);
+        keys.filter(|key| key.ends_with(BESIDE) && !is_used(key))
+            .for_each(|key| self.sweep_key(&key));
+    }
+
+    /// Before the files are compared with what is in force: jails that an earlier jailsupd was trying a version beside run
+    /// with the unit that was in force then.
+    pub(super) fn restore_former_units(&mut self) {
+        for id in self.jails.ids() {
+            let Some(jail) = self.jails.get(id).filter(|jail| jail.loaded.is_none()) else {
+                continue;
+            };
+            if self.on_trial_beside(jail).is_none() {
+                continue;
+            }
+            let (name, path) = (jail.name.clone(), jail.path.clone());
+            let unit = self.last_good.get(&name);
+            let unit = unit.and_then(|text| Unit::from_canonical(&name, &path, &text).ok());
+            let unit = unit.and_then(|mut unit| self.read_profile(&mut unit).ok().map(|()| unit));
+            if let Some(unit) = unit {
+                self.put_in_force(id, unit);
+            }
+        }
+    }
+
+    /// After the first reading of the files: versions on trial that these do not name any more end, and so do former
+    /// ones.
+    pub(super) fn resume_besides(&mut self) {
+        let all: Vec<(JailId, Part, Option<JailId>, bool)> = self
+            .jails
+            .all()
+            .map(|(id, jail)| (id, jail.part, jail.of, jail.loaded.is_none()))
+            .collect();
+        for (id, part, of, is_unnamed) in all {
+            match (part, of) {
+                (Part::OnTrial, Some(of)) if is_unnamed => {
+                    self.call_off(of, "its new version is not that of its files any more");
+                }
+                (Part::Former, Some(_)) => {
+                    self.apply(id, Event::Stop, "its new version has taken its place");
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// A sentence for people about what is beside a jail.
+    pub(super) fn beside_sentence(&self, jail: &Jail) -> Option<String> {
+        let beside = self.jails.get(jail.beside?)?;
+        if beside.part == Part::Former {
+            return Some("Its former version is ending beside it.".to_owned());
+        }
+        let time = beside.loaded.as_ref().map(|loaded| loaded.unit.deploy.min_healthy_time)?;
+        let last = match (&beside.start_problem, &beside.last_exit) {
+            (Some(problem), _) => format!(" Its last start failed: {}.", problem.one_line()),
+            (None, Some(exit)) => format!(" Last time it {}.", super::end::describe(exit)),
+            (None, None) => String::new(),
+        };
+        Some(format!(
+            "Its new version is tried beside it, and is {} now; it takes its place when it has been healthy for {} on end.{last}",
+            beside.state(),
+            show_duration(time)
+        ))
+    }
+}
