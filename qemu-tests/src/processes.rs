@@ -28,13 +28,14 @@ impl Process {
 }
 
 impl Agent {
-    /// All processes of a jail.
+    /// All processes of a jail, of both its versions where there are two at once.
     ///
     /// # Errors
     /// The agent is gone.
     pub fn jail_processes(&mut self, jail: &str) -> Result<Vec<Process>> {
-        let list =
-            format!("$(find /sys/fs/cgroup/jails/{jail} -name cgroup.procs -exec cat {{}} +)");
+        let list = format!(
+            "$(cd /sys/fs/cgroup/jails; find {jail} {jail}.2 -name cgroup.procs -exec cat {{}} + 2>/dev/null)"
+        );
         self.processes(&list)
     }
 

@@ -59,6 +59,10 @@ const END: &[&str] = &[
     "rest-stored",
 ];
 
+/// Points where a new version takes the place of the one that it was beside.
+const HANDING_OVER: &[&str] =
+    &["former-stored", "new-stored", "handed-over-to-new", "former-forgotten"];
+
 /// Stages of the jail's own processes, each of which fails once. Not the hand-over of its pidfd: a fault strikes after
 /// the stage, and then the jail has begun.
 const STAGES: &[&str] = &[
@@ -157,6 +161,48 @@ fn failure_of_each_stage_of_the_jails_own_processes_is_told_and_leaves_nothing_b
     for stage in STAGES {
         life(&mut vm, &format!("stage {stage}"), None);
     }
+}
+
+#[test]
+fn death_at_each_point_of_a_handover_leaves_the_new_version_alone_with_the_jails_link() {
+    let mut vm = guest_with_weak_jailsupd();
+    let before = Left::see(&mut vm);
+    let unit = |version: usize| {
+        let first = "[deploy]\nstrategy = \"start-first\"\nmin_healthy_time = \"300ms\"\n\
+                     address = [\"10.9.0.3/24\"]\n";
+        let named = format!("environment = {{ VERSION = \"{version}\" }}\n{first}[restart]");
+        UNIT.replace("\"/bin/witness\", \"/record\", \"steady\"", "\"/bin/nuisance\", \"stay\"")
+            .replace("[restart]", &named)
+            .replace("victim", "heir")
+    };
+    vm.agent().write("/etc/jails.d/heir.toml", &unit(0)).unwrap();
+    vm.agent().wait_until("[ -e /data/deploys/heir.good ]", SOON).unwrap();
+    let starts = ["entrusted", "told-to-go", "watched", "came-to-up"];
+    let points = starts.iter().chain(HANDING_OVER).chain(&["before-remove", "removed"]);
+    for (at, point) in points.enumerate() {
+        let what = format!("kill {point}");
+        vm.agent().write(SELECTOR, &what).unwrap();
+        vm.agent().write("/etc/jails.d/heir.toml", &unit(at + 1)).unwrap();
+        has_happened(&mut vm, &what);
+
+        // Of each two lives one is left, and that is the new one.
+        let place = if at % 2 == 0 { "heir.2" } else { "heir" };
+        let alone =
+            format!("[ \"$(cd /sys/fs/cgroup/jails; ls -d heir heir.2 2>/dev/null)\" = {place} ]");
+        let left = vm.agent().wait_until(&alone, SOON);
+        assert!(left.is_ok(), "{what}: {left:?} {}", vm.ctl(&["events", "heir"]));
+        vm.up("heir");
+        let pid = vm.agent().service("heir", "nuisance").unwrap().pid;
+        let version = format!("tr '\\0' '\\n' </proc/{pid}/environ | grep -q ^VERSION={}$", at + 1);
+        vm.agent().wait_until(&version, SOON).unwrap();
+        let address = format!("nsenter -t {pid} -n /usr/bin/busybox ip addr");
+        let linked = format!("{address} | grep -q 10.9.0.2/ && ! {address} | grep -q 10.9.0.3/");
+        let linked = vm.agent().wait_until(&linked, SOON);
+        assert!(linked.is_ok(), "{what}: {linked:?} {}", vm.ctl(&["events", "heir"]));
+    }
+    vm.remove("heir");
+    vm.sh("jailctl volume rm heir");
+    assert_eq!(Left::see(&mut vm), before);
 }
 
 #[test]

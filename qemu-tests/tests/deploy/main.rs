@@ -2,6 +2,8 @@
 //! on one boot of the debug image; the last one has two of its own.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+mod beside;
+
 use std::time::Duration;
 
 use jailsupd::control::wire::{ExitReason, ImageImported, JailState};

@@ -1,0 +1,217 @@
+//! `strategy = "start-first"`: the new version runs beside the former one until it is good, and then takes its place.
+
+use jailsupd::control::wire::JailState;
+use qemu_tests::{Guest, Vm};
+
+use super::{GOOD, PROBLEMS, SOON, good, guest, told, unit_of, why};
+
+const FIRST: &str = "[deploy]\nstrategy = \"start-first\"\nmin_healthy_time = \"500ms\"\n";
+const BEGINS: &str = "its new version is started beside it";
+const TAKEN: &str = "its new version takes its place";
+const RUNS_ON: &str = "the former one runs on";
+
+/// Which of the two places for lives of a jail are there.
+fn places(vm: &mut Vm, jail: &str) -> String {
+    vm.sh(&format!("cd /sys/fs/cgroup/jails; ls -d {jail} {jail}.2 2>/dev/null | tr '\\n' ' '"))
+}
+
+/// Waits until one life of the jail is left, in this place.
+fn alone(vm: &mut Vm, place: &str) {
+    let jail = place.trim_end_matches(".2");
+    let condition = format!(
+        "[ \"$(cd /sys/fs/cgroup/jails; echo {jail} {jail}.2 | xargs ls -d 2>/dev/null)\" = {place} ]"
+    );
+    vm.agent().wait_until(&condition, SOON).unwrap();
+}
+
+fn pid(vm: &mut Vm, jail: &str) -> u32 {
+    vm.up(jail).pid.unwrap()
+}
+
+#[test]
+fn nginx_serves_its_page_until_the_new_version_does() {
+    const PART: &str = "/etc/jails.d/nginx.toml.d/50-new.toml";
+    let mut guest = guest();
+    guest.sh("mkdir -p /etc/jails.d/nginx.toml.d");
+    let health = "[health]\nhttp = \"http://127.0.0.1/\"\ninterval = \"200ms\"\n";
+    let part = format!("{FIRST}{health}");
+    guest.agent().write("/etc/jails.d/nginx.toml.d/10-first.toml", &part).unwrap();
+    guest.ctl(&["apply"]);
+    good(&mut guest, "nginx");
+    let first = pid(&mut guest, "nginx");
+    let edit = |guest: &mut Guest<'_>, arguments: &str| {
+        let part = format!(
+            "[process]\nexec = [\"/usr/sbin/nginx\", \"-g\", \"daemon off;\"{arguments}]\n"
+        );
+        guest.agent().write(PART, &part).unwrap();
+    };
+
+    // One that does not start touches nothing.
+    edit(&mut guest, ", \"-c\", \"/nowhere.conf\"");
+    told(&mut guest, "nginx", RUNS_ON, 1);
+    alone(&mut guest, "nginx");
+    assert_eq!(pid(&mut guest, "nginx"), first);
+    assert_eq!(guest.wait_page().unwrap().status, 200);
+    let text = why(&mut guest, "nginx");
+    assert!(text.contains("this version failed 3 times in a row; last it exited with 1"), "{text}");
+    guest.refused(&["check"], PROBLEMS);
+
+    // One that does takes over; and so does the next one.
+    edit(&mut guest, ", \"-q\"");
+    told(&mut guest, "nginx", TAKEN, 1);
+    alone(&mut guest, "nginx.2");
+    assert_eq!(guest.wait_page().unwrap().status, 200);
+    let second = pid(&mut guest, "nginx");
+    assert_ne!(second, first);
+    guest.agent().kill_jailsupd().unwrap();
+    guest.up("nginx");
+    assert_eq!(pid(&mut guest, "nginx"), second);
+    assert!(guest.ctl(&["inspect", "nginx"]).contains("jails/nginx.2"));
+
+    guest.sh(&format!("rm {PART}"));
+    told(&mut guest, "nginx", TAKEN, 2);
+    alone(&mut guest, "nginx");
+    assert_eq!(guest.wait_page().unwrap().status, 200);
+    assert_ne!(pid(&mut guest, "nginx"), second);
+    // Nothing of it was restarted or stopped, as far as anybody has seen.
+    let seen = guest.ctl(&["events", "nginx"]);
+    assert!(!seen.contains("its unit changed: restart"), "{seen}");
+    guest.sh("rm -r /etc/jails.d/nginx.toml.d");
+    guest.ctl(&["apply"]);
+}
+
+/// Healthy as long as there is this file on its volume; `address` is for the time of its trial.
+fn on_wire(jail: &str, file: &str, address: &str) -> String {
+    let rest = format!(
+        "environment = {{ PATH = \"/sbin:/bin\", VERSION = \"{file}\" }}\n{FIRST}{address}\n\
+         [health]\nexec = [\"speaker\", \"exists\", \"/v/{file}\"]\n\
+         interval = \"200ms\"\non_failure = \"none\"\n\
+         [[volume]]\nname = \"{jail}\"\npath = \"/v\""
+    );
+    unit_of("speaker", &["stay"], &rest).replace("mode = \"none\"", "address = [\"10.0.9.30/24\"]")
+}
+
+fn reaches(vm: &mut Vm, from: u32, address: &str) -> bool {
+    let ping = format!("nsenter -t {from} -n /usr/bin/busybox ping -q -c 1 -w 3 {address}");
+    vm.sh(&format!("if {ping} >/dev/null; then echo yes; else echo no; fi")).trim() == "yes"
+}
+
+#[test]
+fn new_version_has_its_own_address_until_it_gets_the_jails() {
+    const PARTS: &str = "address = [\"10.0.9.31/24\"]";
+    let mut guest = guest();
+    let make = |guest: &mut Guest<'_>, file: &str| {
+        guest.sh(&format!("touch /data/volumes/wired/data/{file}"))
+    };
+    let peer = unit_of("speaker", &["stay"], "")
+        .replace("mode = \"none\"", "address = [\"10.0.9.40/24\"]");
+    let peer = guest.put_up("asker", &peer).pid.unwrap();
+    guest.put("wired", &on_wire("wired", "one", PARTS));
+    guest.up("wired");
+    make(&mut guest, "one");
+    good(&mut guest, "wired");
+    let first = pid(&mut guest, "wired");
+
+    let second = on_wire("wired", "two", PARTS);
+    guest.agent().write("/tmp/wired.toml", &second).unwrap();
+    let plan = guest.ctl(&["plan", "/tmp/wired.toml"]);
+    assert!(
+        plan.contains("wired  replace  its unit changed: the new version starts first"),
+        "{plan}"
+    );
+    guest.put("wired", &second);
+    told(&mut guest, "wired", "beside it, is up", 1);
+    assert_eq!(places(&mut guest, "wired"), "wired wired.2 ");
+    let text = why(&mut guest, "wired");
+    assert!(text.contains("Its new version is tried beside it, and is up now"), "{text}");
+    assert_eq!(pid(&mut guest, "wired"), first);
+    assert!(reaches(&mut guest, peer, "10.0.9.30") && reaches(&mut guest, peer, "10.0.9.31"));
+    // It is claimed by this jail.
+    let other = unit_of("speaker", &["stay"], "").replace("mode = \"none\"", PARTS);
+    guest.agent().write("/etc/jails.d/third.toml", &other).unwrap();
+    let said = guest.refused(&["check"], PROBLEMS);
+    assert!(said.contains("10.0.9.31 belongs to jail"), "{said}");
+    guest.sh("rm /etc/jails.d/third.toml");
+
+    // The trial outlives jailsupd, and so do both versions.
+    guest.agent().kill_jailsupd().unwrap();
+    guest.agent().wait_until("/usr/bin/jailctl why wired | grep -q 'tried beside'", SOON).unwrap();
+    assert_eq!(pid(&mut guest, "wired"), first);
+    make(&mut guest, "two");
+    told(&mut guest, "wired", TAKEN, 1);
+    alone(&mut guest, "wired.2");
+    assert_ne!(pid(&mut guest, "wired"), first);
+    guest
+        .agent()
+        .wait_until("/usr/bin/jailctl events wired | grep -q 'its link is there'", SOON)
+        .unwrap();
+    assert!(reaches(&mut guest, peer, "10.0.9.30"));
+    let own = pid(&mut guest, "wired");
+    let addresses = guest.sh(&format!("nsenter -t {own} -n /usr/bin/busybox ip addr"));
+    assert!(addresses.contains("10.0.9.30/") && !addresses.contains("10.0.9.31/"), "{addresses}");
+    assert_eq!(guest.ctl(&["events", "wired"]).matches(BEGINS).count(), 1);
+    guest.remove("wired");
+    guest.remove("asker");
+    assert_eq!(places(&mut guest, "wired"), "");
+    assert_eq!(guest.sh("ls -d /data/jails/wired*; true"), "");
+}
+
+#[test]
+fn trial_ends_with_another_edit_a_stop_or_the_unit() {
+    let mut guest = guest();
+    let unit = |file: &str| on_wire("fickle", file, "").replace(".30/", ".33/");
+    guest.put_up("fickle", &unit("one"));
+    guest.sh("touch /data/volumes/fickle/data/one");
+    good(&mut guest, "fickle");
+    let first = pid(&mut guest, "fickle");
+
+    // Back to what runs.
+    guest.put("fickle", &unit("two"));
+    told(&mut guest, "fickle", "beside it, is up", 1);
+    guest.put("fickle", &unit("one"));
+    told(&mut guest, "fickle", "not that of its files any more", 1);
+    alone(&mut guest, "fickle");
+    // A second one, and a third in its place: only that is good.
+    guest.put("fickle", &unit("two"));
+    told(&mut guest, "fickle", "beside it, is up", 2);
+    assert_eq!(pid(&mut guest, "fickle"), first);
+    guest.put("fickle", &unit("three"));
+    told(&mut guest, "fickle", "beside it, is up", 3);
+    guest.sh("touch /data/volumes/fickle/data/three");
+    told(&mut guest, "fickle", GOOD, 1);
+    alone(&mut guest, "fickle.2");
+    assert_ne!(pid(&mut guest, "fickle"), first);
+
+    // By hand it is the jail that is stopped, with all that is beside it.
+    guest.put("fickle", &unit("four"));
+    told(&mut guest, "fickle", "beside it, is up", 4);
+    guest.ctl(&["stop", "fickle"]);
+    guest.agent().wait_state("fickle", JailState::Down).unwrap();
+    guest.agent().wait_until("! ls -d /sys/fs/cgroup/jails/fickle*", SOON).unwrap();
+    // What is started next is what its file says.
+    guest.sh("touch /data/volumes/fickle/data/four");
+    guest.ctl(&["start", "fickle"]);
+    let own = pid(&mut guest, "fickle");
+    guest.sh(&format!("tr '\\0' '\\n' </proc/{own}/environ | grep -q ^VERSION=four"));
+    guest.remove("fickle");
+    assert_eq!(guest.sh("ls -d /data/jails/fickle*; true"), "");
+}
+
+#[test]
+fn what_two_versions_cannot_have_is_refused() {
+    let mut guest = guest();
+    let unit = |rest: &str| unit_of("speaker", &["stay"], &format!("{FIRST}{rest}"));
+    let both = unit("[root]\nmode = \"persistent\"");
+    guest.agent().write("/etc/jails.d/both.toml", &both).unwrap();
+    let address = unit("address = [\"10.0.9.31/24\"]");
+    guest.agent().write("/etc/jails.d/unwired.toml", &address).unwrap();
+    let alone = unit_of("speaker", &["stay"], "[deploy]\naddress = [\"10.0.9.31/24\"]");
+    guest.agent().write("/etc/jails.d/in-vain.toml", &alone).unwrap();
+    let said = guest.refused(&["check"], PROBLEMS);
+    let words = said.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(words.contains("two versions cannot have one persistent root"), "{said}");
+    assert!(words.contains("has no effect with `mode = \"none\"`"), "{said}");
+    assert!(words.contains("has no effect without `start-first`"), "{said}");
+    guest.sh("rm /etc/jails.d/both.toml /etc/jails.d/unwired.toml /etc/jails.d/in-vain.toml");
+    guest.ctl(&["apply"]);
+}
