@@ -98,7 +98,10 @@ impl Supervisor {
         match action {
             // In its turn: a thousand jails may be wanted at once.
             Action::Prepare => {
-                self.ties.starts.want(id);
+                match self.jails.get(id)?.machine.failures {
+                    1 => self.ties.starts.want_again(id),
+                    _ => self.ties.starts.want(id),
+                }
                 None
             }
             Action::Signal(signal) => {

@@ -38,6 +38,11 @@ impl Starts {
         self.queue.push_back(id);
     }
 
+    /// Has it prepared before the others: it has had its turn, and has failed once. A thousand jails may be wanted by now.
+    pub(super) fn want_again(&mut self, id: JailId) {
+        self.queue.push_front(id);
+    }
+
     fn is_under_way(&self, id: JailId) -> bool {
         self.under_way.iter().any(|(other, _)| *other == id)
     }
@@ -114,6 +119,16 @@ mod tests {
         // The first is up.
         assert_eq!(starts.next(NOW, |id| id != 1), Some(3));
         assert_eq!(starts.next(NOW, |id| id != 1), None);
+    }
+
+    #[test]
+    fn one_that_has_failed_once_does_not_wait_for_all_others() {
+        let mut starts = Starts::new(1);
+        (1..=3).for_each(|id| starts.want(id));
+        assert_eq!(starts.next(NOW, |_| true), Some(1));
+        starts.want_again(1);
+        assert_eq!(starts.next(NOW, |_| true), Some(1));
+        assert_eq!(starts.next(NOW, |id| id != 1), Some(2));
     }
 
     #[test]
