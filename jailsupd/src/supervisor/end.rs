@@ -16,6 +16,7 @@ use crate::unit::{ExitStatus, Restart, Signal};
 use jail_init::{ExitReport, Left, Stage, StartError};
 use keeper::{ExitRecord, Slot};
 use rustix::fd::OwnedFd;
+use std::time::Duration;
 
 impl Supervisor {
     /// The start-error pipe has a record, or its end: then the program was executed.
@@ -59,7 +60,7 @@ impl Supervisor {
         };
         let (report, left) = read_report(&life.exit_report);
         faults::pass("end-read");
-        let oom = jail.cgroup.usage().oom_kills > 0;
+        let oom = may_be_oom(jail, life, record);
         let unit = jail.loaded.as_ref().map(|loaded| &loaded.unit);
         let cause = jail.machine.cause().unwrap_or(Cause::Own);
         let (exit, status) = match &life.stored.ended {
@@ -186,6 +187,12 @@ fn read_report(pipe: &OwnedFd) -> (Option<ExitReport>, Option<Left>) {
     let said = bytes.get(..length).unwrap_or_default();
     let (report, left) = said.split_at(length.min(ExitReport::LEN));
     (ExitReport::decode(report), Left::decode(left))
+}
+
+/// Whether the kernel has killed for want of memory when it ended.
+fn may_be_oom(jail: &Jail, life: &Life, record: Option<ExitRecord>) -> bool {
+    let ended = record.map_or_else(clock::now, |record| Duration::from_micros(record.at_us));
+    life.limits.is_near(jail.cgroup.usage().oom_kills, ended)
 }
 
 /// What the end was: from the in-jail init's report where there is one, else from the keeper's record.

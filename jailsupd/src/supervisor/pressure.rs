@@ -15,7 +15,15 @@ const PAUSE: Duration = Duration::from_secs(10);
 
 /// What is watched of one life of a jail.
 #[derive(Debug, Default)]
-pub(super) struct Watched(Vec<Watch>);
+pub(super) struct Watched {
+    watches: Vec<Watch>,
+    /// When it was last seen that the kernel had killed a process for want of memory.
+    killed_at: Option<Moment>,
+}
+
+/// How long before a jail's end the kernel may have told of what that end came from: both are told at once, and
+/// heard one after the other.
+const NEAR: Duration = Duration::from_secs(2);
 
 #[derive(Debug)]
 struct Watch {
@@ -32,9 +40,17 @@ struct Watch {
 impl Watched {
     /// Stops watching, all of it.
     pub(super) fn forget(&mut self, poller: &Poller) {
-        for watch in self.0.drain(..) {
+        for watch in self.watches.drain(..) {
             poller.forget(&watch.file);
         }
+    }
+
+    /// Whether the kernel's last kill for want of memory, of `kills` so far, may be what a jail has ended by.
+    pub(super) fn is_near(&self, kills: u64, ended: Moment) -> bool {
+        let seen = self.watches.iter().find(|watch| watch.signal == Signal::Memory);
+        let is_new = seen.is_none_or(|watch| kills > watch.counters.get("oom_kill"));
+        let is_near = |at: Moment| at.saturating_add(NEAR) >= ended;
+        kills > 0 && (is_new || self.killed_at.is_some_and(is_near))
     }
 }
 
@@ -52,7 +68,7 @@ impl Supervisor {
     pub(super) fn watch_limits(&mut self, id: JailId) {
         let Some(jail) = self.jails.get_mut(id) else { return };
         let (Some(life), cgroup) = (jail.life.as_mut(), &jail.cgroup) else { return };
-        let watched = &mut life.limits.0;
+        let Watched { watches: watched, killed_at } = &mut life.limits;
         for signal in Signal::ALL {
             let wanted = jail.loaded.as_ref().and_then(|loaded| threshold(&loaded.unit, signal));
             let always = matches!(signal, Signal::Memory | Signal::Pids);
@@ -70,14 +86,20 @@ impl Supervisor {
                 Ok(file)
             });
             match opened {
-                Ok(file) => watched.push(Watch {
-                    signal,
-                    counters: if always { pressure::read(&file) } else { Counters::default() },
-                    file,
-                    threshold: wanted,
-                    times: 0,
-                    recorded: None,
-                }),
+                Ok(file) => {
+                    let counters = if always { pressure::read(&file) } else { Counters::default() };
+                    if counters.get("oom_kill") > 0 {
+                        *killed_at = killed_at.or_else(|| Some(clock::now()));
+                    }
+                    watched.push(Watch {
+                        signal,
+                        counters,
+                        file,
+                        threshold: wanted,
+                        times: 0,
+                        recorded: None,
+                    });
+                }
                 Err(error) => log::warn!("jail={} {}: {error}", jail.name, signal.file()),
             }
         }
@@ -87,7 +109,8 @@ impl Supervisor {
     pub(super) fn on_limit(&mut self, id: JailId, signal: Signal) {
         let Some(jail) = self.jails.get_mut(id) else { return };
         let Some(life) = jail.life.as_mut() else { return };
-        let Some(watch) = life.limits.0.iter_mut().find(|watch| watch.signal == signal) else {
+        let Watched { watches, killed_at } = &mut life.limits;
+        let Some(watch) = watches.iter_mut().find(|watch| watch.signal == signal) else {
             return;
         };
         let now = clock::now();
@@ -98,6 +121,9 @@ impl Supervisor {
         };
         let pause = watch.recorded.is_some_and(|recorded| now < recorded + PAUSE);
         let kills = counters.more(&watch.counters, "oom_kill") > 0;
+        if kills {
+            *killed_at = Some(now);
+        }
         let Some(text) = describe(watch, &counters) else { return };
         let news = match watch.threshold {
             Some(_) => Some(News::Pressure),

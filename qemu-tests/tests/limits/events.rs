@@ -74,6 +74,15 @@ fn refused_forks_and_single_kills_are_told() {
         .agent()
         .wait_until(&told("single", "1 process(es) killed for want of memory"), SOON)
         .unwrap();
+
+    // What it ends by later has nothing to do with that.
+    let later = "[ $(cut -d . -f 1 /proc/uptime) -gt $(($(cat /run/then) + 3)) ]";
+    guest.sh("cut -d . -f 1 /proc/uptime >/run/then");
+    guest.agent().wait_until(later, SOON).unwrap();
+    let pid = guest.agent().service("single", "strain").unwrap().pid;
+    guest.sh(&format!("kill -KILL {pid}"));
+    guest.agent().wait_state("single", JailState::Failed).unwrap();
+    assert_eq!(guest.agent().last_exit("single").unwrap().reason, ExitReason::Signaled);
     guest.remove("single");
 }
 
