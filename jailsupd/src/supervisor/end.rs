@@ -10,7 +10,7 @@ use crate::control::wire::{Exit, ExitReason, Usage};
 use crate::exec::error::source_of;
 use crate::exec::logs::Stream;
 use crate::exec::{Error, faults, overlay, root};
-use crate::machine::{self, Cause, End, Event, Want};
+use crate::machine::{self, Cause, End, Event, State, Want};
 use crate::unit::value::FromText as _;
 use crate::unit::{ExitStatus, Restart, Signal};
 use jail_init::{ExitReport, Left, Stage, StartError};
@@ -32,11 +32,21 @@ impl Supervisor {
                 life.start_error = None;
                 if life.failed.is_none() {
                     self.apply(id, Event::Executed, "its program was executed");
+                    self.ask_again(id);
                 }
             }
             Ok(length) => life.failed = StartError::decode(&bytes[..length]),
             Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR) => {}
             Err(_) => life.start_error = None,
+        }
+    }
+
+    /// A jail that was asked to end while its hook before the program ran: the hook has taken the signal for its own.
+    fn ask_again(&mut self, id: JailId) {
+        let Some(jail) = self.jails.get(id) else { return };
+        let had_hook = jail.loaded.as_ref().is_some_and(|loaded| loaded.plan.hook.is_some());
+        if let (true, State::Stopping { kill_at: Some(_), .. }) = (had_hook, jail.machine.state) {
+            self.signal(id, jail.policy().stop.signal.number());
         }
     }
 

@@ -8,6 +8,7 @@ use std::{
     os::fd::AsFd as _,
     path::Path,
     process::{self, Command},
+    thread,
 };
 
 use rustix::process::{Signal, getpid, getuid, kill_process};
@@ -37,6 +38,10 @@ fn main() -> io::Result<()> {
         }
         ["stay"] => stay()?,
         ["ignore"] => ignore()?,
+        // With no handler of its own, so that no signal is lost between its exec and that.
+        ["park"] => loop {
+            thread::park();
+        },
         ["hook", code] => hook(code.parse().map_err(io::Error::other)?)?,
         ["say", ref lines @ ..] => say(lines)?,
         ["look"] => {
@@ -49,7 +54,7 @@ fn main() -> io::Result<()> {
         ["orphan"] => {}
         _ => {
             return Err(io::Error::other(
-                "usage: nuisance exit CODE | wait-exit CODE | fault | stay | ignore | hook CODE | say LINE... | look | subvolume DIRECTORY",
+                "usage: nuisance exit CODE | wait-exit CODE | fault | stay | ignore | park | hook CODE | say LINE... | look | subvolume DIRECTORY",
             ));
         }
     }

@@ -75,6 +75,24 @@ fn failed_hook_before_the_program_fails_the_start_with_its_stage() {
 }
 
 #[test]
+fn stop_that_a_hook_has_taken_for_its_own_stops_the_program_too() {
+    let mut guest = guest();
+    let hook = "start_container = [\"/bin/nuisance\", \"wait-exit\", \"3\"]";
+    let rest = format!("[hooks]\n{hook}\n[stop]\ntimeout = \"10m\"");
+    guest.put("deaf", &unit(&["park"], &rest));
+    guest.agent().wait_state("deaf", JailState::Starting).unwrap();
+    guest.agent().wait_until("/usr/bin/busybox ps | grep -q '[w]ait-exit 3'", SOON).unwrap();
+    guest.agent().wait_heeds("deaf", "nuisance", SOON).unwrap();
+
+    guest.ctl(&["stop", "deaf"]);
+
+    let exit = guest.agent().last_exit("deaf").unwrap();
+    assert_eq!(exit.reason, ExitReason::Signaled, "{exit:?}");
+    assert_eq!(exit.signal.as_deref(), Some("SIGTERM"));
+    remove(&mut guest, &["deaf"]);
+}
+
+#[test]
 fn hook_that_takes_too_long_is_killed() {
     let mut guest = guest();
     let slow =
