@@ -66,6 +66,9 @@ pub struct State {
     /// It has ended and is cleared away, and what it does next is not known yet.
     #[serde(default)]
     pub cleaning: Option<Poststop>,
+    /// Its hook for its end has not begun.
+    #[serde(default)]
+    pub owes_poststop: bool,
     /// How this life of it has ended, once that was judged: its own report of it can be read only once.
     #[serde(default)]
     pub ended: Option<Exit>,

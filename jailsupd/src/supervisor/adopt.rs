@@ -171,6 +171,7 @@ impl Supervisor {
         };
         jail.machine = machine(jail.machine, (state, want), stored);
         jail.since = stored.since_us.map_or(jail.since, Duration::from_micros);
+        jail.owes_poststop = stored.owes_poststop && stored.rest.is_none();
         jail.rested = Some(stored.unit.clone());
         if !stored.unit.is_empty() {
             let version = Version { unit: stored.unit.clone(), image: stored.image.clone() };
@@ -189,7 +190,7 @@ impl Supervisor {
             let is_cleared = |jail: &Jail| {
                 matches!(jail.machine.state, State::Cleaning { .. }) && jail.life.is_none()
             };
-            if self.jails.get(id).is_some_and(is_cleared) {
+            if self.jails.get(id).is_some_and(is_cleared) && !self.run_owed_poststop(id) {
                 self.apply(id, Event::Cleaned, "an earlier jailsupd has cleared it away");
             }
         }

@@ -246,6 +246,7 @@ impl Supervisor {
     pub(super) fn store_cleaning(&mut self, id: JailId, life: &mut Life) {
         let Some(jail) = self.jails.get(id) else { return };
         life.stored.cleaning = poststop::stored(jail.machine.state);
+        life.stored.owes_poststop = jail.owes_poststop;
         put_state(&mut self.keeper, &jail.key, &life.stored);
     }
 

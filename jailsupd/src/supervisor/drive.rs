@@ -125,6 +125,7 @@ impl Supervisor {
                 if poststop.is_none() {
                     self.tell_left_out(id, HookKind::Poststop);
                 }
+                self.jails.get_mut(id)?.owes_poststop = poststop.is_some();
                 self.clean(id);
                 if poststop.is_some_and(|loaded| self.run_poststop(id, &loaded)) {
                     return None;

@@ -53,6 +53,8 @@ pub(super) struct Jail {
     pub(super) lacks_link: bool,
     /// What it waits for, while it is waiting.
     pub(super) waits: Option<WaitsFor>,
+    /// It is cleared away, and its hook for that has not begun.
+    pub(super) owes_poststop: bool,
     /// It is to end, after those that depend on it.
     pub(super) leaving: Option<Leaving>,
     /// When the state last changed.
@@ -181,6 +183,7 @@ impl Jail {
             depends: false,
             lacks_link: false,
             waits: None,
+            owes_poststop: false,
             leaving: None,
             since: clock::now(),
             restarts: 0,

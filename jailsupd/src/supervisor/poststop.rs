@@ -24,14 +24,27 @@ impl Jail {
         if life.is_poststop || !was_executed || self.is_run() {
             return None;
         }
-        let loaded = self.started_from()?;
-        let hook = StartHook::of(&loaded.unit, HookKind::Poststop)?;
-        let mut loaded = loaded.clone();
-        loaded.plan.hook = Some(hook);
-        loaded.plan.argv = Vec::new();
-        loaded.plan.terminal = false;
-        Some(loaded)
+        hook_alone(self.started_from()?)
     }
+
+    /// The same of a jail that an earlier jailsupd has cleared away, and no more.
+    fn owed_poststop(&mut self) -> Option<Loaded> {
+        if !std::mem::take(&mut self.owes_poststop) {
+            return None;
+        }
+        let is_its_own = |loaded: &&Loaded| self.rested.as_ref() == Some(&loaded.restart_hash);
+        hook_alone(self.loaded.as_ref().filter(is_its_own)?)
+    }
+}
+
+/// A unit with its hook in the place of its program.
+fn hook_alone(loaded: &Loaded) -> Option<Loaded> {
+    let hook = StartHook::of(&loaded.unit, HookKind::Poststop)?;
+    let mut loaded = loaded.clone();
+    loaded.plan.hook = Some(hook);
+    loaded.plan.argv = Vec::new();
+    loaded.plan.terminal = false;
+    Some(loaded)
 }
 
 /// What the keeper is to remember of the jail while its hook runs.
@@ -66,8 +79,27 @@ pub(super) fn restored(stored: Stored) -> State {
 }
 
 impl Supervisor {
+    /// Runs the hook that an earlier jailsupd has not come to; whether it runs now.
+    pub(super) fn run_owed_poststop(&mut self, id: JailId) -> bool {
+        let Some(jail) = self.jails.get_mut(id).filter(|jail| jail.owes_poststop) else {
+            return false;
+        };
+        match jail.owed_poststop() {
+            Some(loaded) => self.run_poststop(id, &loaded),
+            None => {
+                let how =
+                    "it is left out: the version of the unit that it is of is in force no more";
+                self.hook_failed(id, HookKind::Poststop, how);
+                false
+            }
+        }
+    }
+
     /// Runs the hook; whether it runs now.
     pub(super) fn run_poststop(&mut self, id: JailId, loaded: &Loaded) -> bool {
+        if let Some(jail) = self.jails.get_mut(id) {
+            jail.owes_poststop = false;
+        }
         let failed = match self.build_and_spawn(id, loaded) {
             Ok(Progress::Spawned) => {
                 if let Some(life) = self.jails.get_mut(id).and_then(|jail| jail.life.as_mut()) {

@@ -59,6 +59,9 @@ const END: &[&str] = &[
     "rest-stored",
 ];
 
+/// Points of the start of a jail with a persistent root and core dumps.
+const KEPT: &[&str] = &["step-open-root", "step-open-cores"];
+
 /// Points where a new version takes the place of the one that it was beside.
 const HANDING_OVER: &[&str] =
     &["former-stored", "new-stored", "handed-over-to-new", "former-forgotten"];
@@ -164,6 +167,37 @@ fn failure_of_each_stage_of_the_jails_own_processes_is_told_and_leaves_nothing_b
 }
 
 #[test]
+fn death_at_the_points_that_only_a_kept_root_has_leaves_nothing_behind() {
+    let mut vm = guest_with_weak_jailsupd();
+    let unit =
+        UNIT.replace("[restart]", "core_dump = \"1M\"\n[root]\nmode = \"persistent\"\n[restart]");
+    for point in KEPT {
+        life_of(&mut vm, &unit, &format!("kill {point}"), Some("kill root-discarded"));
+    }
+}
+
+#[test]
+fn the_hook_after_the_end_runs_once_though_jailsupd_dies_before_it() {
+    let mut vm = guest_with_weak_jailsupd();
+    let unit = qemu_tests::unit_of(
+        "nuisance",
+        &["stay"],
+        "[hooks]\npoststop = [\"/bin/nuisance\", \"hook\", \"0\"]",
+    );
+    for (before, point) in ["removed", "acknowledged"].into_iter().enumerate() {
+        vm.put_up("hooked", &unit);
+        let what = format!("kill {point}");
+        vm.agent().write(SELECTOR, &what).unwrap();
+        vm.sh("jailctl stop hooked >/dev/null 2>&1; true");
+        has_happened(&mut vm, &what);
+        vm.agent().wait_state("hooked", JailState::Down).unwrap();
+        let log = vm.ctl(&["logs", "hooked"]);
+        assert_eq!(log.matches("\"status\":\"stopped\"").count(), before + 1, "{what}: {log}");
+        vm.remove("hooked");
+    }
+}
+
+#[test]
 fn death_at_each_point_of_a_handover_leaves_the_new_version_alone_with_the_jails_link() {
     let mut vm = guest_with_weak_jailsupd();
     let before = Left::see(&mut vm);
@@ -235,10 +269,14 @@ fn a_jail_for_one_run_is_not_run_again_though_jailsupd_dies_when_it_has_ended() 
 
 /// One life of a jail: something happens at its start and, perhaps, at its end.
 fn life(vm: &mut Vm, start: &str, end: Option<&str>) {
+    life_of(vm, UNIT, start, end);
+}
+
+fn life_of(vm: &mut Vm, unit: &str, start: &str, end: Option<&str>) {
     let before = Left::see(vm);
     let lives = story(vm).lives.len();
     vm.agent().write(SELECTOR, start).unwrap();
-    vm.agent().write("/etc/jails.d/victim.toml", UNIT).unwrap();
+    vm.agent().write("/etc/jails.d/victim.toml", unit).unwrap();
     has_happened(vm, start);
     come_up(vm, start);
     // It is up when it is executed, and then it writes.
@@ -264,6 +302,9 @@ fn life(vm: &mut Vm, start: &str, end: Option<&str>) {
     assert_eq!(vm.agent().last_exit("victim").unwrap().code, Some(0), "{start}, {end:?}");
 
     vm.remove("victim");
+    if unit.contains("persistent") {
+        vm.ctl(&["root", "rm", "victim"]);
+    }
     let after = Left::see(vm);
     assert_eq!(after, before, "left behind by {start}, {end:?}");
 }
