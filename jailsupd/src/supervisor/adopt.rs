@@ -304,20 +304,20 @@ fn sort_out(found: Vec<Entry>) -> Vec<Entry> {
     }
     let mut sorted = Vec::new();
     for mut lives in jails.into_values() {
-        // Of one whose state is not told, as while its image is made, nothing runs.
+        // Of one whose state is not told, as while its image or its link is made, nothing runs. What is told of another one says
+        // that this one is the jail.
         let rank = |one: &Entry| match one.stored.as_ref().map(|stored| stored.part) {
             Some(Part::Itself) => 0,
-            Some(Part::OnTrial) => 1,
-            Some(Part::Former) => 2,
-            None => 3,
+            None => 1,
+            Some(Part::OnTrial) => 2,
+            Some(Part::Former) => 3,
         };
         lives.sort_by_key(|one| (rank(one), one.key.clone()));
-        let is_handed_over = lives.first().is_some_and(|first| rank(first) == 1);
         for (at, one) in lives.iter_mut().enumerate() {
             let told = one.stored.as_ref().map(|stored| stored.part);
             one.part = match (at, told) {
                 (0, _) => Part::Itself,
-                (_, Some(Part::OnTrial)) if !is_handed_over => Part::OnTrial,
+                (_, Some(Part::OnTrial)) => Part::OnTrial,
                 _ => Part::Former,
             };
         }
@@ -388,13 +388,21 @@ mod tests {
     }
 
     #[test]
-    fn what_nothing_is_told_of_is_beside_what_something_is_told_of() {
+    fn what_nothing_is_told_of_is_what_the_other_is_not() {
         expect(
             &[("web", Some(Part::Itself)), ("web.2", None)],
             &[("web", Part::Itself), ("web.2", Part::Former)],
         );
         expect(
             &[("web", None), ("web.2", Some(Part::Itself))],
+            &[("web.2", Part::Itself), ("web", Part::Former)],
+        );
+        expect(
+            &[("web.2", Some(Part::OnTrial)), ("web", None)],
+            &[("web", Part::Itself), ("web.2", Part::OnTrial)],
+        );
+        expect(
+            &[("web", Some(Part::Former)), ("web.2", None)],
             &[("web.2", Part::Itself), ("web", Part::Former)],
         );
     }

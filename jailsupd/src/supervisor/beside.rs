@@ -14,10 +14,11 @@ use crate::exec::cgroup::Cgroup;
 use crate::exec::deploys::Version;
 use crate::exec::logs::Log;
 use crate::exec::state::Part;
-use crate::exec::{faults, overlay};
+use crate::exec::{faults, image, overlay};
 use crate::machine::{Event, News, State};
+use crate::plan::Link;
 use crate::unit::amount::show_duration;
-use crate::unit::{BESIDE, Strategy, Unit};
+use crate::unit::{BESIDE, IpPrefix, Problem, Strategy, Unit};
 use keeper::Slot;
 use std::borrow::Cow;
 use std::io;
@@ -79,6 +80,16 @@ impl Supervisor {
         self.jails.get(jail.beside?).filter(|beside| beside.part == Part::OnTrial)
     }
 
+    /// The link that a life is to have now: the jail's own, unless another life has that.
+    pub(super) fn link_of<'a>(&self, jail: &Jail, loaded: &'a Loaded) -> Option<&'a Link> {
+        let has_former = jail.beside.and_then(|beside| self.jails.get(beside));
+        let is_former = |other: &Jail| other.part == Part::Former;
+        if jail.part == Part::OnTrial || has_former.is_some_and(is_former) {
+            return loaded.plan.link_beside.as_ref();
+        }
+        loaded.plan.link()
+    }
+
     /// The jail whose log it has.
     pub(super) fn log_of(&self, id: JailId) -> JailId {
         self.jails.get(id).and_then(|jail| jail.of).unwrap_or(id)
@@ -105,31 +116,49 @@ impl Supervisor {
 
     /// Starts a version of a jail's unit beside it, or goes on with the one that an earlier jailsupd has started.
     pub(super) fn put_beside(&mut self, of: JailId, unit: &Unit) {
-        let beside = match self.beside(of) {
+        let there = self.beside(of).map(|(id, jail)| (id, jail.part));
+        let problem = match self.planned(unit) {
             // When that is gone, the files are read again.
-            Some((_, beside)) if beside.part == Part::Former => return,
-            Some((id, _)) => Some(id),
-            None => self.make_beside(of, Part::OnTrial),
+            _ if there.is_some_and(|(_, part)| part == Part::Former) => return,
+            Ok(loaded) => match self.claimed_twice(of, unit) {
+                None => return self.start_beside(of, there.map(|(id, _)| id), loaded),
+                Some(problem) => problem,
+            },
+            Err(error) => unit.problem(error.key(), error.chain(), error.help()),
         };
-        let Some(id) = beside else { return };
-        let loaded = match self.planned(unit) {
-            Ok(loaded) => loaded,
-            Err(error) => {
-                let problem = unit.problem(error.key(), error.chain(), error.help());
-                log::error!("jail={} {}", unit.name, problem.one_line());
-                return self.call_off(
-                    of,
-                    &format!("its new version cannot be started: {}", problem.message),
-                );
-            }
-        };
+        log::error!("jail={} {}", unit.name, problem.one_line());
+        self.call_off(of, "its new version cannot be started");
+        if let Some(jail) = self.jails.get_mut(of) {
+            jail.unit_problems = vec![problem];
+        }
+    }
+
+    /// What a new version would have for the time of its trial, and the running one has.
+    fn claimed_twice(&self, of: JailId, unit: &Unit) -> Option<Problem> {
+        let running = &self.jails.get(of)?.loaded.as_ref()?.unit.network.address;
+        let mut wanted = unit.deploy.address.iter().map(IpPrefix::address);
+        let twice = wanted.find(|one| running.iter().any(|other| other.address() == *one))?;
+        let message = format!("{twice} is an address of the version that runs");
+        let help = "give the new version another one until it takes that one's place";
+        Some(unit.problem("deploy.address", message, help))
+    }
+
+    fn start_beside(&mut self, of: JailId, there: Option<JailId>, loaded: Loaded) {
+        let Some(id) = there.or_else(|| self.make_beside(of, Part::OnTrial)) else { return };
         let Some(jail) = self.jails.get_mut(id) else { return };
         let name = jail.name.clone();
         let started_from = jail.life.as_ref().map(|life| &life.stored.unit);
         let runs = !jail.removed && started_from == Some(&loaded.restart_hash);
         jail.removed = false;
-        jail.loaded = Some(loaded);
         jail.start_problem = None;
+        let image = image::digest(&loaded.unit.image.source, &self.layout);
+        let image = image.map(|digest| digest.to_string());
+        let version = Version { unit: loaded.restart_hash.clone(), image };
+        let needs = loaded.unit.dependencies.all().filter(|(relation, _)| relation.starts_it());
+        let needs: Vec<String> = needs.map(|(_, name)| name.to_owned()).collect();
+        jail.take(loaded);
+        // One that is not even spawned is judged, too.
+        self.put_on_trial(id, version, clock::now());
         if runs {
             self.set_limits(id);
             self.begin_trial(id);
@@ -137,6 +166,10 @@ impl Supervisor {
             self.follow_health(id);
         } else {
             self.record(&name, None, "its new version is started beside it");
+            for other in needs.iter().filter_map(|other| self.jails.find(other)).collect::<Vec<_>>()
+            {
+                self.start_for(other, false, &format!("the new version of {name} needs it"));
+            }
             self.apply(id, Event::Restart, "its unit changed");
         }
     }
@@ -156,14 +189,32 @@ impl Supervisor {
         self.apply(id, Event::Stop, "it is not wanted any more");
     }
 
+    /// The policy allows the version on trial no longer.
+    pub(super) fn call_off_without_unit(&mut self, id: JailId) {
+        let jail = self.jails.get(id).filter(|jail| jail.loaded.is_none());
+        if let Some(of) = jail.and_then(|jail| jail.of) {
+            self.call_off(of, "its new version may not be started any more");
+        }
+    }
+
     /// A jail is to stop, or to restart: its new version is what is started next, in its place.
     pub(super) fn put_in_place(&mut self, of: JailId) {
         let Some((_, jail)) = self.beside(of) else { return };
-        let on_trial = jail.loaded.as_ref().filter(|_| jail.part == Part::OnTrial && !jail.removed);
-        if let Some(unit) = on_trial.map(|loaded| loaded.unit.clone()) {
-            self.call_off(of, "its new version is not tried beside it any more");
+        if jail.part != Part::OnTrial || jail.removed {
+            return;
+        }
+        let unit = jail.loaded.as_ref().map(|loaded| loaded.unit.clone());
+        self.call_off(of, "its new version is not tried beside it any more");
+        if let Some(unit) = unit {
             self.put_in_force(of, unit);
         }
+    }
+
+    /// Whether a version beside a jail may take its place now: not while that is between two states that its start or its
+    /// stop in order goes through.
+    pub(super) fn may_hand_over(&self, new: JailId) -> bool {
+        let of = self.jails.get(new).and_then(|jail| self.jails.get(jail.of?));
+        of.is_none_or(|of| of.machine.state != State::Preparing && of.leaving.is_none())
     }
 
     /// The version beside a jail takes its place.
@@ -273,6 +324,7 @@ impl Supervisor {
         if let Some(jail) = self.jails.get_mut(of) {
             jail.beside = None;
         }
+        self.ties.moved = true;
         faults::pass("former-forgotten");
         self.forget_if_removed(of);
         self.renew_link(of);
@@ -305,21 +357,25 @@ impl Supervisor {
             .for_each(|key| self.sweep_key(&key));
     }
 
-    /// Before the files are compared with what is in force: jails that an earlier jailsupd was trying a version beside run
-    /// with the unit that was in force then.
+    /// Before the files are compared with what is in force: jails that an earlier jailsupd had two lives of run with the
+    /// unit that was in force then.
     pub(super) fn restore_former_units(&mut self) {
         for id in self.jails.ids() {
             let Some(jail) = self.jails.get(id).filter(|jail| jail.loaded.is_none()) else {
                 continue;
             };
-            if self.on_trial_beside(jail).is_none() {
+            if jail.beside.is_none() {
                 continue;
             }
+            let started_from = jail.life.as_ref().map(|life| life.stored.unit.clone());
             let (name, path) = (jail.name.clone(), jail.path.clone());
             let unit = self.last_good.get(&name);
             let unit = unit.and_then(|text| Unit::from_canonical(&name, &path, &text).ok());
             let unit = unit.and_then(|mut unit| self.read_profile(&mut unit).ok().map(|()| unit));
-            if let Some(unit) = unit {
+            let is_its_own = |unit: &Unit| {
+                started_from.as_ref().is_none_or(|hash| *hash == unit.restart_hash().to_string())
+            };
+            if let Some(unit) = unit.filter(is_its_own) {
                 self.put_in_force(id, unit);
             }
         }

@@ -304,7 +304,7 @@ impl Supervisor {
         }
     }
 
-    fn start_for(&mut self, id: JailId, by_hand: bool, why: &str) {
+    pub(super) fn start_for(&mut self, id: JailId, by_hand: bool, why: &str) {
         let Some(jail) = self.jails.get_mut(id).filter(|jail| jail.is_startable()) else { return };
         let never = jail.machine.state == State::Down && jail.machine.want == Want::Down;
         if by_hand && jail.rests() {

@@ -5,8 +5,8 @@ use super::poller::JailId;
 use super::start::Progress;
 use super::{Supervisor, clock};
 use crate::control::wire::JailState;
-use crate::exec::faults;
-use crate::machine::{self, Action, End, Event, State, Want};
+use crate::exec::{Error, faults};
+use crate::machine::{self, Action, End, Event, News, State, Want};
 use crate::unit::HookKind;
 use rustix::fd::AsFd as _;
 use rustix::process::Signal;
@@ -18,7 +18,7 @@ const PREPARE_FOR: Duration = Duration::from_millis(20);
 impl Supervisor {
     /// Gives an event to a jail's machine and does what it says, with all that follows from it.
     pub(super) fn apply(&mut self, id: JailId, event: Event, why: &str) {
-        if matches!(event, Event::Stop | Event::Restart) {
+        if matches!(event, Event::Stop | Event::Restart | Event::News(News::DependencyGone)) {
             self.put_in_place(id);
         }
         let mut next = Some((event, why.to_owned()));
@@ -33,6 +33,8 @@ impl Supervisor {
             if before != after {
                 self.ties.moved = true;
                 self.trials.stir(id);
+                // A version beside it may wait for that.
+                jail.beside.into_iter().for_each(|beside| self.trials.stir(beside));
                 jail.waits = None;
                 if after == JailState::Waiting {
                     self.ties.waiting.insert(id);
@@ -167,6 +169,13 @@ impl Supervisor {
             }
             Ok(Progress::Waits) => None,
             Err(error) => {
+                if matches!(error, Error::Overcommit(_)) {
+                    // The running version comes before the one that is tried beside it.
+                    self.call_off(
+                        id,
+                        "its new version goes: there is no room for the jail beside it",
+                    );
+                }
                 self.start_failed(id, &error);
                 let end = if error.is_permanent() { End::NeverStarts } else { End::NotStarted };
                 Some((Event::PrepareFailed(end), error.chain()))

@@ -18,7 +18,7 @@ use crate::exec::worker::Worker;
 use crate::machine::gate::WaitsFor;
 use crate::machine::{Machine, Moment, Policy, State};
 use crate::plan::{IdRange, Plan};
-use crate::unit::{Notify, Problem, Unit};
+use crate::unit::{Hooks, Notify, Problem, Unit};
 use jail_init::StartError;
 use rustix::fd::OwnedFd;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
@@ -245,6 +245,18 @@ impl Jail {
             State::Backoff { .. } => JailState::Backoff,
             State::Failed => JailState::Failed,
         }
+    }
+
+    /// Puts a version of its unit in force. Of the one that its processes are of the hooks are kept.
+    pub(super) fn take(&mut self, new: Loaded) {
+        if let (Some(old), Some(life)) = (self.loaded.take(), &mut self.life) {
+            let is_its_own = life.stored.unit == old.restart_hash;
+            let is_left = life.stored.unit != new.restart_hash;
+            if is_its_own && is_left && old.unit.hooks != Hooks::default() {
+                life.former = Some(Box::new(old));
+            }
+        }
+        self.loaded = Some(new);
     }
 
     /// When something is to be done about it that nothing else tells of.

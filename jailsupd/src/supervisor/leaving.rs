@@ -90,7 +90,11 @@ impl Supervisor {
         let held = dependents.filter(|(relation, _)| self.going_down || relation.is_needed());
         let found = held.filter_map(|(relation, name)| Some((*relation, self.jails.find(name)?)));
         // One that is being prepared runs nothing, and that may take its time.
-        let holds = |jail: &Jail| jail.is_there() && (self.going_down || !jail.is_prepared());
+        let holds = |jail: &Jail| {
+            let beside = jail.beside.and_then(|beside| self.jails.get(beside));
+            (jail.is_there() && (self.going_down || !jail.is_prepared()))
+                || beside.is_some_and(Jail::is_there)
+        };
         found.filter(|(_, id)| self.jails.get(*id).is_some_and(holds)).collect()
     }
 
@@ -142,7 +146,8 @@ impl Supervisor {
     /// Whether every jail that is there waits for another one's end: units of several versions in force may go
     /// round in a circle that no single reading of them had.
     fn stands_still(&self) -> bool {
-        let mut there = self.jails.iter().filter(|jail| jail.is_there()).peekable();
+        let all = self.jails.all().map(|(_, jail)| jail);
+        let mut there = all.filter(|jail| jail.is_there()).peekable();
         let waits = |jail: &Jail| jail.leaving.is_some() && !jail.is_prepared();
         there.peek().is_some() && there.all(waits)
     }

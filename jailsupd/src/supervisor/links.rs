@@ -3,7 +3,7 @@
 //!
 //! Level-triggered, like [`super::dependencies`]: after any change all links are listed, and each jail is looked at.
 
-use super::jail::{Jail, Kept};
+use super::jail::Jail;
 use super::poller::{JailId, Source};
 use super::start::link_key;
 use super::{Supervisor, clock};
@@ -141,7 +141,8 @@ impl Supervisor {
         }
         self.set_up_uplink();
         let end = clock::now().saturating_add(MAKE_FOR);
-        for id in self.jails.ids() {
+        let all: Vec<JailId> = self.jails.all().map(|(id, _)| id).collect();
+        for id in all {
             self.lose_link(id);
             if clock::now() < end {
                 self.renew_link(id);
@@ -171,18 +172,17 @@ impl Supervisor {
 
     /// Makes the link of a running jail that has lost it, or has started without.
     pub(super) fn renew_link(&mut self, id: JailId) {
-        let Some(jail) = self.jails.get_mut(id).filter(|jail| jail.is_running()) else { return };
+        let Some(jail) = self.jails.get(id).filter(|jail| jail.is_running()) else { return };
         // Of an older version of the unit nobody knows any more what link it had.
         let is_stale = jail.is_stale();
         let Some(loaded) = jail.loaded.as_ref().filter(|_| !is_stale) else { return };
-        let Some(link) = loaded.plan.link() else { return };
-        let key = link_key(loaded, Some(link));
-        // It was beside another life of its jail, and has that one's link as soon as that one is gone.
-        let is_due =
-            |kept: &Kept| kept.key.is_empty() || (kept.key != key && jail.beside.is_none());
-        let Some(kept) = jail.kept.as_mut().filter(|kept| is_due(kept)) else { return };
+        let Some(link) = self.link_of(jail, loaded).cloned() else { return };
+        let key = link_key(loaded, Some(&link));
         let parent = net::parent_of(&link.lower, &self.host.uplink, &self.links.there);
         let Some(parent) = parent.map(|parent| parent.index) else { return };
+        let Some(jail) = self.jails.get_mut(id) else { return };
+        // One of two lives of its jail gets the jail's own when the other one is gone.
+        let Some(kept) = jail.kept.as_mut().filter(|kept| kept.key != key) else { return };
         // What is made and refused is itself a change of links, and must not lead to the next try.
         let now = clock::now();
         let refused = self.links.refused.get(&id).filter(|(on, at)| *on == parent && now < *at);
@@ -190,7 +190,7 @@ impl Supervisor {
             return self.links.look_again(at);
         }
         let name = jail.name.clone();
-        match self.network.make_link(&kept.namespaces.net, Some(link), &self.host.uplink) {
+        match self.network.make_link(&kept.namespaces.net, Some(&link), &self.host.uplink) {
             Ok(lower) => {
                 kept.lower = lower;
                 kept.key = key;

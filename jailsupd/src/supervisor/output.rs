@@ -1,6 +1,7 @@
 //! What jails print, on its way into their logs: a batch at a time through the staging pipe, and what becomes of
 //! it when the disk is full or a jail prints without end.
 
+use super::jail::Jail;
 use super::losses::Amount;
 use super::poller::{JailId, Source};
 use super::{Supervisor, clock};
@@ -396,9 +397,13 @@ impl Supervisor {
                 Err(_) => break,
             }
         }
-        if let Some(jail) = self.jails.get_mut(id).filter(|_| amount.bytes > 0) {
-            jail.intake.lose(amount, why, None);
-            if self.output.is_free(&jail.name) {
+        if amount.bytes > 0 {
+            let of = self.log_of(id);
+            if let Some(jail) = self.jails.get_mut(id) {
+                jail.intake.lose(amount, why, None);
+            }
+            let is_free = |jail: &&mut Jail| self.output.is_free(&jail.name);
+            if let Some(jail) = self.jails.get_mut(of).filter(is_free) {
                 // An error here is one more of those that are counted.
                 let _ = jail.log.skip(stream, amount.bytes, clock::wall_ms());
             }

@@ -16,7 +16,7 @@ use crate::machine::{Event, News, Want};
 use crate::plan::ids::Ids;
 use crate::plan::{self, Context};
 use crate::unit::set::Clash;
-use crate::unit::{Hooks, Problem, RawFile, RawKind, Resolved, Tree, Unit, set, tree};
+use crate::unit::{Problem, RawFile, RawKind, Resolved, Tree, Unit, set, tree};
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -72,10 +72,15 @@ impl Supervisor {
             jail.is_some_and(|jail| jail.life.is_some())
         };
         let good = units.iter().filter_map(|r| r.result.as_ref().ok());
-        // Of one that is refused, what was good before stays in force, with all that it claims.
-        let stays = units.iter().filter(|r| r.result.is_err()).filter_map(|r| {
+        // Of one that is refused, what was good before stays in force, with all that it claims; of one that starts
+        // beside what runs, that stays as long as it takes.
+        let stays = units.iter().filter_map(|r| {
             let jail = self.jails.find(&r.name).and_then(|id| self.jails.get(id))?;
-            Some(&jail.loaded.as_ref()?.unit)
+            let stays = match &r.result {
+                Ok(unit) => jail.beside.is_some() || jail.starts_first(unit),
+                Err(_) => true,
+            };
+            jail.loaded.as_ref().filter(|_| stays).map(|loaded| &loaded.unit)
         });
         let (running, others): (Vec<&Unit>, Vec<&Unit>) = stays.chain(good).partition(runs);
         let clashes = set::check(running.into_iter().chain(others), &self.host.uplink.address);
@@ -282,17 +287,8 @@ impl Supervisor {
                 }
                 let runs = jail.life.is_some();
                 let adopted = jail.loaded.is_none() && runs;
-                if let (Some(old), Some(life)) = (jail.loaded.take(), &mut jail.life) {
-                    let is_its_own = life.stored.unit == old.restart_hash;
-                    if is_its_own
-                        && life.stored.unit != new.restart_hash
-                        && old.unit.hooks != Hooks::default()
-                    {
-                        life.former = Some(Box::new(old));
-                    }
-                }
                 jail.log.set_size_max(new.unit.logs.size_max.get());
-                jail.loaded = Some(new);
+                jail.take(new);
                 self.renew_good(id);
                 if adopted {
                     // Nobody has looked at its unit for a while.

@@ -13,7 +13,7 @@ use crate::exec::cgroup::Cgroup;
 use crate::exec::devices::Pinned;
 use crate::exec::ends::Inside;
 use crate::exec::spawn::{Prepared, Spawned};
-use crate::exec::state::{Part, State};
+use crate::exec::state::State;
 use crate::exec::terminal::Terminal;
 use crate::exec::worker::Worker;
 use crate::exec::{
@@ -29,8 +29,8 @@ use std::io;
 pub(super) struct Building<'a> {
     pub(super) loaded: &'a Loaded,
     /// See [`super::jail::Jail`].
+    id: JailId,
     key: String,
-    part: Part,
     cgroup: Cgroup,
     pub(super) kept: Option<Kept>,
     /// The cgroup was made for this start: nothing in it is to be taken back.
@@ -100,8 +100,8 @@ impl Supervisor {
         let (name, kept, cgroup) = (jail.name.clone(), jail.kept.take(), jail.cgroup.clone());
         let mut building = Building {
             loaded,
+            id,
             key: jail.key.clone(),
-            part: jail.part,
             cgroup,
             is_new: false,
             kept,
@@ -338,11 +338,8 @@ impl Supervisor {
 
     /// Sets the network namespace up, unless it is already as the plan wants it.
     fn make_link(&mut self, building: &mut Building<'_>, link: Option<&Link>) -> Result<(), Error> {
-        let link = match building.part {
-            // The other version has that.
-            Part::OnTrial => building.loaded.plan.link_beside.as_ref(),
-            Part::Itself | Part::Former => link,
-        };
+        let jail = self.jails.get(building.id);
+        let link = jail.map_or(link, |jail| self.link_of(jail, building.loaded));
         let key = link_key(building.loaded, link);
         let Some(kept) = &mut building.kept else { return Ok(()) };
         if kept.key == key {
@@ -429,7 +426,10 @@ impl Supervisor {
             (&life.stderr, Source::Stderr(id)),
         ];
         if let Some(terminal) = &life.terminal {
-            self.poller.watch(&terminal.socket, Source::Terminal(id))?;
+            match &terminal.master {
+                Some(master) => self.poller.watch(master, Source::Terminal(id))?,
+                None => self.poller.watch(&terminal.socket, Source::Terminal(id))?,
+            }
         }
         if let Some(socket) = life.voice.socket() {
             self.poller.watch(socket, Source::Notify(id))?;

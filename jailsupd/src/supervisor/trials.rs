@@ -141,7 +141,7 @@ impl Supervisor {
         self.put_on_trial(id, version, since);
     }
 
-    fn put_on_trial(&mut self, id: JailId, version: Version, since: Moment) {
+    pub(super) fn put_on_trial(&mut self, id: JailId, version: Version, since: Moment) {
         let Some(jail) = self.jails.get(id) else { return };
         let name = jail.name.clone();
         let is_beside = jail.of.is_some();
@@ -234,12 +234,16 @@ impl Supervisor {
         let jail = self.jails.get(id).filter(|jail| !is_over(jail) && !self.going_down);
         let Some((jail, loaded)) = jail.and_then(|jail| Some((jail, jail.loaded.as_ref()?))) else {
             self.trials.running.remove(&id);
-            return;
+            return self.call_off_without_unit(id);
         };
         let (state, failures) = (jail.machine.state, jail.machine.failures);
         let (is_healthy, has_way_back) = (jail.is_healthy(), self.has_way_back(jail));
         let seen = Seen { state, failures, is_healthy, has_way_back };
         let (trial, verdict) = trial::judge(on.trial, seen, clock::now(), &loaded.unit.deploy);
+        let verdict = match verdict {
+            Verdict::Proven if !self.may_hand_over(id) => Verdict::Open { until: None },
+            verdict => verdict,
+        };
         match verdict {
             Verdict::Open { until } => {
                 if let Some(on) = self.trials.running.get_mut(&id) {
@@ -267,7 +271,14 @@ impl Supervisor {
         let (name, canonical) = (jail.name.clone(), loaded.unit.canonical());
         let is_first = self.trials.good(&name).is_none();
         let good = Some(Good { version, canonical });
-        self.trials.change(&name, |known| *known = Known { good, refused: None });
+        // Another one that has failed beside it meanwhile is no better for that.
+        self.trials.change(&name, |known| {
+            let is_another = |refused: &Refused| {
+                Some(&refused.version) != good.as_ref().map(|good| &good.version)
+            };
+            let refused = known.refused.take().filter(is_another);
+            *known = Known { good, refused };
+        });
         if !is_first {
             self.record(&name, None, "its new version is good");
         }

@@ -1,6 +1,7 @@
 //! What units must be to each other.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::net::IpAddr;
 
 use super::address::{IpPrefix, MacAddress};
@@ -20,46 +21,68 @@ pub struct Clash {
 /// of link on the same parent.
 ///
 /// Of two that clash the earlier one in `units` keeps it, so the caller puts first what is already
-/// running. `host` are the host's own addresses. A unit that is refused claims nothing.
+/// running. `host` are the host's own addresses. A unit that is refused claims nothing. Two versions of one unit, which are
+/// of one name, never clash.
 pub fn check<'a>(units: impl IntoIterator<Item = &'a Unit>, host: &[IpPrefix]) -> Vec<Clash> {
-    let mut addresses: HashMap<IpAddr, String> =
-        host.iter().map(|own| (own.address(), "the host itself".to_owned())).collect();
-    let mut macs: HashMap<MacAddress, String> = HashMap::new();
+    let mut addresses: HashMap<IpAddr, Owner<'a>> =
+        host.iter().map(|own| (own.address(), Owner::Host)).collect();
+    let mut macs: HashMap<MacAddress, Owner<'a>> = HashMap::new();
     let mut parents: HashMap<(&LinkName, Option<VlanId>), &Unit> = HashMap::new();
     let mut clashes = Vec::new();
     for unit in units {
         let before = clashes.len();
         for (key, address) in own_addresses(unit) {
-            if let Some(owner) = addresses.get(&address) {
-                clashes.push(clash(unit, key, &address.to_string(), owner));
-            }
+            let owner = addresses.get(&address).filter(|owner| !owner.is(unit));
+            clashes.extend(owner.map(|owner| clash(unit, key, &address.to_string(), owner)));
         }
         if let Some((mac, owner)) = unit.network.mac.and_then(|mac| macs.get_key_value(&mac)) {
-            clashes.push(clash(unit, "network.mac", &mac.to_string(), owner));
+            let owner = Some(owner).filter(|owner| !owner.is(unit));
+            clashes.extend(owner.map(|owner| clash(unit, "network.mac", &mac.to_string(), owner)));
         }
         let Network { mode, parent, vlan, .. } = &unit.network;
         let on_parent = (*mode != NetworkMode::None).then_some((parent, *vlan));
         let first = on_parent.and_then(|key| parents.get(&key));
+        let first = first.filter(|first| first.name != unit.name);
         clashes.extend(first.and_then(|first| apart(unit, first)));
         if clashes.len() == before {
             on_parent.map(|key| parents.entry(key).or_insert(unit));
-            let owner = |key| format!("jail `{}` ({})", unit.name, unit.origin.at(key));
-            addresses.extend(own_addresses(unit).map(|(key, address)| (address, owner(key))));
-            let owner = owner("network.address");
+            let own = own_addresses(unit);
+            addresses.extend(own.map(|(key, address)| (address, Owner::Unit(unit, key))));
+            let owner = Owner::Unit(unit, "network.address");
             macs.extend(unit.network.mac.map(|mac| (mac, owner)));
         }
     }
     clashes
 }
 
+/// Whom something belongs to.
+#[derive(Clone, Copy)]
+enum Owner<'a> {
+    Host,
+    /// By this key.
+    Unit(&'a Unit, &'static str),
+}
+
+impl Owner<'_> {
+    fn is(self, unit: &Unit) -> bool {
+        matches!(self, Self::Unit(own, _) if own.name == unit.name)
+    }
+}
+
+impl fmt::Display for Owner<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Host => f.write_str("the host itself"),
+            Self::Unit(unit, key) => write!(f, "jail `{}` ({})", unit.name, unit.origin.at(key)),
+        }
+    }
+}
+
 /// Every address that a unit claims, and by which key.
 fn own_addresses(unit: &Unit) -> impl Iterator<Item = (&'static str, IpAddr)> {
-    let of = |key, address: &[IpPrefix]| {
-        address.iter().map(move |one| (key, one.address())).collect::<Vec<_>>()
-    };
-    of("network.address", &unit.network.address)
-        .into_iter()
-        .chain(of("deploy.address", &unit.deploy.address))
+    let network = unit.network.address.iter().map(|one| ("network.address", one.address()));
+    let deploy = unit.deploy.address.iter().map(|one| ("deploy.address", one.address()));
+    network.chain(deploy)
 }
 
 /// Two units whose links cannot be on one parent: the kernel has one kind of them at once on a link, and one mode of
@@ -83,7 +106,7 @@ fn apart(unit: &Unit, first: &Unit) -> Option<Clash> {
     Some(Clash { name: unit.name.clone(), problem })
 }
 
-fn clash(unit: &Unit, key: &str, what: &str, owner: &str) -> Clash {
+fn clash(unit: &Unit, key: &str, what: &str, owner: &Owner<'_>) -> Clash {
     let problem = unit.problem(key, format!("{what} belongs to {owner}"), "give each its own");
     Clash { name: unit.name.clone(), problem }
 }

@@ -215,3 +215,47 @@ fn what_two_versions_cannot_have_is_refused() {
     guest.sh("rm /etc/jails.d/both.toml /etc/jails.d/unwired.toml /etc/jails.d/in-vain.toml");
     guest.ctl(&["apply"]);
 }
+
+#[test]
+fn new_version_that_cannot_start_or_loses_what_it_needs_goes() {
+    let mut guest = guest();
+    let unit = |version: &str, rest: &str| {
+        let named = format!("environment = {{ VERSION = \"{version}\" }}\n{FIRST}{rest}");
+        unit_of("speaker", &["stay"], &named)
+    };
+    let needs = "[dependencies]\nrequires = [\"base\"]\n";
+    let base =
+        unit_of("speaker", &["stay"], "").replace("version = 1", "version = 1\nenabled = false");
+    guest.put("base", &base);
+    guest.put_up("upper", &unit("one", ""));
+    good(&mut guest, "upper");
+    let first = pid(&mut guest, "upper");
+
+    // It never comes to processes.
+    guest.put("upper", &unit("two", "").replace("/speaker.erofs", "/nowhere.erofs"));
+    told(&mut guest, "upper", RUNS_ON, 1);
+    alone(&mut guest, "upper");
+    assert_eq!(pid(&mut guest, "upper"), first);
+    let text = why(&mut guest, "upper");
+    assert!(text.contains("this version did not start: there is no image"), "{text}");
+
+    // What only the new version needs is started for it.
+    guest.put("upper", &unit("three", needs));
+    told(&mut guest, "upper", TAKEN, 1);
+    guest.up("base");
+    alone(&mut guest, "upper.2");
+
+    // What both need goes: both go first, and the new one comes in the other's place.
+    let never =
+        "[health]\nexec = [\"/bin/speaker\", \"exists\", \"/never\"]\non_failure = \"none\"\n";
+    guest.put("upper", &unit("four", &format!("{needs}{never}")));
+    told(&mut guest, "upper", "beside it, is up", 2);
+    guest.ctl(&["stop", "base"]);
+    assert_eq!(places(&mut guest, "upper"), "");
+    guest.agent().wait_state("upper", JailState::Waiting).unwrap();
+    guest.ctl(&["start", "base"]);
+    let own = pid(&mut guest, "upper");
+    guest.sh(&format!("tr '\\0' '\\n' </proc/{own}/environ | grep -q ^VERSION=four"));
+    guest.remove("upper");
+    guest.remove("base");
+}
