@@ -62,6 +62,8 @@ stages! {
     Pivot = 10, "change to its root";
     /// Attaching proc, sysfs or cgroup2.
     AttachKernelMounts = 11, "attach /proc and /sys";
+    /// Mounting the files that the host gives the jail.
+    Given = 53, "mount the files of /etc that the host gives it";
     /// Leaving of sysfs only what is needed.
     NarrowSys = 51, "narrow /sys";
     /// No user namespaces inside the jail's.

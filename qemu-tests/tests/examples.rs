@@ -245,6 +245,66 @@ fn dnsmasq_answers_for_its_zone_by_udp_and_tcp() {
     assert!(dig(udp, "example.org A").contains("status: REFUSED"));
 }
 
+/// A proxy whose first server is a name that another jail knows, and whose second one a name that its own unit has.
+const NAMED: &str = "
+defaults
+    mode http
+    timeout connect 10s
+    timeout client 30s
+    timeout server 30s
+frontend web
+    bind :8080
+    use_backend entry if { path_beg /entry }
+    default_backend asked
+backend asked
+    server page page:80
+backend entry
+    http-request set-path /
+    server front front:80
+";
+
+#[test]
+fn haproxy_finds_its_servers_by_the_name_server_and_the_hosts_of_its_unit() {
+    let mut guest = guest();
+    let (_, names) = image::example("dnsmasq").unwrap();
+    let names = fs::read_to_string(names).unwrap().replace("10.0.2.24", "10.0.2.34").replace(
+        "\"--conf-file=/etc/dnsmasq.conf\"",
+        "\"--keep-in-foreground\", \"--conf-file\", \"--no-hosts\", \"--no-resolv\", \"--host-record=page.example.test,10.0.2.20\"",
+    );
+    guest.put("names", &names);
+    let (_, proxy) = image::example("haproxy").unwrap();
+    let proxy = fs::read_to_string(proxy)
+        .unwrap()
+        .replace(
+            "10.0.2.23/24\"]",
+            "10.0.2.33/24\"]\ndns = [\"10.0.2.34\"]\ndns_search = [\"example.test\"]\nadd_host = [\"front:10.0.2.20\"]",
+        )
+        .replace("/etc/haproxy/haproxy.cfg", "/v/named.cfg");
+    guest.put("proxy", &format!("{proxy}\n[[volume]]\nname = \"proxy\"\npath = \"/v\"\n"));
+    // Until it has its configuration, it fails and is tried again.
+    guest.agent().wait_until("[ -d /data/volumes/proxy/data ]", READY).unwrap();
+    guest.agent().write("/data/volumes/proxy/data/named.cfg", NAMED).unwrap();
+    guest.up("names");
+    let plain = guest.forward("10.0.2.33:8080").unwrap();
+
+    for path in ["", "entry"] {
+        let page = disk::tool(curl(&format!("http://{plain}/{path}")).arg("--include")).unwrap();
+        assert!(page.contains("<h1>nginx jail</h1>"), "{path}: {page}");
+    }
+    let pid = guest.agent().service("proxy", "haproxy").unwrap().pid;
+    let given = guest.sh(&format!("cd /proc/{pid}/root/etc; cat resolv.conf hosts"));
+    assert_eq!(
+        given,
+        "nameserver 10.0.2.34\nsearch example.test\n\
+         127.0.0.1 localhost\n::1 localhost ip6-localhost ip6-loopback\n10.0.2.33 proxy\n10.0.2.20 front\n"
+    );
+    let mount = format!("grep -c ' /etc/hosts ro,nosuid,nodev,noexec' /proc/{pid}/mountinfo");
+    assert_eq!(guest.sh(&mount).trim(), "1");
+    guest.remove("proxy");
+    guest.remove("names");
+    assert_eq!(guest.sh("ls /run/jailsupd/given | grep -c proxy; true").trim(), "0");
+}
+
 #[test]
 fn each_service_ends_as_it_promises_and_comes_back() {
     let mut guest = guest();

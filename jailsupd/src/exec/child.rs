@@ -56,6 +56,7 @@ pub(super) struct Jail<'a> {
     pub(super) root_point: &'a CStr,
     /// Mounted and attached nowhere, like the root.
     pub(super) volumes: &'a [OwnedFd],
+    pub(super) given: &'a [Option<OwnedFd>],
     pub(super) devices: &'a [Pinned],
     /// The socket on which it says how it is.
     pub(super) notify: Option<BorrowedFd<'a>>,
@@ -93,6 +94,9 @@ impl Jail<'_> {
             JailStep::MountVolume { target, number } => {
                 self.mount_volume(target, *number).at(Stage::Volume)
             }
+            JailStep::MountGiven { target, number, is_asked_for } => {
+                self.mount_given(target, *number, *is_asked_for).at(Stage::Given)
+            }
             JailStep::MountVolumeTmpfs { target, tmpfs } => {
                 mount_volume_tmpfs(target, tmpfs).at(Stage::Volume)
             }
@@ -127,6 +131,31 @@ impl Jail<'_> {
         let mount = self.volumes.get(number).ok_or(Errno::BADF)?;
         let place = place(target, is_directory(mount)?)?;
         attach(mount, &place, c"", MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH)
+    }
+
+    /// What nobody has asked for takes the place of a file of the image, and is left out where there is none.
+    fn mount_given(
+        &self,
+        target: &[PathStep],
+        number: usize,
+        is_asked_for: bool,
+    ) -> rustix::io::Result<()> {
+        let Some(mount) = self.given.get(number).ok_or(Errno::BADF)? else { return Ok(()) };
+        let flags = MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
+        if is_asked_for {
+            return attach(mount, place_of_given(target)?, c"", flags);
+        }
+        let path = &target.last().ok_or(Errno::INVAL)?.path;
+        let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
+        let root = pin(c"/", OFlags::DIRECTORY)?;
+        let open = OFlags::PATH | OFlags::CLOEXEC;
+        let attached = rustix::fs::openat2(&root, path, open, Mode::empty(), resolve)
+            .and_then(|place| attach(mount, place, c"", flags));
+        match attached {
+            // Not there, or a directory, or a link that leads nowhere.
+            Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP | Errno::XDEV) => Ok(()),
+            result => result,
+        }
     }
 
     fn bind_devices(&self) -> rustix::io::Result<()> {
@@ -305,6 +334,18 @@ fn place(steps: &[PathStep], is_directory: bool) -> rustix::io::Result<OwnedFd> 
         };
     }
     Ok(parent)
+}
+
+/// The same for a file of the host. A link that leads nowhere, as many images have one for their resolver's, is replaced.
+fn place_of_given(steps: &[PathStep]) -> rustix::io::Result<OwnedFd> {
+    match (place(steps, false), steps) {
+        (Err(Errno::EXIST), [parents @ .., last]) => {
+            let parent = place(parents, true)?;
+            rustix::fs::unlinkat(&parent, &last.name, AtFlags::empty())?;
+            place(steps, false)
+        }
+        (result, _) => result,
+    }
 }
 
 fn is_directory(fd: &OwnedFd) -> rustix::io::Result<bool> {

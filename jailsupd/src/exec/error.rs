@@ -121,6 +121,14 @@ pub enum Error {
         /// What there is.
         links: String,
     },
+    /// A file that the host gives the jail.
+    #[error("cannot give it the host's {name}")]
+    Given {
+        /// Its name in /etc.
+        name: &'static str,
+        /// The cause.
+        source: io::Error,
+    },
     /// The parent link does not take packets of that size.
     #[error("packets of {mtu} bytes are more than {parent} takes: {most}")]
     Mtu {
@@ -295,6 +303,7 @@ impl Error {
             Self::NoParent { .. } => "network.parent",
             Self::Mtu { .. } => "network.mtu",
             Self::Link { .. } => "network.mode",
+            Self::Given { .. } | Self::Jail { stage: Stage::Given, .. } => "network.dns",
             Self::Granted { .. } => "security.add_device",
             Self::Cores(_) | Self::CorePattern { .. } => "process.core_dump",
             Self::Limit { key, .. } | Self::NoLimit { key, .. } | Self::Disk { key, .. } => key,
@@ -361,6 +370,7 @@ impl Error {
             | Self::Accounts { .. }
             | Self::NoParent { .. }
             | Self::Mtu { .. }
+            | Self::Given { .. }
             | Self::Link { .. }
             | Self::Cgroup { .. }
             | Self::Disk { .. }

@@ -16,6 +16,7 @@ pub mod ends;
 pub mod enter;
 pub mod error;
 pub mod faults;
+pub mod given;
 pub mod helper;
 pub mod host_limits;
 pub mod ids;

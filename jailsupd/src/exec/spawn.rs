@@ -54,6 +54,8 @@ pub struct Prepared<'a> {
     pub cgroup: OwnedFd,
     /// Its volumes, mounted and attached nowhere.
     pub volumes: &'a [OwnedFd],
+    /// The files that the host gives, the same way.
+    pub given: &'a [Option<OwnedFd>],
     /// Its device nodes.
     pub devices: &'a [Pinned],
     /// Its user.
@@ -62,6 +64,13 @@ pub struct Prepared<'a> {
     pub ids: &'a IdMap,
     /// What its program gets instead of pipes to the log, when it has a client.
     pub client: Option<&'a Inside>,
+}
+
+impl Prepared<'_> {
+    /// What is to be mounted, without the root.
+    fn mounts(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        self.volumes.iter().chain(self.given.iter().flatten()).map(|mount| mount.as_fd())
+    }
 }
 
 /// A jail whose process waits for *go*.
@@ -147,6 +156,7 @@ pub fn spawn(
         root: prepared.root.as_fd(),
         root_point: &root_point,
         volumes: prepared.volumes,
+        given: prepared.given,
         devices: prepared.devices,
         notify: pipes.notify.as_ref().map(|socket| socket.as_fd()),
         confinement: Confinement {
@@ -165,7 +175,7 @@ pub fn spawn(
         prepared.root.as_fd(),
         helper,
     ];
-    keep.extend(prepared.volumes.iter().map(|volume| volume.as_fd()));
+    keep.extend(prepared.mounts());
     keep.extend(streams(&pipes, prepared.client));
     keep.extend(prepared.devices.iter().map(|device| device.mount.as_fd()));
     keep.extend(jail.notify);

@@ -80,6 +80,8 @@ pub enum HealthEvent {
     NotMade,
     /// The jail was frozen, or thawed.
     Frozen(bool),
+    /// Another version of its unit is in force.
+    UnitRead,
 }
 
 /// What is to be done.
@@ -176,6 +178,11 @@ impl Health {
             (Doing::Idle { .. }, HealthEvent::Frozen(true)) => {
                 (Self { doing: Doing::Paused, ..self }, HealthAction::Nothing)
             }
+            // An interval that is shorter now is not waited for longer.
+            (Doing::Idle { next_at }, HealthEvent::UnitRead) => {
+                let next_at = next_at.min(now.saturating_add(self.pace(settings)));
+                (self.idle(next_at), HealthAction::Nothing)
+            }
             // It is to have a moment for what has come in meanwhile.
             (Doing::Paused, HealthEvent::Frozen(false)) => {
                 let next_at = now.saturating_add(self.pace(settings));
@@ -189,13 +196,17 @@ impl Health {
                 | HealthEvent::NotMade
                 | HealthEvent::Frozen(false),
             )
-            | (Doing::Checking, HealthEvent::Tick | HealthEvent::Frozen(false))
+            | (
+                Doing::Checking,
+                HealthEvent::Tick | HealthEvent::Frozen(false) | HealthEvent::UnitRead,
+            )
             | (
                 Doing::Paused,
                 HealthEvent::Tick
                 | HealthEvent::Succeeded
                 | HealthEvent::Failed
                 | HealthEvent::NotMade
+                | HealthEvent::UnitRead
                 | HealthEvent::Frozen(true),
             ) => (self, HealthAction::Nothing),
         }
@@ -315,6 +326,18 @@ mod tests {
             }
         }
         (health, seen)
+    }
+
+    #[test]
+    fn an_interval_that_is_edited_holds_at_once() {
+        let (health, _) = run(&regular(), &[true, true]);
+        let due = health.deadline().unwrap();
+        let at = due - 9 * SECOND;
+        let shorter = Settings { interval: 2 * SECOND, ..regular() };
+        let (health, _) = health.next(HealthEvent::UnitRead, at, &shorter);
+        assert_eq!(health.deadline(), Some(at + 2 * SECOND));
+        let (health, _) = health.next(HealthEvent::UnitRead, at, &regular());
+        assert_eq!(health.deadline(), Some(at + 2 * SECOND));
     }
 
     #[test]

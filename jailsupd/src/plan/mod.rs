@@ -6,6 +6,7 @@
 
 pub mod admission;
 mod cgroup;
+mod files;
 pub mod hooks;
 pub mod id_map;
 pub mod ids;
@@ -17,6 +18,7 @@ mod sysfs;
 mod volumes;
 
 pub use cgroup::{DiskLimit, Limit};
+pub use files::GivenFile;
 pub use hooks::StartHook;
 pub use id_map::IdMap;
 pub use ids::IdRange;
@@ -99,7 +101,7 @@ pub fn plan(
     Ok(Plan {
         host: host_steps(unit, context),
         link_beside: link::beside(unit, context.machine_id),
-        jail: steps::jail_steps(unit, host_name(unit), ulimits(unit), sysctls(unit)),
+        jail: steps::jail_steps(unit, c_string(host_name(unit)), ulimits(unit), sysctls(unit)),
         filter: filters.compile(seccomp::Request::of(unit, context.kernel))?,
         capabilities: unit.security.add_capability.bits(),
         hook: StartHook::of(unit, HookKind::StartContainer),
@@ -164,6 +166,8 @@ fn host_steps(unit: &Unit, context: Context<'_>) -> Vec<HostStep> {
         group: unit.process.group.clone(),
     });
     steps.extend(volumes::host_steps(&unit.volumes));
+    let host_name = host_name(unit);
+    steps.push(HostStep::WriteFiles(files::files(unit, host_name, context.machine_id)));
     steps.push(HostStep::PinDevices(unit.security.add_device.clone()));
     steps.extend(unit.process.core_dump.map(HostStep::OpenCores));
     steps
@@ -186,9 +190,8 @@ fn ulimits(unit: &Unit) -> Vec<Ulimit> {
     unsaid.chain(said.iter().copied()).collect()
 }
 
-fn host_name(unit: &Unit) -> CString {
-    let name = unit.network.hostname.as_ref().map_or(unit.name.as_str(), |name| name.as_str());
-    c_string(name)
+fn host_name(unit: &Unit) -> &str {
+    unit.network.hostname.as_ref().map_or(unit.name.as_str(), |name| name.as_str())
 }
 
 fn sysctls(unit: &Unit) -> Vec<(CString, CString)> {

@@ -90,6 +90,13 @@ impl fmt::Display for HostStep {
                 write!(f, "find user {} and group {}", user(name), user(group))
             }
             Self::OpenVolume(volume) => write!(f, "open the volume {volume}"),
+            Self::WriteFiles(files) => {
+                f.write_str("write")?;
+                for file in files {
+                    write!(f, " /etc/{} {:?}", file.name, file.text)?;
+                }
+                Ok(())
+            }
             Self::OpenCores(size) => write!(f, "open a store of core dumps of at most {size}"),
             Self::PinDevices(devices) => {
                 f.write_str("pin the device nodes")?;
@@ -120,6 +127,10 @@ impl fmt::Display for JailStep {
             Self::ForbidUserNamespaces => f.write_str("forbid user namespaces in its own"),
             Self::MountVolume { target, number } => {
                 write!(f, "attach volume {number} at {}", place(target))
+            }
+            Self::MountGiven { target, is_asked_for, .. } => {
+                let whether = if *is_asked_for { "" } else { ", if the image has it" };
+                write!(f, "mount the host's file at {}{whether}", place(target))
             }
             Self::MountVolumeTmpfs { target, tmpfs } => {
                 let options: Vec<String> = tmpfs

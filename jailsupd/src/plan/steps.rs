@@ -3,6 +3,7 @@
 use super::admission::INOTIFY;
 use super::c_string;
 use super::cgroup::{DiskLimit, Limit};
+use super::files::{self, GivenFile};
 use super::id_map::IdMap;
 use super::link::Link;
 use super::sysfs::{self, PartOfSys};
@@ -57,6 +58,8 @@ pub enum HostStep {
     },
     /// Open a volume, made if it is not there yet, with its owners shifted.
     OpenVolume(Volume),
+    /// Write these files of the jail's /etc on the host, and open each as a mount.
+    WriteFiles(Vec<GivenFile>),
     /// Open and verify the host's device nodes that the jail gets: those of every jail, and these. Have the
     /// kernel refuse it all others.
     PinDevices(Vec<Device>),
@@ -93,6 +96,15 @@ pub enum JailStep {
         target: Vec<PathStep>,
         /// Which one, in the order of [`HostStep::OpenVolume`].
         number: usize,
+    },
+    /// Mount a file that the host gives.
+    MountGiven {
+        /// Where.
+        target: Vec<PathStep>,
+        /// Which one, in the order of [`HostStep::WriteFiles`].
+        number: usize,
+        /// It is made where the image has none.
+        is_asked_for: bool,
     },
     /// Mount a volume in memory.
     MountVolumeTmpfs {
@@ -264,6 +276,7 @@ pub(super) fn jail_steps(
         steps.extend(scratch.map(JailStep::MountTmpfs));
     }
     // Before the kernel's file systems: whatever links the image has, none leads into those.
+    steps.extend(files::jail_steps(unit));
     steps.extend(volumes::jail_steps(&unit.volumes));
     steps.extend([KernelMount::Proc, KernelMount::Sys].map(JailStep::Attach));
     steps.extend(sysfs::parts(&unit.security.unmask).map(JailStep::NarrowSys));

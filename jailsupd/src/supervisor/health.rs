@@ -219,6 +219,11 @@ impl Supervisor {
         }
     }
 
+    /// Another version of the unit of a jail that runs is in force.
+    pub(super) fn renew_health(&mut self, id: JailId) {
+        self.advance_health(id, HealthEvent::UnitRead);
+    }
+
     fn answered(&mut self, id: JailId, event: HealthEvent, text: String) {
         let Some(life) = self.jails.get_mut(id).and_then(|jail| jail.life.as_mut()) else { return };
         let Some(checked) = &mut life.health else { return };

@@ -69,7 +69,7 @@ use crate::exec::net::Network;
 use crate::exec::trash::{self, Janitor};
 use crate::exec::unit_store::Store;
 use crate::exec::watch::Watch;
-use crate::exec::{Layout, cores};
+use crate::exec::{Layout, cores, given};
 use crate::machine::{Event, Moment, News};
 use crate::plan::seccomp::Filters;
 use crate::unit::host::Host;
@@ -369,6 +369,9 @@ impl Supervisor {
         }
         if jail.key != jail.name {
             self.sweep_key(&jail.key);
+        }
+        if let Err(error) = given::discard(&jail.name, &self.layout) {
+            log::warn!("jail={} leaves files of its /etc behind: {error}", jail.name);
         }
         // Its layer went to the trash when it was cleared away.
         if let Err(error) = std::fs::remove_dir(self.layout.jail(&jail.name)) {

@@ -296,7 +296,10 @@ impl Supervisor {
                     self.begin_trial(id);
                 }
                 match runs {
-                    true => self.apply(id, Event::News(News::UnitRead), "its unit was read"),
+                    true => {
+                        self.apply(id, Event::News(News::UnitRead), "its unit was read");
+                        self.renew_health(id);
+                    }
                     false => self.drop_stale_link(id),
                 }
                 true

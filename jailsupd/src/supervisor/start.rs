@@ -17,9 +17,10 @@ use crate::exec::state::State;
 use crate::exec::terminal::Terminal;
 use crate::exec::worker::Worker;
 use crate::exec::{
-    Error, cores, devices, faults, image, limits, namespaces, overlay, root, spawn, volume, walls,
+    Error, cores, devices, faults, given, image, limits, namespaces, overlay, root, spawn, volume,
+    walls,
 };
-use crate::plan::{HostStep, IdMap, Link};
+use crate::plan::{GivenFile, HostStep, IdMap, Link};
 use crate::unit::{Bytes, Device, ImageSource, Unit};
 use keeper::Slot;
 use rustix::fd::{AsFd as _, OwnedFd};
@@ -39,6 +40,7 @@ pub(super) struct Building<'a> {
     pub(super) root: Option<OwnedFd>,
     pub(super) account: Option<Account>,
     volumes: Vec<OwnedFd>,
+    given: Vec<Option<OwnedFd>>,
     devices: Vec<Pinned>,
     /// What its program gets when it has a client.
     client: Option<Inside>,
@@ -109,6 +111,7 @@ impl Supervisor {
             root: None,
             account: None,
             volumes: Vec::new(),
+            given: Vec::new(),
             devices: Vec::new(),
             client: None,
         };
@@ -163,6 +166,7 @@ impl Supervisor {
             namespaces: &kept.namespaces,
             cgroup: building.cgroup.open()?,
             volumes: &building.volumes,
+            given: &building.given,
             devices: &building.devices,
             account: &account,
             ids: &loaded.plan.ids,
@@ -267,6 +271,7 @@ impl Supervisor {
                 }
                 Ok(())
             }
+            HostStep::WriteFiles(files) => self.give_files(name, files, building),
             HostStep::OpenCores(size) => self.open_cores(name, *size, building),
             HostStep::PinDevices(devices) => self.pin_devices(devices, building),
         }
@@ -281,6 +286,18 @@ impl Supervisor {
         let request = devices::Request { devices, ids: &building.loaded.plan.ids, group };
         let programs = &mut self.device_programs;
         building.devices = devices::pin(&request, &building.cgroup, programs, &self.layout)?;
+        Ok(())
+    }
+
+    fn give_files(
+        &self,
+        name: &str,
+        files: &[GivenFile],
+        building: &mut Building<'_>,
+    ) -> Result<(), Error> {
+        if let Some(root) = &building.root {
+            building.given = given::open(name, files, root, &self.layout)?;
+        }
         Ok(())
     }
 

@@ -160,7 +160,11 @@ const OF_A_LINK: &[&str] = &[
     "network.address",
     "network.gateway",
     "network.mac",
+    "network.dns",
+    "network.dns_search",
 ];
+/// `MAXNS` of resolv.conf(5).
+const DNS_SERVERS_MAX: usize = 3;
 /// RFC 8200, section 5; the kernel has no IPv6 on a link with less.
 const IPV6_MTU_MIN: u64 = 1280;
 
@@ -182,14 +186,18 @@ fn network(walk: &mut Walk<'_>, network: &mut Network) {
     let none = Network::default();
     match network.mode {
         NetworkMode::None => {
-            let hostname = network.hostname.take();
-            *network = Network { mode: NetworkMode::None, hostname, ..none };
+            let (hostname, add_host) =
+                (network.hostname.take(), std::mem::take(&mut network.add_host));
+            *network = Network { mode: NetworkMode::None, hostname, add_host, ..none };
             return;
         }
         NetworkMode::Macvlan => network.ipvlan_mode = none.ipvlan_mode,
         NetworkMode::Ipvlan => {
             (network.macvlan_mode, network.mac) = (none.macvlan_mode, none.mac);
         }
+    }
+    if network.dns.len() > DNS_SERVERS_MAX {
+        walk.refuse("network.dns", "has more than three servers", "keep the three nearest");
     }
     let has_v6 = network.address.iter().any(|address| address.address().is_ipv6());
     if has_v6 && network.mtu.is_some_and(|mtu| mtu.get() < IPV6_MTU_MIN) {

@@ -17,7 +17,7 @@ use super::health::{CheckCommand, Health, HttpUrl, Retries, Successes, TcpAddres
 use super::hidden::{Covered, Hidden};
 use super::hooks::Hooks;
 use super::image::{Digest, ImageSource};
-use super::name::{HostName, JailName, LinkName, UserSpec};
+use super::name::{HostEntry, HostName, JailName, LinkName, UserSpec};
 use super::path::JailPath;
 use super::resources::{
     CpuWeight, DeviceBandwidth, DeviceIops, Hugetlb, IoWeight, Numbers, OomScore, PidsMax,
@@ -314,6 +314,12 @@ static KEYS: &[Key<Draft>] = &[
         "The jail's Ethernet address on a macvlan link."),
     key!("network" "hostname": Option<HostName> = network.hostname; Anew; Unset("the jail's name"); "\"www.example.org\"";
         "The host name that the jail sees."),
+    key!("network" "dns": Vec<IpAddr> = network.dns; Anew; Default("[]"); "[\"192.0.2.53\"]";
+        "Servers that the jail asks for names: at most three, which is what resolvers read. With this or `dns_search`, the jail's `/etc/resolv.conf` is the host's to write; without, it is what the image has."),
+    key!("network" "dns_search": Vec<HostName> = network.dns_search; Anew; Default("[]"); "[\"example.org\"]";
+        "Domains in which names without a dot are looked for, in this order."),
+    key!("network" "add_host": Vec<HostEntry> = network.add_host; Anew; Default("[]"); "[\"db:192.0.2.11\"]";
+        "Names that lead somewhere without a server: lines of the jail's `/etc/hosts`. That has `localhost` and the jail's own name, too. Where the image has no such file, the jail has one only with an entry here."),
     key!("resources" "memory_min": Option<Bytes> = resources.memory_min; Live; Unset("nothing"); "\"64M\"";
         "Memory that is the jail's whatever happens: the kernel never takes it back, not even when the host runs out. Not more than the host can spare for all jails together."),
     key!("resources" "memory_low": Option<Bytes> = resources.memory_low; Live; Unset("nothing"); "\"128M\"";

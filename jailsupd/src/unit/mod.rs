@@ -71,7 +71,7 @@ pub use hidden::{Covered, Hidden, OF_PROC};
 pub use hooks::{HookKind, Hooks};
 pub use host::Host;
 pub use image::{Digest, ImageKind, ImageName, ImageSource};
-pub use name::{BESIDE, HostName, JailName, LinkName, UserSpec};
+pub use name::{BESIDE, HostEntry, HostName, JailName, LinkName, UserSpec};
 pub use parse::{MAX_FILE, parse, text};
 pub use path::{HostPath, JailPath};
 pub use policy::Policy;

@@ -1,6 +1,7 @@
 //! Names: of jails, of hosts, of network links, and of users inside a jail.
 
 use std::fmt;
+use std::net::IpAddr;
 
 use super::value::{Fault, FromText, FromToml, Kind, Value, quoted, shown};
 
@@ -144,6 +145,34 @@ impl FromText for HostName {
 impl fmt::Display for HostName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
+    }
+}
+
+/// A name and its address, as Quadlet's `AddHost`: `db:192.0.2.11`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HostEntry {
+    /// The name.
+    pub name: HostName,
+    /// Where it leads.
+    pub address: IpAddr,
+}
+
+impl FromText for HostEntry {
+    const KIND: Kind = Kind::text("name:address", "^[A-Za-z0-9.-]+:[0-9A-Fa-f.:]+$");
+
+    fn from_text(text: &str) -> Result<Self, Fault> {
+        let help =
+            "a host name, a colon and an IP address, such as `db:192.0.2.11` or `db:2001:db8::11`";
+        let bad = || Fault::new(format!("{} is no name with an address", shown(text))).help(help);
+        let (name, address) = text.split_once(':').ok_or_else(bad)?;
+        let address = address.parse().map_err(|_| bad())?;
+        Ok(Self { name: HostName::from_text(name)?, address })
+    }
+}
+
+impl fmt::Display for HostEntry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.name, self.address)
     }
 }
 

@@ -13,7 +13,7 @@ use super::device::Device;
 use super::exit_status::ExitStatus;
 use super::hidden::{Covered, Hidden};
 use super::image::ImageSource;
-use super::name::{HostName, LinkName, UserSpec};
+use super::name::{HostEntry, HostName, LinkName, UserSpec};
 use super::path::JailPath;
 use super::seccomp::Seccomp;
 use super::signal::Signal;
@@ -288,6 +288,12 @@ pub struct Network {
     pub mac: Option<MacAddress>,
     /// Host name in the jail; none means the jail's name.
     pub hostname: Option<HostName>,
+    /// Servers that names are asked of; at most three.
+    pub dns: Vec<IpAddr>,
+    /// Domains in which names without dots are looked for.
+    pub dns_search: Vec<HostName>,
+    /// Names that need no server.
+    pub add_host: Vec<HostEntry>,
 }
 
 impl Default for Network {
@@ -304,6 +310,9 @@ impl Default for Network {
             gateway: Vec::new(),
             mac: None,
             hostname: None,
+            dns: Vec::new(),
+            dns_search: Vec::new(),
+            add_host: Vec::new(),
         }
     }
 }

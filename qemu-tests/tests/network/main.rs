@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 mod kinds;
+mod names;
 mod parents;
 mod vlans;
 
@@ -28,7 +29,7 @@ struct Hosts {
 fn hosts() -> Hosts {
     let boot = |shared: &'static Shared, name: &'static str, end: usize| {
         let machine = || {
-            let jails = Jails::new().unwrap();
+            let jails = Jails::new().unwrap().image_with("named", names::image).unwrap();
             Machine::new(name, Image::Debug).jails(jails).plug(WIRE[end].clone())
         };
         let mut guest = shared.guest(machine);

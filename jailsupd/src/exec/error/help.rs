@@ -28,7 +28,8 @@ impl Error {
             Self::Jail { stage: Stage::WorkingDir, .. } => {
                 "the directory must exist in the image and be open to the jail's user"
             }
-            Self::Cores(_)
+            Self::Given { .. }
+            | Self::Cores(_)
             | Self::CorePattern { .. }
             | Self::Granted { .. }
             | Self::NoLimit { .. }
@@ -71,6 +72,9 @@ impl Error {
         match self {
             Self::NoParent { .. } => {
                 "name a link of the host, or set [uplink] match in /etc/warder/host.toml; the jail is tried again"
+            }
+            Self::Jail { stage: Stage::Given, .. } => {
+                "the image needs an empty file there, or the root must not be read-only"
             }
             Self::Mtu { .. } => "make it smaller, or leave it out for the parent's",
             Self::Link { source, .. } if source.raw_os_error() == Some(libc::EBUSY) => {
@@ -117,6 +121,7 @@ impl Error {
             Self::CorePattern { .. } => {
                 "set it to /dev/cores/core.%e.%p.%t, as on a Warder host, or remove the key"
             }
+            Self::Given { .. } => "the host's /run must have room: `jailctl host info` shows it",
             Self::Granted { .. } => "name a device node of this host below /dev, not a link to one",
             Self::NoLimit { .. } => {
                 "remove the key: it needs a controller of cgroup v2 (io.weight: CONFIG_BLK_CGROUP_IOCOST) that this host's kernel was built without"

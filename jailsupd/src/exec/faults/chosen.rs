@@ -57,6 +57,7 @@ pub fn step(step: &HostStep) -> Result<(), Error> {
         HostStep::OpenRoot { .. } => "step-open-root",
         HostStep::FindUser { .. } => "step-find-user",
         HostStep::OpenVolume(_) => "step-open-volume",
+        HostStep::WriteFiles(_) => "step-write-files",
         HostStep::PinDevices(_) => "step-pin-devices",
         HostStep::OpenCores(_) => "step-open-cores",
         // Done later: `limits-set`.

@@ -1,0 +1,78 @@
+//! Files that the host gives to a jail: written on the host, and cloned as mounts that are attached nowhere.
+
+use super::{Error, Layout, mounts, private_directory};
+use crate::plan::GivenFile;
+use rustix::fd::{AsFd as _, OwnedFd};
+use rustix::fs::{Mode, OFlags, ResolveFlags};
+use rustix::mount::{MountAttrFlags, OpenTreeFlags};
+use std::io;
+use std::path::{Path, PathBuf};
+use sys::mount::Attributes;
+
+/// Opens them, each as a mount that nothing can be written to, in this order; none for what nobody has asked for and
+/// the jail's root has not.
+///
+/// # Errors
+/// When /run cannot be written.
+pub fn open(
+    jail: &str,
+    files: &[GivenFile],
+    root: &OwnedFd,
+    layout: &Layout,
+) -> Result<Vec<Option<OwnedFd>>, Error> {
+    let directory = directory(jail, layout);
+    let one = |file: &GivenFile| {
+        if !file.is_asked_for && !is_there(root, file.name) {
+            return Ok(None);
+        }
+        private_directory(&directory)
+            .and_then(|()| open_one(&directory.join(file.name), &file.text).map(Some))
+            .map_err(|source| Error::Given { name: file.name, source })
+    };
+    files.iter().map(one).collect()
+}
+
+/// Whether the root has the file, by whatever links of its own.
+fn is_there(root: &OwnedFd, name: &str) -> bool {
+    let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
+    let flags = OFlags::PATH | OFlags::CLOEXEC;
+    rustix::fs::openat2(root, Path::new("etc").join(name), flags, Mode::empty(), resolve).is_ok()
+}
+
+/// Removes those of a jail that is gone.
+///
+/// # Errors
+/// When the file system refuses.
+pub fn discard(jail: &str, layout: &Layout) -> io::Result<()> {
+    match std::fs::remove_dir_all(directory(jail, layout)) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+fn directory(jail: &str, layout: &Layout) -> PathBuf {
+    layout.run.join("given").join(jail)
+}
+
+fn open_one(path: &PathBuf, text: &str) -> io::Result<OwnedFd> {
+    // Mostly it is as it was at the last start. A changed one is another file: a jail that still runs keeps its own.
+    if std::fs::read(path).ok().as_deref() != Some(text.as_bytes()) {
+        let new = path.with_extension("new");
+        std::fs::write(&new, text)?;
+        rustix::fs::chmod(&new, Mode::from_raw_mode(0o644))?;
+        std::fs::rename(&new, path)?;
+    }
+    let file = rustix::fs::open(path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
+    let mount = mounts::copy(&file, c"", OpenTreeFlags::empty())?;
+    let set = MountAttrFlags::MOUNT_ATTR_RDONLY
+        | MountAttrFlags::MOUNT_ATTR_NOSUID
+        | MountAttrFlags::MOUNT_ATTR_NODEV
+        | MountAttrFlags::MOUNT_ATTR_NOEXEC;
+    let attributes = Attributes {
+        set: set.bits().into(),
+        propagation: libc::MS_PRIVATE,
+        ..Attributes::default()
+    };
+    sys::mount::set_attributes(mount.as_fd(), false, attributes)?;
+    Ok(mount)
+}
