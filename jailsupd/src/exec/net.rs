@@ -209,6 +209,21 @@ pub fn parent_of<'a>(
     }
 }
 
+/// Whether a link could be made on its parent as things are: what can be known without trying it.
+///
+/// # Errors
+/// The parent does not exist, or takes no packets of that size.
+pub fn fits(link: &Link, uplink: &Uplink, links: &[Interface]) -> Result<(), Error> {
+    let Some(parent) = parent_of(&link.lower, uplink, links) else {
+        let name = link.lower.parent.as_str().to_owned();
+        return Err(Error::NoParent { name, links: names(links) });
+    };
+    match link.mtu.filter(|mtu| *mtu > parent.mtu) {
+        Some(mtu) => Err(Error::Mtu { mtu, most: parent.mtu, parent: parent.name.clone() }),
+        None => Ok(()),
+    }
+}
+
 /// Their names, for people.
 #[must_use]
 pub fn names(links: &[Interface]) -> String {

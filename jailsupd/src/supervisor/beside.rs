@@ -18,7 +18,7 @@ use crate::exec::{faults, image, overlay};
 use crate::machine::{Event, News, State};
 use crate::plan::Link;
 use crate::unit::amount::show_duration;
-use crate::unit::{BESIDE, IpPrefix, Problem, Strategy, Unit};
+use crate::unit::{BESIDE, IpPrefix, Problem, Relation, Strategy, Unit};
 use keeper::Slot;
 use std::borrow::Cow;
 use std::io;
@@ -32,7 +32,10 @@ impl Jail {
     /// Whether a version of its unit that cannot be taken over live is started beside it.
     pub(super) fn starts_first(&self, new: &Unit) -> bool {
         let is_up = matches!(self.machine.state, State::Up { .. }) && self.leaving.is_none();
-        is_up && new.deploy.strategy == Strategy::StartFirst
+        let is_another = |loaded: &Loaded| loaded.restart_hash != new.restart_hash().to_string();
+        is_up
+            && self.loaded.as_ref().is_some_and(is_another)
+            && new.deploy.strategy == Strategy::StartFirst
     }
 
     /// Whether it is a version of this unit on trial.
@@ -82,12 +85,17 @@ impl Supervisor {
 
     /// The link that a life is to have now: the jail's own, unless another life has that.
     pub(super) fn link_of<'a>(&self, jail: &Jail, loaded: &'a Loaded) -> Option<&'a Link> {
-        let has_former = jail.beside.and_then(|beside| self.jails.get(beside));
-        let is_former = |other: &Jail| other.part == Part::Former;
-        if jail.part == Part::OnTrial || has_former.is_some_and(is_former) {
-            return loaded.plan.link_beside.as_ref();
+        if self.has_link_beside(jail) {
+            loaded.plan.link_beside.as_ref()
+        } else {
+            loaded.plan.link()
         }
-        loaded.plan.link()
+    }
+
+    /// Whether another life of the jail has its link.
+    pub(super) fn has_link_beside(&self, jail: &Jail) -> bool {
+        let beside = jail.beside.and_then(|beside| self.jails.get(beside));
+        jail.part == Part::OnTrial || beside.is_some_and(|beside| beside.part == Part::Former)
     }
 
     /// The jail whose log it has.
@@ -117,9 +125,14 @@ impl Supervisor {
     /// Starts a version of a jail's unit beside it, or goes on with the one that an earlier jailsupd has started.
     pub(super) fn put_beside(&mut self, of: JailId, unit: &Unit) {
         let there = self.beside(of).map(|(id, jail)| (id, jail.part));
+        // When that is gone, the files are read again.
+        if there.is_some_and(|(_, part)| part == Part::Former) {
+            return;
+        }
+        if there.is_none() && self.waits_to_start(of, unit) {
+            return;
+        }
         let problem = match self.planned(unit) {
-            // When that is gone, the files are read again.
-            _ if there.is_some_and(|(_, part)| part == Part::Former) => return,
             Ok(loaded) => match self.claimed_twice(of, unit) {
                 None => return self.start_beside(of, there.map(|(id, _)| id), loaded),
                 Some(problem) => problem,
@@ -131,6 +144,31 @@ impl Supervisor {
         if let Some(jail) = self.jails.get_mut(of) {
             jail.unit_problems = vec![problem];
         }
+    }
+
+    /// Whether a new version is started later, since what it requires is not ready yet. That is started, and when it is,
+    /// the files are read again.
+    fn waits_to_start(&mut self, of: JailId, unit: &Unit) -> bool {
+        let is_up = |jail: &Jail| matches!(jail.machine.state, State::Up { .. });
+        let needs = [Relation::Requires, Relation::BindsTo].into_iter();
+        let lacks = needs.flat_map(|relation| unit.dependencies.of(relation)).find(|name| {
+            let jail = self.jails.find(name.as_str()).and_then(|id| self.jails.get(id));
+            !jail.is_some_and(is_up)
+        });
+        let text = lacks.map(|name| format!("its new version waits for {name}, which is not up"));
+        self.ties.holds_back |= text.is_some();
+        for (_, other) in unit.dependencies.all().filter(|(relation, _)| relation.starts_it()) {
+            if let Some(other) = self.jails.find(other) {
+                self.start_for(other, false, &format!("the new version of {} needs it", unit.name));
+            }
+        }
+        let Some(jail) = self.jails.get_mut(of) else { return false };
+        let is_new = jail.held_back != text;
+        jail.held_back.clone_from(&text);
+        if let Some(text) = text.as_ref().filter(|_| is_new) {
+            self.record(unit.name.as_str(), None, text);
+        }
+        text.is_some()
     }
 
     /// What a new version would have for the time of its trial, and the running one has.
@@ -154,8 +192,6 @@ impl Supervisor {
         let image = image::digest(&loaded.unit.image.source, &self.layout);
         let image = image.map(|digest| digest.to_string());
         let version = Version { unit: loaded.restart_hash.clone(), image };
-        let needs = loaded.unit.dependencies.all().filter(|(relation, _)| relation.starts_it());
-        let needs: Vec<String> = needs.map(|(_, name)| name.to_owned()).collect();
         jail.take(loaded);
         // One that is not even spawned is judged, too.
         self.put_on_trial(id, version, clock::now());
@@ -166,10 +202,6 @@ impl Supervisor {
             self.follow_health(id);
         } else {
             self.record(&name, None, "its new version is started beside it");
-            for other in needs.iter().filter_map(|other| self.jails.find(other)).collect::<Vec<_>>()
-            {
-                self.start_for(other, false, &format!("the new version of {name} needs it"));
-            }
             self.apply(id, Event::Restart, "its unit changed");
         }
     }
@@ -355,6 +387,13 @@ impl Supervisor {
         let is_used = |key: &str| self.jails.all().any(|(_, jail)| jail.key == key);
         keys.filter(|key| key.ends_with(BESIDE) && !is_used(key))
             .for_each(|key| self.sweep_key(&key));
+        let Ok(entries) = std::fs::read_dir(&self.layout.cgroups) else { return };
+        let keys = entries.flatten().filter_map(|entry| entry.file_name().into_string().ok());
+        for key in keys.filter(|key| key.ends_with(BESIDE) && !is_used(key)) {
+            if let Err(error) = Cgroup::of(&self.layout.cgroups, &key).remove() {
+                log::warn!("{}", error.chain());
+            }
+        }
     }
 
     /// Before the files are compared with what is in force: jails that an earlier jailsupd had two lives of run with the
@@ -404,6 +443,9 @@ impl Supervisor {
 
     /// A sentence for people about what is beside a jail.
     pub(super) fn beside_sentence(&self, jail: &Jail) -> Option<String> {
+        if jail.held_back.is_some() {
+            return jail.held_back.as_ref().map(|text| format!("Later: {text}."));
+        }
         let beside = self.jails.get(jail.beside?)?;
         if beside.part == Part::Former {
             return Some("Its former version is ending beside it.".to_owned());

@@ -39,6 +39,8 @@ pub(super) struct Ties {
     pub(super) waiting: BTreeSet<JailId>,
     /// Jails that are to end, after those that depend on them.
     pub(super) leavers: BTreeSet<JailId>,
+    /// Some new version waits for a jail to be up.
+    pub(super) holds_back: bool,
     /// Jails that have failed, and what is to be started for each.
     failed: Vec<(String, String)>,
 }
@@ -51,6 +53,7 @@ impl Ties {
             moved: false,
             waiting: BTreeSet::new(),
             leavers: BTreeSet::new(),
+            holds_back: false,
             failed: Vec::new(),
         }
     }

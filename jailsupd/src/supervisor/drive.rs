@@ -25,7 +25,8 @@ impl Supervisor {
         while let Some((event, why)) = next.take() {
             let Some(jail) = self.jails.get_mut(id) else { return };
             let policy = jail.policy();
-            let (machine, actions) = machine::next(jail.machine, event, clock::now(), &policy);
+            let now = clock::now();
+            let (machine, actions) = machine::next(jail.machine, event, now, &policy);
             let before = jail.state();
             let was_backoff = matches!(jail.machine.state, State::Backoff { .. });
             jail.machine = machine;
@@ -33,13 +34,11 @@ impl Supervisor {
             if before != after {
                 self.ties.moved = true;
                 self.trials.stir(id);
-                // A version beside it may wait for that.
-                jail.beside.into_iter().for_each(|beside| self.trials.stir(beside));
                 jail.waits = None;
                 if after == JailState::Waiting {
                     self.ties.waiting.insert(id);
                 }
-                jail.since = clock::now();
+                jail.since = now;
                 self.tell_state(id, (before, after), &why);
                 faults::came_to(after.word());
             }
@@ -53,14 +52,13 @@ impl Supervisor {
             if event == Event::Start {
                 jail.leaving = None;
             }
+            // A version beside it may wait for that.
+            jail.beside.into_iter().for_each(|beside| self.trials.stir(beside));
             if event == Event::Stop {
                 self.stop_work(id);
             }
-            if before != after && after == JailState::Failed {
-                self.note_failure(id);
-            }
-            if before != after && after == JailState::Up {
-                self.run_poststart(id);
+            if before != after {
+                self.on_arrival(id, after);
             }
             self.store_stop(id);
             if event == Event::Stop {
@@ -78,6 +76,20 @@ impl Supervisor {
         self.store_notified(id);
         self.finish_run(id);
         self.forget_if_removed(id);
+    }
+
+    /// What follows from a jail's having come to a state.
+    fn on_arrival(&mut self, id: JailId, state: JailState) {
+        match state {
+            JailState::Failed => self.note_failure(id),
+            JailState::Up => {
+                if std::mem::take(&mut self.ties.holds_back) {
+                    self.rescan_at = Some(clock::now());
+                }
+                self.run_poststart(id);
+            }
+            _ => {}
+        }
     }
 
     fn tell_state(&mut self, id: JailId, (before, after): (JailState, JailState), why: &str) {

@@ -53,6 +53,8 @@ pub(super) struct Jail {
     pub(super) lacks_link: bool,
     /// What it waits for, while it is waiting.
     pub(super) waits: Option<WaitsFor>,
+    /// Why its new version is not started beside it yet.
+    pub(super) held_back: Option<String>,
     /// It is cleared away, and its hook for that has not begun.
     pub(super) owes_poststop: bool,
     /// It is to end, after those that depend on it.
@@ -183,6 +185,7 @@ impl Jail {
             depends: false,
             lacks_link: false,
             waits: None,
+            held_back: None,
             owes_poststop: false,
             leaving: None,
             since: clock::now(),

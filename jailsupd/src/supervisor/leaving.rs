@@ -4,6 +4,7 @@
 use super::Supervisor;
 use super::jail::Jail;
 use super::poller::JailId;
+use crate::exec::state::Part;
 use crate::machine::{Event, News, State};
 use crate::unit::Relation;
 
@@ -107,8 +108,10 @@ impl Supervisor {
             .filter_map(|(relation, name)| Some((*relation, self.jails.find(name)?)))
             .collect();
         for (relation, id) in found {
-            let ends =
-                |jail: &Jail| (jail.is_running() || jail.is_prepared()) && jail.leaving.is_none();
+            let ends = |jail: &Jail| {
+                let is_tried = self.on_trial_beside(jail).is_some();
+                (jail.is_running() || jail.is_prepared() || is_tried) && jail.leaving.is_none()
+            };
             if self.jails.get(id).is_some_and(ends) {
                 let verb = relation.verb();
                 let why = format!("{name}, which it {verb}, {what}");
@@ -146,7 +149,8 @@ impl Supervisor {
     /// Whether every jail that is there waits for another one's end: units of several versions in force may go
     /// round in a circle that no single reading of them had.
     fn stands_still(&self) -> bool {
-        let all = self.jails.all().map(|(_, jail)| jail);
+        // A version on trial goes with the one that it is beside.
+        let all = self.jails.all().map(|(_, jail)| jail).filter(|jail| jail.part != Part::OnTrial);
         let mut there = all.filter(|jail| jail.is_there()).peekable();
         let waits = |jail: &Jail| jail.leaving.is_some() && !jail.is_prepared();
         there.peek().is_some() && there.all(waits)

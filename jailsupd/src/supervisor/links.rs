@@ -5,7 +5,7 @@
 
 use super::jail::Jail;
 use super::poller::{JailId, Source};
-use super::start::link_key;
+use super::start::{self, link_key};
 use super::{Supervisor, clock};
 use crate::exec::net::{self, Interface, Monitor};
 use crate::machine::Moment;
@@ -39,6 +39,11 @@ pub(super) struct Links {
 impl Links {
     pub(super) const fn deadline(&self) -> Option<Moment> {
         self.again_at
+    }
+
+    /// The links that there were when they were last looked at.
+    pub(super) fn there(&self) -> &[Interface] {
+        &self.there
     }
 
     /// The name of the uplink.
@@ -173,15 +178,27 @@ impl Supervisor {
     /// Makes the link of a running jail that has lost it, or has started without.
     pub(super) fn renew_link(&mut self, id: JailId) {
         let Some(jail) = self.jails.get(id).filter(|jail| jail.is_running()) else { return };
+        let kept_key = jail.kept.as_ref().map(|kept| kept.key.as_str());
+        // One of two lives of its jail gets the jail's own when the other one is gone.
+        let is_due = |key: &str| key.is_empty() || start::is_beside(key);
+        if !kept_key.is_some_and(is_due) {
+            return;
+        }
         // Of an older version of the unit nobody knows any more what link it had.
         let is_stale = jail.is_stale();
         let Some(loaded) = jail.loaded.as_ref().filter(|_| !is_stale) else { return };
-        let Some(link) = self.link_of(jail, loaded).cloned() else { return };
-        let key = link_key(loaded, Some(&link));
-        let parent = net::parent_of(&link.lower, &self.host.uplink, &self.links.there);
-        let Some(parent) = parent.map(|parent| parent.index) else { return };
+        let link = self.link_of(jail, loaded).cloned();
+        let key = link_key(loaded, link.as_ref(), self.has_link_beside(jail));
+        let parent = link.as_ref().map(|link| {
+            let parent = net::parent_of(&link.lower, &self.host.uplink, &self.links.there);
+            parent.map(|parent| parent.index)
+        });
+        let parent = match parent {
+            Some(None) => return,
+            Some(Some(parent)) => parent,
+            None => 0,
+        };
         let Some(jail) = self.jails.get_mut(id) else { return };
-        // One of two lives of its jail gets the jail's own when the other one is gone.
         let Some(kept) = jail.kept.as_mut().filter(|kept| kept.key != key) else { return };
         // What is made and refused is itself a change of links, and must not lead to the next try.
         let now = clock::now();
@@ -190,10 +207,11 @@ impl Supervisor {
             return self.links.look_again(at);
         }
         let name = jail.name.clone();
-        match self.network.make_link(&kept.namespaces.net, Some(&link), &self.host.uplink) {
+        match self.network.make_link(&kept.namespaces.net, link.as_ref(), &self.host.uplink) {
             Ok(lower) => {
                 kept.lower = lower;
                 kept.key = key;
+                jail.start_problem = None;
                 self.links.refused.remove(&id);
                 self.store_link(id);
                 // A VLAN may have been made for it.
@@ -201,6 +219,9 @@ impl Supervisor {
                 self.record(&name, None, "its link is there");
             }
             Err(error) => {
+                kept.key.clear();
+                self.store_link(id);
+                self.start_failed(id, &error);
                 self.links
                     .complain(format!("jail={name} its link is not there: {}", error.chain()));
                 let at = clock::now().saturating_add(TRY_AGAIN);
@@ -247,7 +268,7 @@ impl Supervisor {
     pub(super) fn drop_stale_link(&mut self, id: JailId) {
         let Some(jail) = self.jails.get_mut(id).filter(|jail| jail.rests()) else { return };
         let Some(loaded) = &jail.loaded else { return };
-        let key = link_key(loaded, loaded.plan.link());
+        let key = link_key(loaded, loaded.plan.link(), false);
         let Some(kept) = jail.kept.take_if(|kept| !kept.key.is_empty() && kept.key != key) else {
             return;
         };

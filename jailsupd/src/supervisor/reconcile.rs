@@ -65,26 +65,38 @@ impl Supervisor {
         tree
     }
 
-    /// Of two units that claim the same address, the one that runs keeps it.
+    /// Of two units that claim the same address, the one that runs keeps it. One that is refused stays in force as it was
+    /// before, with what that claims.
     fn refuse_clashes(&self, units: &mut [Resolved]) {
+        loop {
+            let clashes = self.clashes(units);
+            if clashes.is_empty() {
+                return;
+            }
+            refuse(units, clashes);
+        }
+    }
+
+    fn clashes(&self, units: &[Resolved]) -> Vec<Clash> {
         let runs = |unit: &&Unit| {
             let jail = self.jails.find(unit.name.as_str()).and_then(|id| self.jails.get(id));
             jail.is_some_and(|jail| jail.life.is_some())
         };
         let good = units.iter().filter_map(|r| r.result.as_ref().ok());
-        // Of one that is refused, what was good before stays in force, with all that it claims; of one that starts
-        // beside what runs, that stays as long as it takes.
-        let stays = units.iter().filter_map(|r| {
-            let jail = self.jails.find(&r.name).and_then(|id| self.jails.get(id))?;
-            let stays = match &r.result {
+        // What was good before stays in force, of one that starts beside it for as long as that takes; and so do both of
+        // two lives.
+        let stays = units.iter().flat_map(|r| {
+            let jail = self.jails.find(&r.name).and_then(|id| self.jails.get(id));
+            let beside = jail.and_then(|jail| self.jails.get(jail.beside?));
+            let jail = jail.filter(|jail| match &r.result {
                 Ok(unit) => jail.beside.is_some() || jail.starts_first(unit),
                 Err(_) => true,
-            };
-            jail.loaded.as_ref().filter(|_| stays).map(|loaded| &loaded.unit)
+            });
+            let both = [jail, beside].into_iter().flatten();
+            both.filter_map(|jail| Some(&jail.loaded.as_ref()?.unit))
         });
         let (running, others): (Vec<&Unit>, Vec<&Unit>) = stays.chain(good).partition(runs);
-        let clashes = set::check(running.into_iter().chain(others), &self.host.uplink.address);
-        refuse(units, clashes);
+        set::check(running.into_iter().chain(others), &self.host.uplink.address)
     }
 
     /// The version that an earlier jailsupd had put in force, where this one has none yet.
@@ -190,6 +202,9 @@ impl Supervisor {
         }
         let is_invalid = step.unit.is_none() && !step.files.is_empty();
         let is_beside = step.consequence == Consequence::Replace;
+        if let Some(jail) = self.jails.get_mut(id).filter(|_| !is_beside) {
+            jail.held_back = None;
+        }
         if !is_beside && step.unit.is_some() {
             self.call_off(id, "its new version is not that of its files any more");
         }

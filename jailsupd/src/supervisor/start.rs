@@ -17,8 +17,8 @@ use crate::exec::state::State;
 use crate::exec::terminal::Terminal;
 use crate::exec::worker::Worker;
 use crate::exec::{
-    Error, cores, devices, faults, given, image, limits, namespaces, overlay, root, spawn, volume,
-    walls,
+    Error, cores, devices, faults, given, image, limits, namespaces, net, overlay, root, spawn,
+    volume, walls,
 };
 use crate::plan::{GivenFile, HostStep, IdMap, Link};
 use crate::unit::{Bytes, Device, ImageSource, Unit};
@@ -49,11 +49,20 @@ pub(super) struct Building<'a> {
 /// In what is remembered of a network namespace: here begins what its kernel settings were.
 const SYSCTLS: &str = "; sysctl ";
 
+/// And so begins one of a life that is beside the one with the jail's link.
+const BESIDE: &str = "beside: ";
+
 /// What a network namespace was set up with, as it is remembered: another one is made, or another link in it, when this
 /// changes.
-pub(super) fn link_key(loaded: &Loaded, link: Option<&Link>) -> String {
+pub(super) fn link_key(loaded: &Loaded, link: Option<&Link>, is_beside: bool) -> String {
+    let prefix = if is_beside { BESIDE } else { "" };
     let link = link.map_or_else(|| "loopback only".to_owned(), ToString::to_string);
-    link + SYSCTLS + &sysctls(&loaded.unit)
+    format!("{prefix}{link}{SYSCTLS}{}", sysctls(&loaded.unit))
+}
+
+/// Whether a network namespace was set up for a life that is beside the one with the jail's link.
+pub(super) fn is_beside(key: &str) -> bool {
+    key.starts_with(BESIDE)
 }
 
 fn sysctls(unit: &Unit) -> String {
@@ -224,7 +233,7 @@ impl Supervisor {
             // for one that lives within a jail's limits.
             HostStep::SetLimit(_) | HostStep::LimitDisks(_) => Ok(()),
             HostStep::CreateNamespaces { ids } => self.make_namespaces(building, ids),
-            HostStep::SetUpNetwork(link) => self.make_link(building, link.as_ref()),
+            HostStep::SetUpNetwork(_) => self.make_link(building),
             HostStep::OpenImage(source) => {
                 building.source = Some(source);
                 building.root = Some(self.images.open(source, &self.layout)?);
@@ -354,10 +363,15 @@ impl Supervisor {
     }
 
     /// Sets the network namespace up, unless it is already as the plan wants it.
-    fn make_link(&mut self, building: &mut Building<'_>, link: Option<&Link>) -> Result<(), Error> {
-        let jail = self.jails.get(building.id);
-        let link = jail.map_or(link, |jail| self.link_of(jail, building.loaded));
-        let key = link_key(building.loaded, link);
+    fn make_link(&mut self, building: &mut Building<'_>) -> Result<(), Error> {
+        let (loaded, jail) = (building.loaded, self.jails.get(building.id));
+        let link = jail.and_then(|jail| self.link_of(jail, loaded));
+        let is_beside = jail.is_some_and(|jail| self.has_link_beside(jail));
+        if let Some(own) = loaded.plan.link().filter(|_| is_beside) {
+            // It gets that when the other version is gone, which is too late to learn that it cannot have it.
+            net::fits(own, &self.host.uplink, self.links.there())?;
+        }
+        let key = link_key(loaded, link, is_beside);
         let Some(kept) = &mut building.kept else { return Ok(()) };
         if kept.key == key {
             return Ok(());

@@ -68,7 +68,8 @@ pub(super) fn judge(
             return Step { problems, files, is_gone: is_orphan, ..step };
         }
     };
-    if on_trial.is_some_and(|on_trial| on_trial.is_trial_of(&unit)) {
+    let goes_on = on_trial.is_some_and(|on_trial| on_trial.is_trial_of(&unit));
+    if goes_on && jail.is_some_and(|jail| !jail.removed) {
         let why = "its new version is on trial beside it";
         return Step { files, ..Step::new(&name, Consequence::Nothing, why) };
     }

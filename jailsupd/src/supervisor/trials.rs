@@ -237,10 +237,15 @@ impl Supervisor {
             return self.call_off_without_unit(id);
         };
         let (state, failures) = (jail.machine.state, jail.machine.failures);
+        let is_beside = jail.of.is_some();
         let (is_healthy, has_way_back) = (jail.is_healthy(), self.has_way_back(jail));
         let seen = Seen { state, failures, is_healthy, has_way_back };
         let (trial, verdict) = trial::judge(on.trial, seen, clock::now(), &loaded.unit.deploy);
         let verdict = match verdict {
+            // What has ended, if with success, cannot take the place of what runs.
+            Verdict::Proven if is_beside && state == State::Down => {
+                Verdict::Failed(Failure::GaveUp)
+            }
             Verdict::Proven if !self.may_hand_over(id) => Verdict::Open { until: None },
             verdict => verdict,
         };
@@ -254,11 +259,7 @@ impl Supervisor {
                 self.keep_good(id);
                 self.hand_over(id);
             }
-            Verdict::Failed(failure)
-                if self.jails.get(id).is_some_and(|jail| jail.of.is_some()) =>
-            {
-                self.give_up(id, failure);
-            }
+            Verdict::Failed(failure) if is_beside => self.give_up(id, failure),
             Verdict::Failed(failure) => self.roll_back(id, failure),
         }
     }
@@ -376,8 +377,8 @@ impl Supervisor {
 
     /// Whether no other jail has what this unit asks for alone.
     fn claims_nothing(&self, unit: &Unit) -> bool {
-        let others = self.jails.iter().filter(|jail| jail.name != unit.name.as_str());
-        let others = others.filter_map(|jail| jail.loaded.as_ref()).map(|loaded| &loaded.unit);
+        let others = self.jails.all().filter(|(_, jail)| jail.name != unit.name.as_str());
+        let others = others.filter_map(|(_, jail)| jail.loaded.as_ref()).map(|loaded| &loaded.unit);
         let clashes = set::check(others.chain([unit]), &self.host.uplink.address);
         clashes.iter().all(|clash| clash.name != unit.name)
     }

@@ -63,13 +63,17 @@ impl Goal {
         match self {
             // One that waits for somebody to do something does not start for now.
             Self::Started(count) => jail.is_stuck() || (jail.starts >= count && (up || tried)),
-            Self::Stopped => at_rest && jail.life.is_none(),
+            Self::Stopped => at_rest && jail.life.is_none() && jail.beside.is_none(),
             Self::Ended(starts) => jail.life.is_none() || jail.starts > starts,
             Self::Frozen(frozen) => jail.frozen == frozen || jail.life.is_none(),
             Self::Gone => false,
             Self::State(state) => jail.state() == state,
             // Its turn to end has not come.
-            Self::Settled if jail.leaving.is_some() || jail.beside.is_some() => false,
+            Self::Settled
+                if jail.leaving.is_some() || jail.beside.is_some() || jail.held_back.is_some() =>
+            {
+                false
+            }
             Self::Settled => match jail.machine.want {
                 Want::Up => up || tried,
                 Want::Down => at_rest,
@@ -88,8 +92,12 @@ impl Supervisor {
         let now = super::clock::now();
         let (mut waiting, mut done) = (Vec::new(), Vec::new());
         for waiter in std::mem::take(&mut self.waiters) {
-            let reached =
-                waiter.jails.iter().all(|(id, goal)| goal.is_reached(self.jails.get(*id)));
+            // What has come of the files is known when they were read.
+            let is_early = matches!(waiter.answer, Answer::Applied(_))
+                && self.rescan_at.is_some()
+                && !self.going_down;
+            let mut goals = waiter.jails.iter();
+            let reached = !is_early && goals.all(|(id, goal)| goal.is_reached(self.jails.get(*id)));
             if reached || waiter.until.is_some_and(|until| until <= now) {
                 done.push((waiter, reached));
             } else {

@@ -112,6 +112,15 @@ fn new_version_has_its_own_address_until_it_gets_the_jails() {
     good(&mut guest, "wired");
     let first = pid(&mut guest, "wired");
 
+    // With its loopback alone it would be well, and the link that it is to have cannot be made.
+    let large = on_wire("wired", "large", "")
+        .replace("[\"10.0.9.30/24\"]", "[\"10.0.9.30/24\"]\nmtu = 9000");
+    guest.put("wired", &large);
+    told(&mut guest, "wired", RUNS_ON, 1);
+    let text = why(&mut guest, "wired");
+    assert!(text.contains("packets of 9000 bytes are more than"), "{text}");
+    assert_eq!(pid(&mut guest, "wired"), first);
+
     let second = on_wire("wired", "two", PARTS);
     guest.agent().write("/tmp/wired.toml", &second).unwrap();
     let plan = guest.ctl(&["plan", "/tmp/wired.toml"]);
@@ -149,7 +158,7 @@ fn new_version_has_its_own_address_until_it_gets_the_jails() {
     let own = pid(&mut guest, "wired");
     let addresses = guest.sh(&format!("nsenter -t {own} -n /usr/bin/busybox ip addr"));
     assert!(addresses.contains("10.0.9.30/") && !addresses.contains("10.0.9.31/"), "{addresses}");
-    assert_eq!(guest.ctl(&["events", "wired"]).matches(BEGINS).count(), 1);
+    assert_eq!(guest.ctl(&["events", "wired"]).matches(BEGINS).count(), 2);
     guest.remove("wired");
     guest.remove("asker");
     assert_eq!(places(&mut guest, "wired"), "");
@@ -239,9 +248,17 @@ fn new_version_that_cannot_start_or_loses_what_it_needs_goes() {
     let text = why(&mut guest, "upper");
     assert!(text.contains("this version did not start: there is no image"), "{text}");
 
-    // What only the new version needs is started for it.
+    // Or has soon done all that it does.
+    let done = unit("done", "").replace("\"stay\"", "\"exit\", \"0\"");
+    guest.put("upper", &done);
+    told(&mut guest, "upper", RUNS_ON, 2);
+    alone(&mut guest, "upper");
+    assert_eq!(pid(&mut guest, "upper"), first);
+
+    // What only the new version needs is started for it, and waited for.
     guest.put("upper", &unit("three", needs));
     told(&mut guest, "upper", TAKEN, 1);
+    assert!(guest.ctl(&["events", "upper"]).contains("its new version waits for base"));
     guest.up("base");
     alone(&mut guest, "upper.2");
 

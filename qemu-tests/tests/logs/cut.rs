@@ -52,7 +52,7 @@ fn a_power_cut_costs_at_most_the_last_second_and_nothing_before_it() {
         log.iter().filter(|entry| entry.time <= at.time && entry.text.starts_with(word)).count()
             as u64
     };
-    assert!(of_first("out ") > old && of_first("err ") >= old, "{old}");
+    assert!(of_first("out ") > old, "{old}");
     let texts: Vec<&str> = log.iter().map(|entry| entry.text.as_str()).collect();
     assert!(!texts.iter().any(|text| text.contains("damaged")), "{texts:?}");
     for word in ["out ", "err "] {
