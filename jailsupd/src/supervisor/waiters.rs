@@ -68,12 +68,9 @@ impl Goal {
             Self::Frozen(frozen) => jail.frozen == frozen || jail.life.is_none(),
             Self::Gone => false,
             Self::State(state) => jail.state() == state,
-            // Its turn to end has not come.
-            Self::Settled
-                if jail.leaving.is_some() || jail.beside.is_some() || jail.held_back.is_some() =>
-            {
-                false
-            }
+            // Its turn to end has not come, or another version of it is there. One that waits for others to be there
+            // may wait for somebody to do something.
+            Self::Settled if jail.leaving.is_some() || jail.beside.is_some() => false,
             Self::Settled => match jail.machine.want {
                 Want::Up => up || tried,
                 Want::Down => at_rest,
