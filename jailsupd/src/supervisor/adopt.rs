@@ -185,8 +185,7 @@ impl Supervisor {
     /// Jails that an earlier jailsupd had cleared away, and died before it knew what they do next: now that their units
     /// are read, that follows.
     pub(super) fn finish_cleaning(&mut self) {
-        let all: Vec<JailId> = self.jails.all().map(|(id, _)| id).collect();
-        for id in all {
+        for id in self.jails.all_ids() {
             let is_cleared = |jail: &Jail| {
                 matches!(jail.machine.state, State::Cleaning { .. }) && jail.life.is_none()
             };

@@ -8,7 +8,7 @@
 use super::Supervisor;
 use super::clock;
 use super::jail::{Jail, Loaded};
-use super::poller::JailId;
+use super::poller::{JailId, swapped};
 use crate::control::wire::JailState;
 use crate::exec::cgroup::Cgroup;
 use crate::exec::deploys::Version;
@@ -19,9 +19,9 @@ use crate::machine::{Event, News, State};
 use crate::plan::Link;
 use crate::unit::amount::show_duration;
 use crate::unit::{BESIDE, IpPrefix, Problem, Relation, Strategy, Unit};
-use keeper::Slot;
 use std::borrow::Cow;
 use std::io;
+use std::path::Path;
 
 impl Jail {
     /// The key of the other one of its two possible lives.
@@ -38,10 +38,15 @@ impl Jail {
             && new.deploy.strategy == Strategy::StartFirst
     }
 
+    /// Whether it is a version on trial that nobody has called off.
+    fn is_tried(&self) -> bool {
+        self.part == Part::OnTrial && !self.removed
+    }
+
     /// Whether it is a version of this unit on trial.
     pub(super) fn is_trial_of(&self, unit: &Unit) -> bool {
         let same = |loaded: &Loaded| loaded.unit.settings() == unit.settings();
-        self.part == Part::OnTrial && !self.removed && self.loaded.as_ref().is_some_and(same)
+        self.is_tried() && self.loaded.as_ref().is_some_and(same)
     }
 
     /// What is told of one of two lives.
@@ -72,15 +77,9 @@ impl Supervisor {
         }
     }
 
-    /// What is beside a jail.
-    fn beside(&self, id: JailId) -> Option<(JailId, &Jail)> {
-        let beside = self.jails.get(id)?.beside?;
-        Some((beside, self.jails.get(beside)?))
-    }
-
     /// The version of a jail that is on trial beside it.
     pub(super) fn on_trial_beside(&self, jail: &Jail) -> Option<&Jail> {
-        self.jails.get(jail.beside?).filter(|beside| beside.part == Part::OnTrial)
+        self.jails.beside(jail).filter(|beside| beside.part == Part::OnTrial)
     }
 
     /// The link that a life is to have now: the jail's own, unless another life has that.
@@ -94,7 +93,7 @@ impl Supervisor {
 
     /// Whether another life of the jail has its link.
     pub(super) fn has_link_beside(&self, jail: &Jail) -> bool {
-        let beside = jail.beside.and_then(|beside| self.jails.get(beside));
+        let beside = self.jails.beside(jail);
         jail.part == Part::OnTrial || beside.is_some_and(|beside| beside.part == Part::Former)
     }
 
@@ -117,24 +116,24 @@ impl Supervisor {
             removed: part == Part::Former,
             ..Jail::new(&jail.name, &jail.path, cgroup, log)
         };
-        let id = self.jails.add_beside(beside);
+        let id = self.jails.add_unnamed(beside);
         self.jails.get_mut(of)?.beside = Some(id);
         Some(id)
     }
 
     /// Starts a version of a jail's unit beside it, or goes on with the one that an earlier jailsupd has started.
     pub(super) fn put_beside(&mut self, of: JailId, unit: &Unit) {
-        let there = self.beside(of).map(|(id, jail)| (id, jail.part));
+        let Some(jail) = self.jails.get(of) else { return };
         // When that is gone, the files are read again.
-        if there.is_some_and(|(_, part)| part == Part::Former) {
+        if self.jails.beside(jail).is_some_and(|beside| beside.part == Part::Former) {
             return;
         }
-        if there.is_none() && self.waits_to_start(of, unit) {
+        if jail.beside.is_none() && self.waits_to_start(of, unit) {
             return;
         }
         let problem = match self.planned(unit) {
             Ok(loaded) => match self.claimed_twice(of, unit) {
-                None => return self.start_beside(of, there.map(|(id, _)| id), loaded),
+                None => return self.start_beside(of, loaded),
                 Some(problem) => problem,
             },
             Err(error) => unit.problem(error.key(), error.chain(), error.help()),
@@ -181,7 +180,8 @@ impl Supervisor {
         Some(unit.problem("deploy.address", message, help))
     }
 
-    fn start_beside(&mut self, of: JailId, there: Option<JailId>, loaded: Loaded) {
+    fn start_beside(&mut self, of: JailId, loaded: Loaded) {
+        let there = self.jails.get(of).and_then(|jail| jail.beside);
         let Some(id) = there.or_else(|| self.make_beside(of, Part::OnTrial)) else { return };
         let Some(jail) = self.jails.get_mut(id) else { return };
         let name = jail.name.clone();
@@ -208,14 +208,10 @@ impl Supervisor {
 
     /// Ends the trial of a version beside a jail, and that version. `told` is the whole sentence.
     pub(super) fn call_off(&mut self, of: JailId, told: &str) {
-        let Some((id, jail)) = self.beside(of) else { return };
-        if jail.part != Part::OnTrial || jail.removed {
-            return;
-        }
+        let Some(id) = self.jails.get(of).and_then(|jail| jail.beside) else { return };
+        let Some(jail) = self.jails.get_mut(id).filter(|jail| jail.is_tried()) else { return };
+        jail.removed = true;
         let name = jail.name.clone();
-        if let Some(jail) = self.jails.get_mut(id) {
-            jail.removed = true;
-        }
         self.trials.end(id);
         self.record(&name, None, told);
         self.apply(id, Event::Stop, "it is not wanted any more");
@@ -231,10 +227,8 @@ impl Supervisor {
 
     /// A jail is to stop, or to restart: its new version is what is started next, in its place.
     pub(super) fn put_in_place(&mut self, of: JailId) {
-        let Some((_, jail)) = self.beside(of) else { return };
-        if jail.part != Part::OnTrial || jail.removed {
-            return;
-        }
+        let beside = self.jails.get(of).and_then(|jail| self.jails.beside(jail));
+        let Some(jail) = beside.filter(|jail| jail.is_tried()) else { return };
         let unit = jail.loaded.as_ref().map(|loaded| loaded.unit.clone());
         self.call_off(of, "its new version is not tried beside it any more");
         if let Some(unit) = unit {
@@ -307,20 +301,8 @@ impl Supervisor {
             }
         }
         let Some([jail, beside]) = self.jails.pair(of, new) else { return };
-        std::mem::swap(&mut jail.key, &mut beside.key);
-        std::mem::swap(&mut jail.part, &mut beside.part);
-        std::mem::swap(&mut jail.cgroup, &mut beside.cgroup);
-        std::mem::swap(&mut jail.loaded, &mut beside.loaded);
-        std::mem::swap(&mut jail.machine, &mut beside.machine);
-        std::mem::swap(&mut jail.life, &mut beside.life);
-        std::mem::swap(&mut jail.work, &mut beside.work);
-        std::mem::swap(&mut jail.kept, &mut beside.kept);
-        std::mem::swap(&mut jail.since, &mut beside.since);
-        std::mem::swap(&mut jail.frozen, &mut beside.frozen);
-        std::mem::swap(&mut jail.denied, &mut beside.denied);
-        jail.intake.writers.iter_mut().flatten().for_each(|last| {
-            *last = if *last == of { new } else { of };
-        });
+        jail.swap_life(beside);
+        jail.intake.writers.iter_mut().flatten().for_each(|last| *last = swapped(*last, of, new));
         (jail.start_problem, jail.hook_problem, jail.waits) = (None, None, None);
         (jail.starts, jail.restarts, jail.rested) = (jail.starts + 1, 0, None);
         beside.removed = true;
@@ -340,16 +322,7 @@ impl Supervisor {
 
     /// What was beside a jail is at rest, and not wanted any more.
     pub(super) fn forget_beside(&mut self, id: JailId) {
-        let Some(jail) = self.jails.remove(id) else { return };
-        self.trials.forget(id);
-        self.forget_link(id);
-        if let Err(error) = self.keeper.remove(&jail.key, &Slot::ALL) {
-            self.lost_keeper(&error);
-        }
-        let cleared = jail.kept.as_ref().map(|kept| self.network.clear(&kept.namespaces.net));
-        if let Some(Err(error)) = cleared {
-            log::warn!("jail={} {}", jail.name, error.chain());
-        }
+        let Some(jail) = self.take_out(id) else { return };
         self.sweep_key(&jail.key);
         self.empty_trash();
         let Some(of) = jail.of else { return };
@@ -380,20 +353,22 @@ impl Supervisor {
         }
     }
 
-    /// At start: layers of versions that were beside others when the host went down.
+    /// At start: layers and cgroups of versions that were beside others when the host went down.
     pub(super) fn sweep_besides(&self) {
-        let Ok(entries) = std::fs::read_dir(self.layout.jail("")) else { return };
-        let keys = entries.flatten().filter_map(|entry| entry.file_name().into_string().ok());
-        let is_used = |key: &str| self.jails.all().any(|(_, jail)| jail.key == key);
-        keys.filter(|key| key.ends_with(BESIDE) && !is_used(key))
-            .for_each(|key| self.sweep_key(&key));
-        let Ok(entries) = std::fs::read_dir(&self.layout.cgroups) else { return };
-        let keys = entries.flatten().filter_map(|entry| entry.file_name().into_string().ok());
-        for key in keys.filter(|key| key.ends_with(BESIDE) && !is_used(key)) {
+        self.unused_keys(&self.layout.jail("")).iter().for_each(|key| self.sweep_key(key));
+        for key in self.unused_keys(&self.layout.cgroups) {
             if let Err(error) = Cgroup::of(&self.layout.cgroups, &key).remove() {
                 log::warn!("{}", error.chain());
             }
         }
+    }
+
+    /// The keys of second lives in a directory that no life has.
+    fn unused_keys(&self, directory: &Path) -> Vec<String> {
+        let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
+        let keys = entries.filter_map(|entry| entry.file_name().into_string().ok());
+        let is_used = |key: &str| self.jails.all().any(|(_, jail)| jail.key == key);
+        keys.filter(|key| key.ends_with(BESIDE) && !is_used(key)).collect()
     }
 
     /// Before the files are compared with what is in force: jails that an earlier jailsupd had two lives of run with the
@@ -423,17 +398,13 @@ impl Supervisor {
     /// After the first reading of the files: versions on trial that these do not name any more end, and so do former
     /// ones.
     pub(super) fn resume_besides(&mut self) {
-        let all: Vec<(JailId, Part, Option<JailId>, bool)> = self
-            .jails
-            .all()
-            .map(|(id, jail)| (id, jail.part, jail.of, jail.loaded.is_none()))
-            .collect();
-        for (id, part, of, is_unnamed) in all {
-            match (part, of) {
-                (Part::OnTrial, Some(of)) if is_unnamed => {
+        for id in self.jails.all_ids() {
+            let Some(jail) = self.jails.get(id) else { continue };
+            match (jail.part, jail.of) {
+                (Part::OnTrial, Some(of)) if jail.loaded.is_none() => {
                     self.call_off(of, "its new version is not that of its files any more");
                 }
-                (Part::Former, Some(_)) => {
+                (Part::Former, _) => {
                     self.apply(id, Event::Stop, "its new version has taken its place");
                 }
                 _ => {}
@@ -446,7 +417,7 @@ impl Supervisor {
         if jail.held_back.is_some() {
             return jail.held_back.as_ref().map(|text| format!("Later: {text}."));
         }
-        let beside = self.jails.get(jail.beside?)?;
+        let beside = self.jails.beside(jail)?;
         if beside.part == Part::Former {
             return Some("Its former version is ending beside it.".to_owned());
         }

@@ -5,7 +5,7 @@
 //! not read is behind for a while, and then misses some.
 
 use super::Supervisor;
-use super::poller::{JailId, Poller, Source};
+use super::poller::{JailId, Poller, Source, swapped};
 use crate::control::server::ClientId;
 use crate::control::wire::{Attached, Reply, WireError};
 use crate::exec::logs::{Pipe, read_some};
@@ -204,11 +204,7 @@ impl Supervisor {
     /// Two lives change places, and who is at their terminals with them.
     pub(super) fn swap_consoles(&mut self, one: JailId, other: JailId) {
         for console in &mut self.consoles {
-            match console.jail {
-                id if id == one => console.jail = other,
-                id if id == other => console.jail = one,
-                _ => {}
-            }
+            console.jail = swapped(console.jail, one, other);
         }
     }
 

@@ -19,7 +19,7 @@ impl Supervisor {
         // Two versions of a jail have the same ids: it is told of the jail.
         let found = self.jails.ids().into_iter().find(|id| {
             self.jails.get(*id).is_some_and(|jail| {
-                let beside = jail.beside.and_then(|beside| self.jails.get(beside));
+                let beside = self.jails.beside(jail);
                 is_of(jail, &denial) || beside.is_some_and(|beside| is_of(beside, &denial))
             })
         });

@@ -3,7 +3,7 @@
 //! jailsupd dies, is hung up on, and that is its end.
 
 use super::jail::{Jail, Loaded};
-use super::poller::{JailId, Source};
+use super::poller::{JailId, Source, swapped};
 use super::{Supervisor, clock};
 use crate::control::wire::session;
 use crate::exec::ends::{Ends, Streams};
@@ -51,11 +51,7 @@ impl Hooks {
     /// Two lives change places, and their hooks with them.
     pub(super) fn swap(&mut self, one: JailId, other: JailId) {
         for hook in self.running.values_mut() {
-            match hook.jail {
-                id if id == one => hook.jail = other,
-                id if id == other => hook.jail = one,
-                _ => {}
-            }
+            hook.jail = swapped(hook.jail, one, other);
         }
     }
 

@@ -250,6 +250,58 @@ impl Jail {
         }
     }
 
+    /// Changes places with another life of the jail: all that belongs to a life, and nothing that belongs to the jail. Each
+    /// field is here, so that a new one cannot be forgotten.
+    pub(super) fn swap_life(&mut self, other: &mut Self) {
+        let Self {
+            key,
+            part,
+            loaded,
+            machine,
+            since,
+            frozen,
+            life,
+            work,
+            kept,
+            denied,
+            cgroup,
+            owes_poststop,
+            name: _,
+            of: _,
+            beside: _,
+            path: _,
+            unit_problems: _,
+            start_problem: _,
+            hook_problem: _,
+            depends: _,
+            lacks_link: _,
+            waits: _,
+            held_back: _,
+            leaving: _,
+            restarts: _,
+            starts: _,
+            held_down: _,
+            rested: _,
+            removed: _,
+            last_exit: _,
+            evidence: _,
+            log: _,
+            intake: _,
+        } = self;
+        std::mem::swap(key, &mut other.key);
+        std::mem::swap(part, &mut other.part);
+        std::mem::swap(loaded, &mut other.loaded);
+        std::mem::swap(machine, &mut other.machine);
+        std::mem::swap(since, &mut other.since);
+        std::mem::swap(frozen, &mut other.frozen);
+        std::mem::swap(life, &mut other.life);
+        std::mem::swap(work, &mut other.work);
+        std::mem::swap(kept, &mut other.kept);
+        std::mem::swap(denied, &mut other.denied);
+        std::mem::swap(cgroup, &mut other.cgroup);
+        std::mem::swap(owes_poststop, &mut other.owes_poststop);
+    }
+
     /// Puts a version of its unit in force. Of the one that its processes are of the hooks are kept.
     pub(super) fn take(&mut self, new: Loaded) {
         if let (Some(old), Some(life)) = (self.loaded.take(), &mut self.life) {

@@ -13,17 +13,16 @@ pub(super) struct Jails {
 }
 
 impl Jails {
-    /// Adds a jail under a number that no other has had. Its name must be new.
+    /// Adds a jail. Its name must be new.
     pub(super) fn add(&mut self, jail: Jail) -> JailId {
-        let id = self.next;
-        self.next = self.next.wrapping_add(1);
-        self.by_name.insert(jail.name.clone(), id);
-        self.by_id.insert(id, jail);
+        let name = jail.name.clone();
+        let id = self.add_unnamed(jail);
+        self.by_name.insert(name, id);
         id
     }
 
-    /// Adds what is beside a jail: it is found by its number alone.
-    pub(super) fn add_beside(&mut self, jail: Jail) -> JailId {
+    /// Adds what is beside a jail, under a number that no other has had: by that alone it is found.
+    pub(super) fn add_unnamed(&mut self, jail: Jail) -> JailId {
         let id = self.next;
         self.next = self.next.wrapping_add(1);
         self.by_id.insert(id, jail);
@@ -50,7 +49,12 @@ impl Jails {
         self.by_id.get_mut(&id)
     }
 
-    /// Numbers of all jails as they are now, in the order of their names.
+    /// What is beside a jail.
+    pub(super) fn beside(&self, jail: &Jail) -> Option<&Jail> {
+        self.by_id.get(&jail.beside?)
+    }
+
+    /// Numbers of all jails as they are now, in the order of their names; not of what is beside them.
     pub(super) fn ids(&self) -> Vec<JailId> {
         self.by_name.values().copied().collect()
     }
@@ -68,12 +72,17 @@ impl Jails {
         Some([first?, second?])
     }
 
-    /// Those that are beside others, too, with their numbers.
+    /// All jails and what is beside them, with their numbers.
     pub(super) fn all(&self) -> impl Iterator<Item = (JailId, &Jail)> {
         self.by_id.iter().map(|(id, jail)| (*id, jail))
     }
 
-    /// All jails in the order of their names.
+    /// The numbers of the same, as they are now.
+    pub(super) fn all_ids(&self) -> Vec<JailId> {
+        self.by_id.keys().copied().collect()
+    }
+
+    /// All jails in the order of their names; not what is beside them.
     pub(super) fn iter(&self) -> impl Iterator<Item = &Jail> {
         self.by_name.values().filter_map(|id| self.by_id.get(id))
     }

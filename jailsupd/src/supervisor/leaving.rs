@@ -92,7 +92,7 @@ impl Supervisor {
         let found = held.filter_map(|(relation, name)| Some((*relation, self.jails.find(name)?)));
         // One that is being prepared runs nothing, and that may take its time.
         let holds = |jail: &Jail| {
-            let beside = jail.beside.and_then(|beside| self.jails.get(beside));
+            let beside = self.jails.beside(jail);
             (jail.is_there() && (self.going_down || !jail.is_prepared()))
                 || beside.is_some_and(Jail::is_there)
         };

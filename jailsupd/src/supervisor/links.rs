@@ -146,8 +146,7 @@ impl Supervisor {
         }
         self.set_up_uplink();
         let end = clock::now().saturating_add(MAKE_FOR);
-        let all: Vec<JailId> = self.jails.all().map(|(id, _)| id).collect();
-        for id in all {
+        for id in self.jails.all_ids() {
             self.lose_link(id);
             if clock::now() < end {
                 self.renew_link(id);

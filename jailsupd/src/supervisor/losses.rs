@@ -129,6 +129,7 @@ impl Supervisor {
     /// Tells in a jail's log what is not in it, when its time has come or it has ended.
     pub(super) fn tell_losses(&mut self, id: JailId, ended: bool) {
         let now = clock::now();
+        let of = self.log_of(id);
         let Some(jail) = self.jails.get_mut(id) else { return };
         let Some(lost) = jail.intake.lost.take_if(|lost| ended || lost.tell_at <= now) else {
             return;
@@ -136,7 +137,6 @@ impl Supervisor {
         let text = format!("dropped {}: {}", show(lost.amount), lost.why);
         let line = Line { time: clock::wall_ms(), stream: Stream::Warder, text };
         // While a batch of it waits, nothing else is stored.
-        let of = jail.of.unwrap_or(id);
         let is_free = self.output.is_free(&jail.name);
         let logged = self.jails.get_mut(of).filter(|_| is_free);
         match logged.is_some_and(|logged| logged.log.append(&[line]).is_ok()) {

@@ -340,25 +340,13 @@ impl Supervisor {
         if !self.jails.get(id).is_some_and(gone) {
             return;
         }
-        if self.jails.get(id).is_some_and(|jail| jail.of.is_some()) {
-            return self.forget_beside(id);
+        match self.jails.get(id).map(|jail| (jail.of, jail.beside)) {
+            Some((Some(_), _)) => return self.forget_beside(id),
+            // What is beside it goes first.
+            Some((None, Some(_))) => return,
+            _ => {}
         }
-        // What is beside it goes first.
-        if self.jails.get(id).is_some_and(|jail| jail.beside.is_some()) {
-            return;
-        }
-        let Some(jail) = self.jails.remove(id) else { return };
-        self.trials.forget(id);
-        self.forget_link(id);
-        // First, so that nobody takes a namespace without its link for one with it.
-        if let Err(error) = self.keeper.remove(&jail.key, &Slot::ALL) {
-            self.lost_keeper(&error);
-        }
-        // Its unit may be here again at once.
-        let cleared = jail.kept.as_ref().map(|kept| self.network.clear(&kept.namespaces.net));
-        if let Some(Err(error)) = cleared {
-            log::warn!("jail={} {}", jail.name, error.chain());
-        }
+        let Some(jail) = self.take_out(id) else { return };
         if self.ties.order.has(&jail.name) {
             self.renew_order();
         }
@@ -385,6 +373,23 @@ impl Supervisor {
         self.follow_no_more(id);
         self.syncing.keep(id, jail.log);
         self.record(&jail.name, None, "it is gone with its unit");
+    }
+
+    /// Takes a jail at rest, or what is beside one, out of everything that knows it by its number or key.
+    fn take_out(&mut self, id: JailId) -> Option<Jail> {
+        let jail = self.jails.remove(id)?;
+        self.trials.forget(id);
+        self.forget_link(id);
+        // First, so that nobody takes a namespace without its link for one with it.
+        if let Err(error) = self.keeper.remove(&jail.key, &Slot::ALL) {
+            self.lost_keeper(&error);
+        }
+        // Its unit may be here again at once.
+        let cleared = jail.kept.as_ref().map(|kept| self.network.clear(&kept.namespaces.net));
+        if let Some(Err(error)) = cleared {
+            log::warn!("jail={} {}", jail.name, error.chain());
+        }
+        Some(jail)
     }
 
     fn timeout(&self) -> Option<Duration> {

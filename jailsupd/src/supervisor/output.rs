@@ -333,8 +333,7 @@ impl Supervisor {
 
     /// There is room again: whoever was to wait is listened to.
     fn resume_outputs(&mut self) {
-        let all: Vec<JailId> = self.jails.all().map(|(id, _)| id).collect();
-        for id in all {
+        for id in self.jails.all_ids() {
             let Some(jail) = self.jails.get_mut(id) else { continue };
             if !std::mem::take(&mut jail.intake.paused) {
                 continue;

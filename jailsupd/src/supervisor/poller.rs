@@ -123,6 +123,15 @@ impl Source {
     }
 }
 
+/// Two jails change places: the number that something of one of them has from then on.
+pub(super) fn swapped(id: JailId, one: JailId, other: JailId) -> JailId {
+    match id {
+        id if id == one => other,
+        id if id == other => one,
+        id => id,
+    }
+}
+
 /// Most events taken in one turn.
 const EVENTS_MAX: usize = 64;
 

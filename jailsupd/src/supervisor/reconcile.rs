@@ -87,7 +87,7 @@ impl Supervisor {
         // two lives.
         let stays = units.iter().flat_map(|r| {
             let jail = self.jails.find(&r.name).and_then(|id| self.jails.get(id));
-            let beside = jail.and_then(|jail| self.jails.get(jail.beside?));
+            let beside = jail.and_then(|jail| self.jails.beside(jail));
             let jail = jail.filter(|jail| match &r.result {
                 Ok(unit) => jail.beside.is_some() || jail.starts_first(unit),
                 Err(_) => true,
