@@ -75,6 +75,9 @@ pub struct State {
     /// What its service has said of itself.
     #[serde(default)]
     pub notified: Notified,
+    /// How often the kernel had killed a process of it for want of memory, as far as was seen.
+    #[serde(default)]
+    pub oom_kills: u64,
     /// What its checks have found; missing before the first one.
     #[serde(default)]
     pub health: Option<Health>,

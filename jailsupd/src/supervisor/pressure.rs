@@ -88,7 +88,8 @@ impl Supervisor {
             match opened {
                 Ok(file) => {
                     let counters = if always { pressure::read(&file) } else { Counters::default() };
-                    if counters.get("oom_kill") > 0 {
+                    // Some of them nobody may have seen, since there was no jailsupd.
+                    if counters.get("oom_kill") > life.stored.oom_kills {
                         *killed_at = killed_at.or_else(|| Some(clock::now()));
                     }
                     watched.push(Watch {
@@ -123,6 +124,7 @@ impl Supervisor {
         let kills = counters.more(&watch.counters, "oom_kill") > 0;
         if kills {
             *killed_at = Some(now);
+            life.stored.oom_kills = counters.get("oom_kill");
         }
         let Some(text) = describe(watch, &counters) else { return };
         let news = match watch.threshold {
@@ -133,6 +135,7 @@ impl Supervisor {
         if kills || !pause {
             (watch.counters, watch.times, watch.recorded) = (counters, 0, Some(now));
             self.tell_of(id, &text);
+            self.store_life(id);
         }
         if let Some(news) = news {
             self.apply(id, Event::News(news), &text);

@@ -79,6 +79,8 @@ fn refused_forks_and_single_kills_are_told() {
     let later = "[ $(cut -d . -f 1 /proc/uptime) -gt $(($(cat /run/then) + 3)) ]";
     guest.sh("cut -d . -f 1 /proc/uptime >/run/then");
     guest.agent().wait_until(later, SOON).unwrap();
+    // Nor has what a jailsupd finds that comes then.
+    guest.agent().kill_jailsupd().unwrap();
     let pid = guest.agent().service("single", "strain").unwrap().pid;
     guest.sh(&format!("kill -KILL {pid}"));
     guest.agent().wait_state("single", JailState::Failed).unwrap();
