@@ -302,7 +302,9 @@ impl Supervisor {
         }
         let Some([jail, beside]) = self.jails.pair(of, new) else { return };
         jail.swap_life(beside);
-        jail.intake.writers.iter_mut().flatten().for_each(|last| *last = swapped(*last, of, new));
+        for last in &mut jail.intake.writers {
+            *last = Some(swapped(last.unwrap_or(of), of, new)).filter(|last| *last != of);
+        }
         (jail.start_problem, jail.hook_problem, jail.waits) = (None, None, None);
         (jail.starts, jail.restarts, jail.rested) = (jail.starts + 1, 0, None);
         beside.removed = true;

@@ -210,12 +210,15 @@ impl Supervisor {
             Ok(lower) => {
                 kept.lower = lower;
                 kept.key = key;
-                jail.start_problem = None;
-                self.links.refused.remove(&id);
+                if self.links.refused.remove(&id).is_some() {
+                    jail.start_problem = None;
+                }
                 self.store_link(id);
                 // A VLAN may have been made for it.
                 self.list_links();
-                self.record(&name, None, "its link is there");
+                if link.is_some() {
+                    self.record(&name, None, "its link is there");
+                }
             }
             Err(error) => {
                 kept.key.clear();

@@ -25,7 +25,7 @@ pub(super) struct Intake {
     pub(super) full_since: [Option<Moment>; 2],
     /// Nobody listens to its pipes: it is to wait.
     pub(super) paused: bool,
-    /// Which of two lives of it has written last: standard output, standard error. None with one alone.
+    /// Which of two lives of it has written last, if not the jail itself: standard output, standard error.
     pub(super) writers: [Option<JailId>; 2],
 }
 

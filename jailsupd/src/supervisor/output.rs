@@ -294,7 +294,7 @@ impl Supervisor {
         let is_last = self.is_last_writer(id, stream);
         let Some(jail) = self.jails.get_mut(of) else { return };
         let at = usize::from(stream == Stream::Stderr);
-        jail.intake.writers[at] = (jail.beside.is_some() || id != of).then_some(id);
+        jail.intake.writers[at] = (id != of).then_some(id);
         if !is_last && jail.log.is_begun(stream) && self.output.is_free(&jail.name) {
             let result = jail.log.finish_one(stream, clock::wall_ms());
             self.stored(of, result);
@@ -304,8 +304,9 @@ impl Supervisor {
     /// Whether what the log has of a line is this life's.
     fn is_last_writer(&self, id: JailId, stream: Stream) -> bool {
         let at = usize::from(stream == Stream::Stderr);
-        let logged = self.jails.get(self.log_of(id));
-        logged.is_none_or(|logged| logged.intake.writers[at].is_none_or(|last| last == id))
+        let of = self.log_of(id);
+        let last = self.jails.get(of).and_then(|logged| logged.intake.writers[at]);
+        last.unwrap_or(of) == id
     }
 
     fn pipe(&self, id: JailId, stream: Stream) -> Option<&OwnedFd> {

@@ -4,7 +4,8 @@
 #![forbid(unsafe_code)]
 
 use std::{
-    fs, io,
+    fs,
+    io::{self, Write as _},
     os::fd::AsFd as _,
     path::Path,
     process::{self, Command},
@@ -38,6 +39,12 @@ fn main() -> io::Result<()> {
         }
         ["stay"] => stay()?,
         ["ignore"] => ignore()?,
+        // The beginning of a line, and no more of it.
+        ["mutter", text] => {
+            print!("{text}");
+            io::stdout().flush()?;
+            stay()?;
+        }
         // With no handler of its own, so that no signal is lost between its exec and that.
         ["park"] => loop {
             thread::park();
@@ -54,7 +61,7 @@ fn main() -> io::Result<()> {
         ["orphan"] => {}
         _ => {
             return Err(io::Error::other(
-                "usage: nuisance exit CODE | wait-exit CODE | fault | stay | ignore | park | hook CODE | say LINE... | look | subvolume DIRECTORY",
+                "usage: nuisance exit CODE | wait-exit CODE | fault | stay | ignore | park | mutter TEXT | hook CODE | say LINE... | look | subvolume DIRECTORY",
             ));
         }
     }
