@@ -6,7 +6,10 @@ use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// One file a jail.
+/// What follows a jail's name where the version is kept that its new one has taken the place of, and that is ending.
+const FORMER: &str = ".former";
+
+/// One file a jail, and another one while its former version is ending.
 #[derive(Clone, Debug)]
 pub struct LastGood {
     directory: PathBuf,
@@ -38,6 +41,31 @@ impl LastGood {
         std::fs::read_to_string(self.directory.join(jail)).ok()
     }
 
+    /// Remembers the version of a jail that another one takes the place of.
+    ///
+    /// # Errors
+    /// When the file system refuses.
+    pub fn put_former(&self, jail: &str, canonical: &str) -> io::Result<()> {
+        self.put(&format!("{jail}{FORMER}"), canonical)
+    }
+
+    /// That one.
+    #[must_use]
+    pub fn former(&self, jail: &str) -> Option<String> {
+        self.get(&format!("{jail}{FORMER}"))
+    }
+
+    /// Forgets it.
+    ///
+    /// # Errors
+    /// When the file system refuses.
+    pub fn forget_former(&self, jail: &str) -> io::Result<()> {
+        match std::fs::remove_file(self.directory.join(format!("{jail}{FORMER}"))) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        }
+    }
+
     /// Forgets all jails but these.
     ///
     /// # Errors
@@ -46,7 +74,8 @@ impl LastGood {
         for entry in std::fs::read_dir(&self.directory)? {
             let entry = entry?;
             let name = entry.file_name();
-            if !name.to_str().is_some_and(|name| jails.contains(name)) {
+            let jail = name.to_str().map(|name| name.strip_suffix(FORMER).unwrap_or(name));
+            if !jail.is_some_and(|jail| jails.contains(jail)) {
                 std::fs::remove_file(entry.path())?;
             }
         }

@@ -38,6 +38,16 @@ impl Jail {
             && new.deploy.strategy == Strategy::StartFirst
     }
 
+    /// The same of a jail that an earlier jailsupd has left running with a version that was in force then.
+    pub(super) fn was_left_with(&self, old: &Unit, new: &Unit) -> bool {
+        let is_up = matches!(self.machine.state, State::Up { .. }) && self.leaving.is_none();
+        let hash = |unit: &Unit| unit.restart_hash().to_string();
+        is_up
+            && new.deploy.strategy == Strategy::StartFirst
+            && self.life.as_ref().is_some_and(|life| life.stored.unit == hash(old))
+            && hash(old) != hash(new)
+    }
+
     /// Whether it is a version on trial that nobody has called off.
     fn is_tried(&self) -> bool {
         self.part == Part::OnTrial && !self.removed
@@ -246,6 +256,7 @@ impl Supervisor {
     /// The version beside a jail takes its place.
     pub(super) fn hand_over(&mut self, new: JailId) {
         let Some(of) = self.jails.get(new).and_then(|jail| jail.of) else { return };
+        self.keep_former(of);
         self.swap_parts(of, new);
         self.swap_lives(of, new);
         let Some(jail) = self.jails.get(of) else { return };
@@ -267,6 +278,15 @@ impl Supervisor {
         }
         faults::pass("handed-over-to-new");
         self.apply(new, Event::Stop, "its new version has taken its place");
+    }
+
+    /// The next jailsupd is to end the former version as its own unit says.
+    fn keep_former(&self, of: JailId) {
+        let Some(jail) = self.jails.get(of) else { return };
+        let Some(loaded) = &jail.loaded else { return };
+        if let Err(error) = self.last_good.put_former(&jail.name, &loaded.unit.canonical()) {
+            log::warn!("jail={} its former unit is not kept: {error}", jail.name);
+        }
     }
 
     /// Has the keeper remember which is which, so that the next jailsupd finds at most one that is the jail itself.
@@ -326,6 +346,9 @@ impl Supervisor {
     pub(super) fn forget_beside(&mut self, id: JailId) {
         let Some(jail) = self.take_out(id) else { return };
         self.sweep_key(&jail.key);
+        if let Err(error) = self.last_good.forget_former(&jail.name) {
+            log::warn!("jail={} its former unit is remembered: {error}", jail.name);
+        }
         self.empty_trash();
         let Some(of) = jail.of else { return };
         if let Some(jail) = self.jails.get_mut(of) {
@@ -373,27 +396,39 @@ impl Supervisor {
         keys.filter(|key| key.ends_with(BESIDE) && !is_used(key)).collect()
     }
 
-    /// Before the files are compared with what is in force: jails that an earlier jailsupd had two lives of run with the
-    /// unit that was in force then.
-    pub(super) fn restore_former_units(&mut self) {
-        for id in self.jails.ids() {
-            let Some(jail) = self.jails.get(id).filter(|jail| jail.loaded.is_none()) else {
-                continue;
-            };
-            if jail.beside.is_none() {
-                continue;
+    /// Before the files are compared with what is in force: where an earlier jailsupd had two lives of a jail, each runs with
+    /// the unit that was in force then.
+    pub(super) fn restore_units(&mut self) {
+        for id in self.jails.all_ids() {
+            let is_of_two = |jail: &Jail| jail.beside.is_some() || jail.part == Part::Former;
+            if self.jails.get(id).is_some_and(is_of_two) {
+                self.restore_unit(id);
             }
-            let started_from = jail.life.as_ref().map(|life| life.stored.unit.clone());
-            let (name, path) = (jail.name.clone(), jail.path.clone());
-            let unit = self.last_good.get(&name);
-            let unit = unit.and_then(|text| Unit::from_canonical(&name, &path, &text).ok());
-            let unit = unit.and_then(|mut unit| self.read_profile(&mut unit).ok().map(|()| unit));
-            let is_its_own = |unit: &Unit| {
-                started_from.as_ref().is_none_or(|hash| *hash == unit.restart_hash().to_string())
-            };
-            if let Some(unit) = unit.filter(is_its_own) {
-                self.put_in_force(id, unit);
-            }
+        }
+    }
+
+    /// Puts the unit in force that a life was started from under an earlier jailsupd, if this one has none for it yet.
+    pub(super) fn restore_unit(&mut self, id: JailId) {
+        let Some(jail) = self.jails.get(id).filter(|jail| jail.loaded.is_none()) else { return };
+        let text = match jail.part {
+            Part::Former => self.last_good.former(&jail.name),
+            Part::Itself | Part::OnTrial => self.last_good.get(&jail.name),
+        };
+        let unit = text.and_then(|text| Unit::from_canonical(&jail.name, &jail.path, &text).ok());
+        let started_from = jail.life.as_ref().map(|life| &life.stored.unit);
+        let unit = unit.filter(|unit| {
+            let hash = unit.restart_hash().to_string();
+            started_from.is_none_or(|started_from| *started_from == hash)
+        });
+        let is_former = jail.part == Part::Former;
+        let Some(mut unit) = unit else { return };
+        if self.read_profile(&mut unit).is_err() {
+            return;
+        }
+        if !is_former {
+            self.put_in_force(id, unit);
+        } else if let (Ok(loaded), Some(jail)) = (self.planned(&unit), self.jails.get_mut(id)) {
+            jail.take(loaded);
         }
     }
 

@@ -141,7 +141,7 @@ impl Supervisor {
         // First the watches: what changes after the reading is then noticed.
         self.watch.renew();
         self.renew_policy();
-        self.restore_former_units();
+        self.restore_units();
         let steps = self.foresee(self.read_units(&[]));
         // All at once: each storing of the table waits for the disk.
         let units = steps.iter().filter_map(|step| step.unit.as_deref());
@@ -210,6 +210,7 @@ impl Supervisor {
         }
         let in_force = match step.unit {
             Some(unit) if is_beside => {
+                self.restore_unit(id);
                 self.put_beside(id, &unit);
                 false
             }
