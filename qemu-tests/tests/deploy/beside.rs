@@ -1,7 +1,10 @@
 //! `strategy = "start-first"`: the new version runs beside the former one until it is good, and then takes its place.
 
 use jailsupd::control::wire::JailState;
-use qemu_tests::{Guest, Vm};
+use qemu_tests::{
+    Guest, Vm,
+    random::{Random, seed},
+};
 
 use super::{GOOD, PROBLEMS, SOON, good, guest, told, unit_of, why};
 
@@ -275,4 +278,103 @@ fn new_version_that_cannot_start_or_loses_what_it_needs_goes() {
     guest.sh(&format!("tr '\\0' '\\n' </proc/{own}/environ | grep -q ^VERSION=four"));
     guest.remove("upper");
     guest.remove("base");
+}
+
+/// Waits until the version that runs alone is this one.
+fn runs(vm: &mut Vm, jail: &str, version: &str) {
+    let condition = format!(
+        "set -- $(cd /sys/fs/cgroup/jails; find {jail} {jail}.2 -name cgroup.procs -exec cat {{}} + 2>/dev/null); \
+         [ $# = 2 ] && tr '\\0' '\\n' </proc/$2/environ | grep -q ^VERSION={version}$"
+    );
+    let reached = vm.agent().wait_until(&condition, SOON);
+    assert!(reached.is_ok(), "{reached:?} {}", vm.ctl(&["events", jail]));
+}
+
+fn versioned(version: usize, words: &[&str], process: &str) -> String {
+    let rest = format!("environment = {{ VERSION = \"{version}\" }}\n{process}{FIRST}");
+    unit_of("nuisance", words, &rest)
+}
+
+#[test]
+fn one_version_is_left_though_jailsupd_dies_at_any_moment_of_a_deployment() {
+    let mut guest = guest();
+    let seed = seed();
+    let mut random = Random::new(seed);
+    guest.put("mortal", &versioned(0, &["stay"], ""));
+    good(&mut guest, "mortal");
+    for version in 1..=12 {
+        guest.put("mortal", &versioned(version, &["stay"], ""));
+        // The moment is chance: from before the file is read to after the handover.
+        guest.sh(&format!("usleep {}", random.index(1_200_000)));
+        guest.agent().kill_jailsupd().unwrap();
+        eprintln!("SEED={seed} version {version}");
+        runs(&mut guest, "mortal", &version.to_string());
+    }
+    guest.remove("mortal");
+    assert_eq!(places(&mut guest, "mortal"), "");
+    assert_eq!(
+        guest.sh("ls -d /data/jails/mortal*; ls /run/jailsupd/units | grep mortal; true"),
+        ""
+    );
+}
+
+#[test]
+fn both_versions_write_to_one_log_line_by_line() {
+    let mut guest = guest();
+    guest.put("spoken", &versioned(0, &["mutter", "half a line"], ""));
+    good(&mut guest, "spoken");
+    guest.put("spoken", &versioned(1, &["say", "a whole line"], ""));
+    told(&mut guest, "spoken", TAKEN, 1);
+    runs(&mut guest, "spoken", "1");
+
+    let log = guest.ctl(&["logs", "spoken"]);
+
+    let lines: Vec<&str> = log.lines().filter(|line| line.contains(" stdout ")).collect();
+    assert!(lines.len() == 2, "{log}");
+    assert!(lines[0].ends_with("stdout half a line"), "{log}");
+    assert!(lines[1].ends_with("stdout a whole line"), "{log}");
+    guest.remove("spoken");
+}
+
+#[test]
+fn terminal_goes_with_its_version_and_jailsupd_has_nothing_to_do_then() {
+    let mut guest = guest();
+    guest.put("screen", &versioned(0, &["say", "first"], "terminal = true\n"));
+    good(&mut guest, "screen");
+    // The former one is slow to end, and both are watched meanwhile.
+    guest.put("screen", &versioned(1, &["say", "second"], "terminal = true\n"));
+    told(&mut guest, "screen", TAKEN, 1);
+    runs(&mut guest, "screen", "1");
+
+    let pid = guest.up("screen").pid.unwrap();
+    guest.sh(&format!("kill -USR1 $(cat /proc/{pid}/task/{pid}/children)"));
+    guest.agent().wait_until("/usr/bin/jailctl logs screen | grep -q again", SOON).unwrap();
+    let jailsupd = guest.agent().jailsupd().unwrap();
+    let sleeps = format!(
+        "(for i in 1 2 3 4 5 6 7 8; do grep -q '^State:.S' /proc/{jailsupd}/status || exit 1; done)"
+    );
+    guest.agent().wait_until(&sleeps, SOON).unwrap();
+    guest.remove("screen");
+}
+
+#[test]
+fn new_version_that_there_is_no_room_for_leaves_the_running_one_alone() {
+    let mut guest = guest();
+    let total: u64 = guest.sh("awk '/^MemTotal/ {print $2}' /proc/meminfo").trim().parse().unwrap();
+    // One of them fits, and two do not.
+    let unit = |version| {
+        let text = versioned(version, &["stay"], "");
+        format!("{text}\n[resources]\nmemory_min = \"{}K\"\n", total / 2)
+    };
+    guest.put("roomy", &unit(0));
+    good(&mut guest, "roomy");
+    let first = pid(&mut guest, "roomy");
+
+    guest.put("roomy", &unit(1));
+    told(&mut guest, "roomy", RUNS_ON, 1);
+
+    let text = why(&mut guest, "roomy");
+    assert!(text.contains("did not start: the host cannot promise it what it asks for"), "{text}");
+    assert_eq!(pid(&mut guest, "roomy"), first);
+    guest.remove("roomy");
 }

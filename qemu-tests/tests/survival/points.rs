@@ -210,6 +210,7 @@ fn death_at_each_point_of_a_handover_leaves_the_new_version_alone_with_the_jails
         UNIT.replace("\"/bin/witness\", \"/record\", \"steady\"", "\"/bin/nuisance\", \"stay\"")
             .replace("[restart]", &named)
             .replace("victim", "heir")
+            + "[hooks]\npoststop = [\"/bin/nuisance\", \"hook\", \"0\"]\n"
     };
     vm.agent().write("/etc/jails.d/heir.toml", &unit(0)).unwrap();
     vm.agent().wait_until("[ -e /data/deploys/heir.good ]", SOON).unwrap();
@@ -221,6 +222,10 @@ fn death_at_each_point_of_a_handover_leaves_the_new_version_alone_with_the_jails
         vm.agent().write("/etc/jails.d/heir.toml", &unit(at + 1)).unwrap();
         has_happened(&mut vm, &what);
 
+        // The former one ends as its own unit says, and its hook runs once.
+        let hooks = "/usr/bin/jailctl logs heir | grep -c 'status\":\"stopped'";
+        let ended = vm.agent().wait_until(&format!("[ $({hooks}) -ge {} ]", at + 1), SOON);
+        assert!(ended.is_ok(), "{what}: {ended:?} {}", vm.ctl(&["logs", "heir"]));
         // Of each two lives one is left, and that is the new one.
         let place = if at % 2 == 0 { "heir.2" } else { "heir" };
         let alone =
@@ -228,6 +233,12 @@ fn death_at_each_point_of_a_handover_leaves_the_new_version_alone_with_the_jails
         let left = vm.agent().wait_until(&alone, SOON);
         assert!(left.is_ok(), "{what}: {left:?} {}", vm.ctl(&["events", "heir"]));
         vm.up("heir");
+        assert_eq!(
+            vm.sh(hooks).trim(),
+            (at + 1).to_string(),
+            "{what}: {}",
+            vm.ctl(&["logs", "heir"])
+        );
         let pid = vm.agent().service("heir", "nuisance").unwrap().pid;
         let version = format!("tr '\\0' '\\n' </proc/{pid}/environ | grep -q ^VERSION={}$", at + 1);
         vm.agent().wait_until(&version, SOON).unwrap();

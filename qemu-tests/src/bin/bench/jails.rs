@@ -43,9 +43,7 @@ fn round(
     let kind = format!("{count} jails, {kind}");
     up(vm, figures, &kind, &names)?;
     memory(vm, figures, &kind, count)?;
-    if has_link {
-        idle(vm, figures, &kind, count)?;
-    }
+    idle(vm, figures, &kind, count)?;
     adopted(vm, figures, &kind, &names)?;
     vm.agent().shell("rm -f /etc/jails.d/many-*")?;
     vm.agent().wait_until("! ls -d /sys/fs/cgroup/jails/many-* 2>/dev/null", LIMIT)
