@@ -13,7 +13,7 @@ static SHARED: Shared = Shared::new();
 
 const SOON: Duration = Duration::from_secs(30);
 const PROBLEMS: Status = Status::Exit(6);
-const QUICK: &str = "[deploy]\nmin_healthy_time = \"500ms\"\n";
+const QUICK: &str = "[deploy]\nmin_healthy_time = \"1500ms\"\n";
 
 fn jails() -> Jails {
     let programs = ["strain", "speaker"];
@@ -57,7 +57,10 @@ fn nginx_with_a_configuration_that_is_not_there_goes_back_to_what_served_the_pag
     const PART: &str = "/etc/jails.d/nginx.toml.d/50-new.toml";
     let mut guest = guest();
     guest.sh("mkdir -p /etc/jails.d/nginx.toml.d");
-    guest.agent().write("/etc/jails.d/nginx.toml.d/10-quick.toml", QUICK).unwrap();
+    // What is up for as long as nginx takes to find out that it has no configuration is not healthy yet.
+    let health = "[health]\nhttp = \"http://127.0.0.1/\"\ninterval = \"200ms\"\n";
+    let part = format!("{QUICK}{health}");
+    guest.agent().write("/etc/jails.d/nginx.toml.d/10-quick.toml", &part).unwrap();
     guest.ctl(&["apply"]);
     good(&mut guest, "nginx");
 
