@@ -31,21 +31,21 @@ impl Jail {
 
     /// Whether a version of its unit that cannot be taken over live is started beside it.
     pub(super) fn starts_first(&self, new: &Unit) -> bool {
-        let is_up = matches!(self.machine.state, State::Up { .. }) && self.leaving.is_none();
-        let is_another = |loaded: &Loaded| loaded.restart_hash != new.restart_hash().to_string();
-        is_up
-            && self.loaded.as_ref().is_some_and(is_another)
-            && new.deploy.strategy == Strategy::StartFirst
+        self.loaded.as_ref().is_some_and(|loaded| self.lets_start(&loaded.restart_hash, new))
     }
 
-    /// The same of a jail that an earlier jailsupd has left running with a version that was in force then.
-    pub(super) fn was_left_with(&self, old: &Unit, new: &Unit) -> bool {
+    /// The same of a jail that an earlier jailsupd has left running with the version that was in force then.
+    pub(super) fn left_starts_first(&self, old: &Unit, new: &Unit) -> bool {
+        let old = old.restart_hash().to_string();
+        self.life.as_ref().is_some_and(|life| life.stored.unit == old) && self.lets_start(&old, new)
+    }
+
+    /// Whether it runs, and lets another version than this one start first.
+    fn lets_start(&self, old: &str, new: &Unit) -> bool {
         let is_up = matches!(self.machine.state, State::Up { .. }) && self.leaving.is_none();
-        let hash = |unit: &Unit| unit.restart_hash().to_string();
         is_up
             && new.deploy.strategy == Strategy::StartFirst
-            && self.life.as_ref().is_some_and(|life| life.stored.unit == hash(old))
-            && hash(old) != hash(new)
+            && new.restart_hash().to_string() != old
     }
 
     /// Whether it is a version on trial that nobody has called off.

@@ -112,7 +112,7 @@ fn first_seen(
             (Consequence::Stop, "it was disabled")
         }
         Some(jail) if jail.held_down => (Consequence::Nothing, "someone stopped it"),
-        Some(jail) if last_good.is_some_and(|old| jail.was_left_with(old, unit)) => {
+        Some(jail) if last_good.is_some_and(|old| jail.left_starts_first(old, unit)) => {
             (Consequence::Replace, "its unit changed meanwhile: the new version starts first")
         }
         Some(jail) if jail.life.is_some() && jail.machine.want == Want::Up => {

@@ -252,7 +252,7 @@ fn new_version_that_cannot_start_or_loses_what_it_needs_goes() {
     assert!(text.contains("this version did not start: there is no image"), "{text}");
 
     // Or has soon done all that it does.
-    let done = unit("done", "").replace("\"stay\"", "\"exit\", \"0\"");
+    let done = unit("done", "").replace("\"stay\"", "\"exit\", \"0\"").replace("500ms", "1m");
     guest.put("upper", &done);
     told(&mut guest, "upper", RUNS_ON, 2);
     alone(&mut guest, "upper");
@@ -295,6 +295,15 @@ fn versioned(version: usize, words: &[&str], process: &str) -> String {
     unit_of("nuisance", words, &rest)
 }
 
+/// Puts two versions up, one after the other, until the second alone runs; `process` are more keys of `[process]`.
+fn replaced(vm: &mut Vm, jail: &str, process: &str, words: [&[&str]; 2]) {
+    vm.put(jail, &versioned(0, words[0], process));
+    good(vm, jail);
+    vm.put(jail, &versioned(1, words[1], process));
+    told(vm, jail, TAKEN, 1);
+    runs(vm, jail, "1");
+}
+
 #[test]
 fn one_version_is_left_though_jailsupd_dies_at_any_moment_of_a_deployment() {
     let mut guest = guest();
@@ -321,11 +330,7 @@ fn one_version_is_left_though_jailsupd_dies_at_any_moment_of_a_deployment() {
 #[test]
 fn both_versions_write_to_one_log_line_by_line() {
     let mut guest = guest();
-    guest.put("spoken", &versioned(0, &["mutter", "half a line"], ""));
-    good(&mut guest, "spoken");
-    guest.put("spoken", &versioned(1, &["say", "a whole line"], ""));
-    told(&mut guest, "spoken", TAKEN, 1);
-    runs(&mut guest, "spoken", "1");
+    replaced(&mut guest, "spoken", "", [&["mutter", "half a line"], &["say", "a whole line"]]);
 
     let log = guest.ctl(&["logs", "spoken"]);
 
@@ -339,12 +344,7 @@ fn both_versions_write_to_one_log_line_by_line() {
 #[test]
 fn terminal_goes_with_its_version_and_jailsupd_has_nothing_to_do_then() {
     let mut guest = guest();
-    guest.put("screen", &versioned(0, &["say", "first"], "terminal = true\n"));
-    good(&mut guest, "screen");
-    // The former one is slow to end, and both are watched meanwhile.
-    guest.put("screen", &versioned(1, &["say", "second"], "terminal = true\n"));
-    told(&mut guest, "screen", TAKEN, 1);
-    runs(&mut guest, "screen", "1");
+    replaced(&mut guest, "screen", "terminal = true\n", [&["say", "first"], &["say", "second"]]);
 
     let pid = guest.up("screen").pid.unwrap();
     guest.sh(&format!("kill -USR1 $(cat /proc/{pid}/task/{pid}/children)"));
