@@ -18,6 +18,7 @@ pub mod link;
 pub mod lockdown;
 pub mod loopback;
 pub mod mount;
+pub mod packet;
 pub mod signal;
 pub mod verity;
 pub mod wait;
