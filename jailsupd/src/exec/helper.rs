@@ -1,4 +1,4 @@
-//! The in-jail init in a sealed memfd: no file of the host is reachable from a jail, and a jail that
+//! The in-jail init, and another program that runs where no file of the host is, each in a sealed memfd: no file of the host is reachable from a jail, and a jail that
 //! overwrites `/proc/self/exe` (CVE-2019-5736) finds nothing that can be written.
 
 use super::walls::{self, Wall};
@@ -20,8 +20,9 @@ pub fn seal(path: &Path) -> io::Result<OwnedFd> {
     let program = std::fs::read(path)?;
     let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
     let exec = flags | MemfdFlags::from_bits_retain(MFD_EXEC);
-    let memfd = rustix::fs::memfd_create(c"jail-init", exec)
-        .or_else(|_| rustix::fs::memfd_create(c"jail-init", flags))?;
+    let name = path.file_name().unwrap_or_default();
+    let memfd =
+        rustix::fs::memfd_create(name, exec).or_else(|_| rustix::fs::memfd_create(name, flags))?;
     std::fs::File::from(memfd.as_fd().try_clone_to_owned()?).write_all(&program)?;
     let mode = if walls::is_down(Wall::HelperMode) { 0o777 } else { 0o111 };
     rustix::fs::fchmod(&memfd, Mode::from_raw_mode(mode))?;

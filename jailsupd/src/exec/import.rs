@@ -3,10 +3,10 @@
 
 mod archive;
 mod erofs;
-mod sandbox;
 mod tree;
 
 use super::image::by_descriptor;
+use super::sandbox;
 use super::store::{Object, Store, hex};
 use super::worker::{Doing as _, Failure, Progress, Worker, spawn};
 use super::{Error, Layout};

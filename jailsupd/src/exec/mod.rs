@@ -39,6 +39,7 @@ pub mod processes;
 pub mod resident;
 mod rlimit;
 pub mod root;
+mod sandbox;
 pub mod spawn;
 pub mod state;
 pub mod store;

@@ -514,7 +514,13 @@ pub(super) fn join(namespace: &OwnedFd, kind: i32) -> rustix::io::Result<()> {
 }
 
 pub(super) fn become_root() -> rustix::io::Result<()> {
+    become_user(0)
+}
+
+/// Becomes the user, and the group, of this number in the user namespace that it is in.
+pub(super) fn become_user(id: u32) -> rustix::io::Result<()> {
+    let (user, group) = (Uid::from_raw(id), Gid::from_raw(id));
     rustix::thread::set_thread_groups(&[])?;
-    rustix::thread::set_thread_res_gid(Gid::ROOT, Gid::ROOT, Gid::ROOT)?;
-    rustix::thread::set_thread_res_uid(Uid::ROOT, Uid::ROOT, Uid::ROOT)
+    rustix::thread::set_thread_res_gid(group, group, group)?;
+    rustix::thread::set_thread_res_uid(user, user, user)
 }

@@ -1,10 +1,10 @@
-//! A throwaway jail for reading what strangers have made: a process that is nobody on the host, in
-//! namespaces of its own, whose root is an empty directory, without capabilities, and with a dozen system
-//! calls that do nothing but read, write and allocate.
+//! Jails for reading what strangers have made, in files or in packets: a process that is nobody on the host, in namespaces
+//! of its own, whose root is an empty directory, and without capabilities. What reads files lives for one of them, and has a
+//! dozen system calls that do nothing but read, write and allocate.
 
 use crate::exec::child::{attach, drop_bounding_set, make_private, new_mount, set_capabilities};
 use crate::exec::namespaces::{self, Namespaces};
-use crate::exec::spawn::{become_root, join};
+use crate::exec::spawn::{become_root, become_user, join};
 use crate::exec::worker::{Doing as _, Failure};
 use crate::plan::{IdMap, IdRange};
 use crate::unit::User;
@@ -27,6 +27,7 @@ const TIME_MAX: u64 = 3600;
 const WORDS_MAX: u64 = 4096;
 const SHOWN_MAX: usize = 500;
 
+/// Of what reads files.
 const CALLS: [i64; 26] = [
     libc::SYS_read,
     libc::SYS_readv,
@@ -56,7 +57,21 @@ const CALLS: [i64; 26] = [
     libc::SYS_exit_group,
 ];
 
-/// What the sandbox may have.
+/// What a process gives up with [`enter`].
+pub(super) struct Confinement<'a> {
+    /// An empty directory of the host to attach its root on.
+    pub(super) root_point: &'a CStr,
+    /// All that it has of this process.
+    pub(super) keep: &'a [BorrowedFd<'a>],
+    /// The most that it may use.
+    pub(super) limits: &'a [(Resource, u64)],
+    /// Whom it becomes, where its user namespace is the host's.
+    pub(super) user: Option<u32>,
+    /// The calls that it may make; none when it sees to that itself.
+    pub(super) filter: Option<&'a [Instruction]>,
+}
+
+/// What the reader of a file may have.
 pub(super) struct Limits<'a> {
     /// Its ids on the host.
     pub(super) ids: IdRange,
@@ -80,11 +95,11 @@ pub(super) fn run(
     let ids = IdMap::new(&[limits.ids], &User::default());
     let namespaces =
         namespaces::create(&ids).map_err(|error| Failure { what: error.chain(), errno: 0 })?;
-    let filter = filter();
+    let filter = sys::lockdown::allow_only(&CALLS);
     let (result, ours) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC).doing(making)?;
     let request = Request { flags: 0, exit_signal: libc::SIGCHLD, cgroup: None };
     let outer = sys::clone::spawn(&request, &mut || {
-        let mut inner = || match enter(limits, &filter, &ours) {
+        let mut inner = || match enter_reader(limits, &filter, &ours) {
             Ok(()) => tell(&ours, &work()),
             Err(failure) => tell(&ours, &Err(failure)),
         };
@@ -168,8 +183,34 @@ fn wait(pid: i32) {
     let _ = rustix::io::retry_on_intr(wait);
 }
 
-/// Gives everything up.
-fn enter(limits: &Limits<'_>, filter: &[Instruction], ours: &OwnedFd) -> Result<(), Failure> {
+fn enter_reader(
+    limits: &Limits<'_>,
+    filter: &[Instruction],
+    ours: &OwnedFd,
+) -> Result<(), Failure> {
+    let mut keep = limits.keep.to_vec();
+    keep.push(ours.as_fd());
+    enter(&Confinement {
+        root_point: limits.root_point,
+        keep: &keep,
+        limits: &[
+            (Resource::Core, 0),
+            (Resource::Nproc, 0),
+            (Resource::Nofile, 0),
+            (Resource::Cpu, TIME_MAX),
+            (Resource::As, MEMORY_MAX),
+            (Resource::Fsize, limits.file_max),
+        ],
+        user: None,
+        filter: Some(filter),
+    })
+}
+
+/// Gives everything up. The process must have been made with a mount namespace of its own.
+///
+/// # Errors
+/// Which step the kernel has refused.
+pub(super) fn enter(confinement: &Confinement<'_>) -> Result<(), Failure> {
     let entering = || "enter its jail".to_owned();
     die_with_parent().doing(entering)?;
     make_private().doing(entering)?;
@@ -179,53 +220,28 @@ fn enter(limits: &Limits<'_>, filter: &[Instruction], ours: &OwnedFd) -> Result<
         | MountAttrFlags::MOUNT_ATTR_NOEXEC;
     let root =
         new_mount(c"tmpfs", [(c"mode", c"0555"), (c"size", c"4k")], attributes).doing(entering)?;
-    attach(&root, CWD, limits.root_point, MoveMountFlags::empty()).doing(entering)?;
+    attach(&root, CWD, confinement.root_point, MoveMountFlags::empty()).doing(entering)?;
     rustix::process::fchdir(&root).doing(entering)?;
     rustix::process::pivot_root(c".", c".").doing(entering)?;
     unmount(c".", UnmountFlags::DETACH).doing(entering)?;
     rustix::process::chdir(c"/").doing(entering)?;
-    let mut keep = limits.keep.to_vec();
-    keep.push(ours.as_fd());
+    let mut keep = confinement.keep.to_vec();
     keep.sort_by_key(AsRawFd::as_raw_fd);
     sys::fd::close_all_except(&keep).doing(entering)?;
-    for (resource, most) in [
-        (Resource::Core, 0),
-        (Resource::Nproc, 0),
-        (Resource::Nofile, 0),
-        (Resource::Cpu, TIME_MAX),
-        (Resource::As, MEMORY_MAX),
-        (Resource::Fsize, limits.file_max),
-    ] {
-        let limit = Rlimit { current: Some(most), maximum: Some(most) };
-        setrlimit(resource, limit).doing(entering)?;
+    for (resource, most) in confinement.limits {
+        let limit = Rlimit { current: Some(*most), maximum: Some(*most) };
+        setrlimit(*resource, limit).doing(entering)?;
     }
     drop_bounding_set(0).doing(entering)?;
+    if let Some(user) = confinement.user {
+        become_user(user).doing(entering)?;
+        // A change of users takes it away.
+        die_with_parent().doing(entering)?;
+    }
     set_capabilities(0).doing(entering)?;
     rustix::thread::set_no_new_privs(true).doing(entering)?;
-    sys::lockdown::set_seccomp_filter(filter, false).doing(entering)
-}
-
-/// A list of calls, in the kernel's own language (linux/filter.h): whatever else is called, and by whatever
-/// other architecture's numbers, is the end of the process.
-fn filter() -> Vec<Instruction> {
-    const LOAD: u16 = 0x20;
-    const JUMP_IF_EQUAL: u16 = 0x15;
-    const RETURN: u16 = 0x06;
-    const AUDIT_ARCH_X86_64: u32 = 0xc000_003e;
-    const KILL_PROCESS: u32 = 0x8000_0000;
-    const ALLOW: u32 = 0x7fff_0000;
-    let plain = |code, k| Instruction { code, jt: 0, jf: 0, k };
-    // Offsets of `struct seccomp_data`.
-    let (number, architecture) = (plain(LOAD, 0), plain(LOAD, 4));
-    let is_ours = Instruction { code: JUMP_IF_EQUAL, jt: 1, jf: 0, k: AUDIT_ARCH_X86_64 };
-    let mut program = vec![architecture, is_ours, plain(RETURN, KILL_PROCESS), number];
-    for (index, call) in CALLS.iter().enumerate() {
-        let jt = u8::try_from(CALLS.len() - index).unwrap_or(0);
-        let k = u32::try_from(*call).unwrap_or(u32::MAX);
-        program.push(Instruction { code: JUMP_IF_EQUAL, jt, jf: 0, k });
-    }
-    program.extend([plain(RETURN, KILL_PROCESS), plain(RETURN, ALLOW)]);
-    program
+    let filter = confinement.filter.map(|filter| sys::lockdown::set_seccomp_filter(filter, false));
+    filter.unwrap_or(Ok(())).doing(entering)
 }
 
 #[cfg(test)]
