@@ -6,8 +6,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-const CRATES: [&str; 7] =
-    ["sys", "keeper", "init", "jail-init", "jailsupd", "jailctl", "qemu-tests"];
+const CRATES: [&str; 8] =
+    ["sys", "keeper", "init", "jail-init", "dhcp-worker", "jailsupd", "jailctl", "qemu-tests"];
 
 /// Where a rule does not hold (part of a path), for what, and why that is right.
 const EXCEPTIONS: [(&str, &str, &str); 4] = [
@@ -86,6 +86,7 @@ fn depends(name: &str) -> Vec<&'static str> {
 fn crates_depend_only_downwards() {
     assert_eq!(depends("sys"), [""; 0]);
     assert_eq!(depends("keeper"), ["sys"]);
+    assert_eq!(depends("dhcp-worker"), ["sys"]);
     assert!(!depends("init").contains(&"jailsupd"), "PID 1 holds no unit parsing");
     assert!(!depends("jailsupd").contains(&"init"));
     for outside in ["jailctl", "qemu-tests"] {
@@ -141,6 +142,14 @@ fn pure_rooms_touch_nothing() {
     for pure in ["unit", "plan", "machine"] {
         refuse(&room(pure), &world);
     }
+}
+
+#[test]
+fn packets_are_parsed_by_the_worker_alone() {
+    for name in CRATES.into_iter().filter(|name| *name != "dhcp-worker") {
+        refuse(&sources(&workspace().join(name).join("src")), &["smoltcp", "dhcp_worker::packet"]);
+    }
+    refuse(&sources(&workspace().join("dhcp-worker/src")), &["unsafe {"]);
 }
 
 #[test]
