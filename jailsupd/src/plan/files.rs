@@ -2,9 +2,10 @@
 
 use super::path_steps;
 use super::steps::JailStep;
-use crate::unit::{HostName, Unit};
+use crate::unit::{HostName, Network, RootMode, Unit};
 use sha2::{Digest, Sha256};
 use std::fmt::Write as _;
+use std::net::IpAddr;
 
 /// A file that the host gives to a jail.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,8 +18,20 @@ pub struct GivenFile {
     pub is_asked_for: bool,
 }
 
+/// What a jail's network has told, beyond what its unit says.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Learned {
+    /// Its addresses.
+    pub address: Vec<IpAddr>,
+    /// Servers that names are asked of.
+    pub dns: Vec<IpAddr>,
+    /// Domains in which names without dots are looked for.
+    pub search: Vec<HostName>,
+}
+
 /// All of them, in the order in which they are mounted.
-pub(super) fn files(unit: &Unit, host_name: &str, machine_id: &str) -> Vec<GivenFile> {
+#[must_use]
+pub fn files(unit: &Unit, machine_id: &str, learned: &Learned) -> Vec<GivenFile> {
     let network = &unit.network;
     let mut files = vec![
         GivenFile {
@@ -28,12 +41,19 @@ pub(super) fn files(unit: &Unit, host_name: &str, machine_id: &str) -> Vec<Given
         },
         GivenFile {
             name: "hosts",
-            text: hosts(unit, host_name),
+            text: hosts(unit, super::host_name(unit), learned),
             is_asked_for: !network.add_host.is_empty(),
         },
     ];
-    if !network.dns.is_empty() || !network.dns_search.is_empty() {
-        files.push(GivenFile { name: "resolv.conf", text: resolv_conf(unit), is_asked_for: true });
+    let is_asked_for = !network.dns.is_empty() || !network.dns_search.is_empty();
+    // What may come of a lease is worth a file wherever one can be made.
+    let may_come = network.asks_dhcp();
+    if is_asked_for || may_come {
+        files.push(GivenFile {
+            name: "resolv.conf",
+            text: resolv_conf(unit, learned),
+            is_asked_for: is_asked_for || unit.root.mode != RootMode::ReadOnly,
+        });
     }
     files
 }
@@ -41,7 +61,7 @@ pub(super) fn files(unit: &Unit, host_name: &str, machine_id: &str) -> Vec<Given
 /// Their mounts. A unit's own volumes come after them, and may cover them.
 pub(super) fn jail_steps(unit: &Unit) -> impl Iterator<Item = JailStep> {
     // Of the texts nothing is needed.
-    let files = files(unit, "", "").into_iter().enumerate();
+    let files = files(unit, "", &Learned::default()).into_iter().enumerate();
     files.map(|(number, file)| JailStep::MountGiven {
         target: path_steps(&format!("/etc/{}", file.name)),
         number,
@@ -49,26 +69,32 @@ pub(super) fn jail_steps(unit: &Unit) -> impl Iterator<Item = JailStep> {
     })
 }
 
-fn hosts(unit: &Unit, host_name: &str) -> String {
+fn hosts(unit: &Unit, host_name: &str, learned: &Learned) -> String {
     let mut text = "127.0.0.1 localhost\n::1 localhost ip6-localhost ip6-loopback\n".to_owned();
-    let own = unit.network.address.iter().map(|address| (address.address(), host_name));
+    let own = unit.network.fixed().map(|address| address.address());
+    let own: Vec<IpAddr> = own.chain(learned.address.iter().copied()).collect();
+    let is_nowhere = own.is_empty();
+    let own = own.into_iter().map(|address| (address, host_name));
     let others = unit.network.add_host.iter().map(|host| (host.address, host.name.as_str()));
     for (address, name) in own.chain(others) {
         let _ = writeln!(text, "{address} {name}");
     }
-    if unit.network.address.is_empty() {
+    if is_nowhere {
         // As Debian's installer has it: the name is to lead somewhere.
         let _ = writeln!(text, "127.0.1.1 {host_name}");
     }
     text
 }
 
-fn resolv_conf(unit: &Unit) -> String {
+/// What the unit says goes before what the network tells.
+fn resolv_conf(unit: &Unit, learned: &Learned) -> String {
     let mut text = String::new();
-    for server in &unit.network.dns {
+    let Network { dns, dns_search, .. } = &unit.network;
+    for server in if dns.is_empty() { &learned.dns } else { dns } {
         let _ = writeln!(text, "nameserver {server}");
     }
-    let domains: Vec<&str> = unit.network.dns_search.iter().map(HostName::as_str).collect();
+    let domains = if dns_search.is_empty() { &learned.search } else { dns_search };
+    let domains: Vec<&str> = domains.iter().map(HostName::as_str).collect();
     if !domains.is_empty() {
         let _ = writeln!(text, "search {}", domains.join(" "));
     }
@@ -78,14 +104,20 @@ fn resolv_conf(unit: &Unit) -> String {
 /// Always the same for a jail on a host, and nobody learns the host's from it (machine-id(5) asks for that). Of the form
 /// of a random UUID, as `sd_id128_get_machine_app_specific(3)` makes it.
 fn own_machine_id(host: &str, jail: &str) -> String {
-    let hash = Sha256::new().chain_update("machine-id of jail ").chain_update(jail);
-    let hash = hash.chain_update([0]).chain_update(host.trim()).finalize();
-    let mut id: Vec<u8> = hash.iter().take(16).copied().collect();
-    id[6] = (id[6] & 0x0f) | 0x40;
-    id[8] = (id[8] & 0x3f) | 0x80;
-    let mut text: String = id.iter().map(|byte| format!("{byte:02x}")).collect();
+    let mut text: String = own_uuid(host, jail).iter().map(|byte| format!("{byte:02x}")).collect();
     text.push('\n');
     text
+}
+
+/// The same in 16 bytes.
+pub(super) fn own_uuid(host: &str, jail: &str) -> [u8; 16] {
+    let hash = Sha256::new().chain_update("machine-id of jail ").chain_update(jail);
+    let hash = hash.chain_update([0]).chain_update(host.trim()).finalize();
+    let mut id = [0; 16];
+    id.copy_from_slice(&hash[..16]);
+    id[6] = (id[6] & 0x0f) | 0x40;
+    id[8] = (id[8] & 0x3f) | 0x80;
+    id
 }
 
 #[cfg(test)]

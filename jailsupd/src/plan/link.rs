@@ -1,8 +1,8 @@
 //! A jail's link: what exists in its network namespace besides loopback.
 
 use crate::unit::{
-    BESIDE, IpPrefix, IpvlanMode, LinkName, MacAddress, MacvlanMode, Network, NetworkMode, Unit,
-    is_link_local,
+    Address, BESIDE, HostName, IpPrefix, IpvlanMode, LinkName, MacAddress, MacvlanMode, Network,
+    NetworkMode, Unit, is_link_local,
 };
 use sha2::{Digest, Sha256};
 use std::fmt;
@@ -22,8 +22,19 @@ pub struct Link {
     pub mtu: Option<u32>,
     /// Its addresses.
     pub address: Vec<IpPrefix>,
+    /// What it says of itself to DHCP servers, where it asks them for another address.
+    pub dhcp: Option<Dhcp>,
     /// Next hops of the default routes.
     pub gateway: Vec<IpAddr>,
+}
+
+/// By what DHCP servers know a link.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Dhcp {
+    /// Its client identifier (RFC 2132, option 61); none where its Ethernet address is its own, and is that.
+    pub client_id: Option<Vec<u8>>,
+    /// Its host name.
+    pub hostname: String,
 }
 
 /// A link of the host, or a VLAN on it. As text `eth0` or `eth0.10`.
@@ -63,12 +74,17 @@ pub(super) fn link(name: &str, network: &Network, machine_id: &str) -> Option<Li
         }
         NetworkMode::Ipvlan => Kind::Ipvlan { mode: network.ipvlan_mode },
     };
+    let dhcp = network.asks_dhcp().then(|| Dhcp {
+        client_id: (network.mode == NetworkMode::Ipvlan).then(|| client_id(machine_id, name)),
+        hostname: network.hostname.as_ref().map_or(name, HostName::as_str).to_owned(),
+    });
     let vlan = network.vlan.and_then(|vlan| u16::try_from(vlan.get()).ok());
     Some(Link {
         lower: Lower { parent: network.parent.clone(), vlan },
         kind,
         mtu: network.mtu.and_then(|mtu| u32::try_from(mtu.get()).ok()),
-        address: network.address.clone(),
+        address: network.fixed().collect(),
+        dhcp,
         gateway: network.gateway.clone(),
     })
 }
@@ -87,12 +103,9 @@ pub(super) fn beside(unit: &Unit, machine_id: &str) -> Option<Link> {
             .any(|own| own.contains(*router) || (is_link_local(*router) && of_family(own)))
     };
     let gateway = unit.network.gateway.iter().copied().filter(is_near).collect();
+    let fixed = address.iter().copied().map(Address::Fixed).collect();
     let name = format!("{}{BESIDE}", unit.name);
-    link(
-        &name,
-        &Network { address: address.clone(), gateway, mac: None, ..unit.network.clone() },
-        machine_id,
-    )
+    link(&name, &Network { address: fixed, gateway, mac: None, ..unit.network.clone() }, machine_id)
 }
 
 /// An Ethernet address that stays the same for a jail on a host: a new one at each start would cost
@@ -104,6 +117,14 @@ fn derived_mac(machine_id: &str, name: &str) -> [u8; 6] {
     mac.copy_from_slice(&hash[..6]);
     mac[0] = (mac[0] & 0xfc) | 0x02;
     mac
+}
+
+/// What DHCP servers know a link by that shares its Ethernet address with others: RFC 4361, with a number of the link that
+/// is always 1, and a UUID (RFC 6355) that is the jail's alone.
+fn client_id(machine_id: &str, name: &str) -> Vec<u8> {
+    let mut id = vec![255, 0, 0, 0, 1, 0, 4];
+    id.extend(super::files::own_uuid(machine_id, name));
+    id
 }
 
 impl Link {
@@ -134,6 +155,9 @@ impl fmt::Display for Link {
         }
         for address in &self.address {
             write!(f, " {address}")?;
+        }
+        if self.dhcp.is_some() {
+            f.write_str(" dhcp")?;
         }
         for gateway in &self.gateway {
             write!(f, " via {gateway}")?;

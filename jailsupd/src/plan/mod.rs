@@ -18,7 +18,7 @@ mod sysfs;
 mod volumes;
 
 pub use cgroup::{DiskLimit, Limit};
-pub use files::GivenFile;
+pub use files::{GivenFile, Learned, files};
 pub use hooks::StartHook;
 pub use id_map::IdMap;
 pub use ids::IdRange;
@@ -166,8 +166,8 @@ fn host_steps(unit: &Unit, context: Context<'_>) -> Vec<HostStep> {
         group: unit.process.group.clone(),
     });
     steps.extend(volumes::host_steps(&unit.volumes));
-    let host_name = host_name(unit);
-    steps.push(HostStep::WriteFiles(files::files(unit, host_name, context.machine_id)));
+    let nothing = Learned::default();
+    steps.push(HostStep::WriteFiles(files(unit, context.machine_id, &nothing)));
     steps.push(HostStep::PinDevices(unit.security.add_device.clone()));
     steps.extend(unit.process.core_dump.map(HostStep::OpenCores));
     steps

@@ -13,6 +13,13 @@ pub struct IpPrefix {
 }
 
 impl IpPrefix {
+    /// An address that a host can have, in a subnet of that many bits; none where no host can.
+    pub fn of_host(address: IpAddr, length: u8) -> Option<Self> {
+        let most = if address.is_ipv4() { 32 } else { 128 };
+        let prefix = Self { address, length };
+        ((1..=most).contains(&length) && prefix.usable().is_ok()).then_some(prefix)
+    }
+
     /// The host's own address, not the subnet's.
     pub const fn address(&self) -> IpAddr {
         self.address
@@ -50,9 +57,13 @@ impl FromText for IpPrefix {
 
     fn from_text(text: &str) -> Result<Self, Fault> {
         let shown = shown(text);
-        if matches!(text, "dhcp" | "slaac") {
-            return Err(Fault::new(format!("{shown} is not supported yet"))
+        if text == "dhcp" {
+            return Err(Fault::new(format!("{shown} is not possible here"))
                 .help("give fixed addresses, such as \"192.0.2.10/24\""));
+        }
+        if text == "slaac" {
+            return Err(Fault::new(format!("{shown} is not supported yet"))
+                .help("give fixed addresses, such as \"2001:db8::10/64\""));
         }
         let Some((address, length)) = text.split_once('/') else {
             return Err(match text.parse::<IpAddr>() {
@@ -101,6 +112,35 @@ impl IpPrefix {
         };
         Err(Fault::new(format!("{self} is {what}"))
             .help("give one host's own address, such as \"192.0.2.10/24\""))
+    }
+}
+
+/// Where a jail has an address from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Address {
+    /// The network's DHCPv4 server.
+    Dhcp,
+    /// The unit.
+    Fixed(IpPrefix),
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Dhcp => f.write_str("dhcp"),
+            Self::Fixed(address) => address.fmt(f),
+        }
+    }
+}
+
+impl FromText for Address {
+    const KIND: Kind = Kind::text("address/prefix, or `dhcp`", "^(dhcp|[0-9a-fA-F:.]+/[0-9]+)$");
+
+    fn from_text(text: &str) -> Result<Self, Fault> {
+        match text {
+            "dhcp" => Ok(Self::Dhcp),
+            text => IpPrefix::from_text(text).map(Self::Fixed),
+        }
     }
 }
 

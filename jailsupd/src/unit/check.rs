@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use super::Problem;
-use super::address::{IpPrefix, is_link_local};
+use super::address::{Address, IpPrefix, is_link_local};
 use super::amount::{Bytes, show_duration};
 use super::device::Device;
 use super::document::Walk;
@@ -15,7 +15,9 @@ use super::image::{Digest, ImageSource};
 use super::keys::{Draft, UNIT};
 use super::name::{BESIDE, JailName};
 use super::resources::{IoDevice, Resources};
-use super::section::{Backing, Deploy, Network, NetworkMode, Restart, Root, RootMode, Strategy};
+use super::section::{
+    Backing, Deploy, IpvlanMode, Network, NetworkMode, Restart, Root, RootMode, Strategy,
+};
 use super::user::{Mapping, User};
 
 /// What every unit must say, and a template or a drop-in alone need not.
@@ -158,6 +160,7 @@ const OF_A_LINK: &[&str] = &[
     "network.ipvlan_mode",
     "network.mtu",
     "network.address",
+    "network.wait_for_address",
     "network.gateway",
     "network.mac",
     "network.dns",
@@ -199,14 +202,31 @@ fn network(walk: &mut Walk<'_>, network: &mut Network) {
     if network.dns.len() > DNS_SERVERS_MAX {
         walk.refuse("network.dns", "has more than three servers", "keep the three nearest");
     }
-    let has_v6 = network.address.iter().any(|address| address.address().is_ipv6());
+    let fixed: Vec<IpPrefix> = network.fixed().collect();
+    let has_v6 = fixed.iter().any(|address| address.address().is_ipv6());
     if has_v6 && network.mtu.is_some_and(|mtu| mtu.get() < IPV6_MTU_MIN) {
         let help = format!("at least {IPV6_MTU_MIN}, or take the IPv6 address out");
         walk.refuse("network.mtu", "is too little for the IPv6 address", help);
     }
+    dhcp(walk, network);
     // Without an address, that is what is missing; of a template, an instance may give it.
     let gateway = if network.address.is_empty() { &[][..] } else { &network.gateway };
-    addresses(walk, "network", &network.address, gateway);
+    addresses(walk, "network", &fixed, gateway);
+}
+
+fn dhcp(walk: &mut Walk<'_>, network: &Network) {
+    let key = "network.address";
+    let times = network.address.iter().filter(|one| **one == Address::Dhcp).count();
+    if times > 1 {
+        walk.refuse(key, "dhcp is there twice", "take one of them out");
+    }
+    let has_no_broadcast =
+        network.mode == NetworkMode::Ipvlan && network.ipvlan_mode != IpvlanMode::L2;
+    if times > 0 && has_no_broadcast && walk.sound("network.ipvlan_mode") {
+        let mode = network.ipvlan_mode;
+        let message = format!("dhcp needs broadcasts, which an ipvlan link in mode {mode} has not");
+        walk.refuse(key, message, "give a fixed address, or use `ipvlan_mode = \"l2\"`");
+    }
 }
 
 fn no_address(walk: &mut Walk<'_>) {
@@ -216,8 +236,8 @@ fn no_address(walk: &mut Walk<'_>) {
         false if walk.lacks("network", key) => walk.at("network"),
         false => return,
     };
-    let message = "is missing: a jail does not get an address by itself yet";
-    let help = "add `address = [\"192.0.2.10/24\"]` in `[network]`, or `mode = \"none\"` for a jail without network";
+    let message = "is missing: a jail does not get an address by itself";
+    let help = "add `address = [\"192.0.2.10/24\"]` or `address = [\"dhcp\"]` in `[network]`, or `mode = \"none\"` for a jail without network";
     walk.add(Problem::new(place, key, message).help(help));
 }
 
@@ -450,9 +470,8 @@ fn start_first(walk: &mut Walk<'_>, draft: &mut Draft) {
         draft.deploy.address.clear();
     }
     addresses(walk, "deploy", &draft.deploy.address, &[]);
-    let twice = |own: &&IpPrefix| {
-        draft.network.address.iter().any(|other| other.address() == own.address())
-    };
+    let twice =
+        |own: &&IpPrefix| draft.network.fixed().any(|other| other.address() == own.address());
     if let Some(own) = draft.deploy.address.iter().find(twice) {
         let message = format!("{} is the jail's own address", own.address());
         walk.refuse(

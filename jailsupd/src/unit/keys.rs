@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use super::address::{IpPrefix, MacAddress};
+use super::address::{Address, IpPrefix, MacAddress};
 use super::amount::{Bytes, CpuQuota};
 use super::capability::Capabilities;
 use super::command::Command;
@@ -306,8 +306,10 @@ static KEYS: &[Key<Draft>] = &[
         "What an ipvlan link hands to its parent. `l2`: frames, and it finds its neighbours itself. `l3`: packets, which the host routes; nobody outside finds it by ARP or neighbour discovery. `l3s`: as `l3`, through the host's packet filter. The same for all jails on one parent."),
     key!("network" "mtu": Option<Mtu> = network.mtu; Anew; Unset("that of the parent link"); "1400";
         "The largest packet on the link, in bytes: not more than on the parent, and at least 1280 with an IPv6 address."),
-    key!("network" "address": Vec<IpPrefix> = network.address; Anew; Default("[]"); "[\"192.0.2.10/24\", \"2001:db8::10/64\"]";
-        "The jail's addresses, each with the prefix length of its subnet. At least one is needed unless `mode` is `none`."),
+    key!("network" "address": Vec<Address> = network.address; Anew; Default("[]"); "[\"192.0.2.10/24\", \"2001:db8::10/64\"]";
+        "The jail's addresses, each with the prefix length of its subnet. `dhcp`: the network's DHCP server gives one, and with it a router, name servers and domains, as far as the unit does not say them itself. At least one entry is needed unless `mode` is `none`."),
+    key!("network" "wait_for_address": bool = network.wait_for_address; Live; Default("true"); "false";
+        "Whether a start waits until a DHCP server has given an address. Without that, the jail starts, and has its address when there is one."),
     key!("network" "gateway": Vec<IpAddr> = network.gateway; Anew; Default("[]"); "[\"192.0.2.1\"]";
         "Routers for everything outside the subnets: at most one for IPv4 and one for IPv6."),
     key!("network" "mac": Option<MacAddress> = network.mac; Anew; Unset("derived from the jail's name, so always the same"); "\"02:00:00:00:00:0a\"";

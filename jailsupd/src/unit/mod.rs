@@ -56,7 +56,7 @@ pub mod value;
 pub mod volume;
 
 pub(crate) use address::is_link_local;
-pub use address::{IpPrefix, MacAddress};
+pub use address::{Address, IpPrefix, MacAddress};
 pub use amount::{Bytes, CpuQuota};
 pub use canonical::UnitHash;
 pub use capability::{Capabilities, Capability};

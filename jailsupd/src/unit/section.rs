@@ -6,7 +6,7 @@ use std::fmt;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use super::address::{IpPrefix, MacAddress};
+use super::address::{Address, IpPrefix, MacAddress};
 use super::amount::Bytes;
 use super::capability::Capabilities;
 use super::device::Device;
@@ -280,8 +280,10 @@ pub struct Network {
     pub ipvlan_mode: IpvlanMode,
     /// The largest packet; none means the parent's. At least 1280 with an IPv6 address.
     pub mtu: Option<Mtu>,
-    /// Addresses; no two alike, at least one unless the mode is [`NetworkMode::None`].
-    pub address: Vec<IpPrefix>,
+    /// Where addresses are from; no two alike, at least one unless the mode is [`NetworkMode::None`].
+    pub address: Vec<Address>,
+    /// A start waits until DHCP has given an address.
+    pub wait_for_address: bool,
     /// Next hops of the default routes; at most one of each family.
     pub gateway: Vec<IpAddr>,
     /// Ethernet address of a macvlan link; none means one derived from the jail's name.
@@ -296,6 +298,21 @@ pub struct Network {
     pub add_host: Vec<HostEntry>,
 }
 
+impl Network {
+    /// The addresses that the unit gives.
+    pub fn fixed(&self) -> impl Iterator<Item = IpPrefix> {
+        self.address.iter().filter_map(|address| match address {
+            Address::Fixed(fixed) => Some(*fixed),
+            Address::Dhcp => None,
+        })
+    }
+
+    /// Whether a DHCP server is asked for one.
+    pub fn asks_dhcp(&self) -> bool {
+        self.address.contains(&Address::Dhcp)
+    }
+}
+
 impl Default for Network {
     fn default() -> Self {
         Self {
@@ -307,6 +324,7 @@ impl Default for Network {
             ipvlan_mode: IpvlanMode::L2,
             mtu: None,
             address: Vec::new(),
+            wait_for_address: true,
             gateway: Vec::new(),
             mac: None,
             hostname: None,

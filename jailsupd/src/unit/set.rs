@@ -80,7 +80,7 @@ impl fmt::Display for Owner<'_> {
 
 /// Every address that a unit claims, and by which key.
 fn own_addresses(unit: &Unit) -> impl Iterator<Item = (&'static str, IpAddr)> {
-    let network = unit.network.address.iter().map(|one| ("network.address", one.address()));
+    let network = unit.network.fixed().map(|one| ("network.address", one.address()));
     let deploy = unit.deploy.address.iter().map(|one| ("deploy.address", one.address()));
     network.chain(deploy)
 }
