@@ -1,11 +1,12 @@
-//! Files that the host gives to a jail: written on the host, and cloned as mounts that are attached nowhere.
+//! Files that the host gives to a jail: written on the host, for each of its lives (`key`), and cloned as mounts that are
+//! attached nowhere.
 
 use super::{Error, Layout, mounts, private_directory};
 use crate::plan::GivenFile;
 use rustix::fd::{AsFd as _, OwnedFd};
 use rustix::fs::{Mode, OFlags, ResolveFlags};
 use rustix::mount::{MountAttrFlags, OpenTreeFlags};
-use std::io;
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use sys::mount::Attributes;
 
@@ -15,12 +16,12 @@ use sys::mount::Attributes;
 /// # Errors
 /// When /run cannot be written.
 pub fn open(
-    jail: &str,
+    key: &str,
     files: &[GivenFile],
     root: &OwnedFd,
     layout: &Layout,
 ) -> Result<Vec<Option<OwnedFd>>, Error> {
-    let directory = directory(jail, layout);
+    let directory = directory(key, layout);
     let one = |file: &GivenFile| {
         if !file.is_asked_for && !is_there(root, file.name) {
             return Ok(None);
@@ -32,6 +33,27 @@ pub fn open(
     files.iter().map(one).collect()
 }
 
+/// Has those that a running life was given say this from now on, where that is something else. They stay the same files: it
+/// has them as mounts.
+///
+/// # Errors
+/// When /run cannot be written.
+pub fn renew(key: &str, files: &[GivenFile], layout: &Layout) -> io::Result<()> {
+    let directory = directory(key, layout);
+    for file in files {
+        let path = directory.join(file.name);
+        let Ok(former) = std::fs::read(&path) else { continue };
+        let text = file.text.as_bytes();
+        if former != text {
+            // In place, and cut at the end only: who reads it meanwhile does not find it empty.
+            let mut opened = std::fs::OpenOptions::new().write(true).open(&path)?;
+            opened.write_all(text)?;
+            opened.set_len(u64::try_from(text.len()).unwrap_or(0))?;
+        }
+    }
+    Ok(())
+}
+
 /// Whether the root has the file, by whatever links of its own.
 fn is_there(root: &OwnedFd, name: &str) -> bool {
     let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
@@ -39,19 +61,19 @@ fn is_there(root: &OwnedFd, name: &str) -> bool {
     rustix::fs::openat2(root, Path::new("etc").join(name), flags, Mode::empty(), resolve).is_ok()
 }
 
-/// Removes those of a jail that is gone.
+/// Removes those of a life that is gone.
 ///
 /// # Errors
 /// When the file system refuses.
-pub fn discard(jail: &str, layout: &Layout) -> io::Result<()> {
-    match std::fs::remove_dir_all(directory(jail, layout)) {
+pub fn discard(key: &str, layout: &Layout) -> io::Result<()> {
+    match std::fs::remove_dir_all(directory(key, layout)) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
         _ => Ok(()),
     }
 }
 
-fn directory(jail: &str, layout: &Layout) -> PathBuf {
-    layout.run.join("given").join(jail)
+fn directory(key: &str, layout: &Layout) -> PathBuf {
+    layout.run.join("given").join(key)
 }
 
 fn open_one(path: &PathBuf, text: &str) -> io::Result<OwnedFd> {

@@ -1,20 +1,23 @@
 //! Links, addresses and routes: of the host's uplink, and of each jail in its own namespace.
 
 mod netlink;
+mod wire;
 
-pub use netlink::{Interface, Monitor, Netlink};
+pub use netlink::{Interface, LentRoute, Monitor, Netlink};
+pub use wire::Wire;
 
 use super::{Error, faults};
 use crate::plan::Link;
 use crate::plan::link::{Lower, NAME};
 use crate::unit::IpPrefix;
 use crate::unit::host::Uplink;
+use dhcp_worker::lease::Lease;
 use rustix::fd::{AsFd as _, OwnedFd};
 use rustix::fs::{Mode, OFlags};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use std::collections::BTreeSet;
 use std::io;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 /// A link's name while it is made: `eth0` may exist in both namespaces at once, and a link is born with its name before
 /// it changes the namespace.
@@ -167,6 +170,79 @@ impl Network {
         Ok(gone)
     }
 
+    /// Opens the sockets with which an address is asked for on a jail's link.
+    ///
+    /// # Errors
+    /// The jail has no link, or the kernel refuses.
+    pub fn open_wire(&self, namespace: &OwnedFd) -> io::Result<Wire> {
+        self.enter(namespace, wire::open)?
+    }
+
+    /// The Ethernet address of a jail's link.
+    ///
+    /// # Errors
+    /// The jail has no link, or one without such an address.
+    pub fn mac(&self, namespace: &OwnedFd) -> io::Result<[u8; 6]> {
+        let link = self.enter(namespace, wire::link)??;
+        link.mac.ok_or_else(|| io::ErrorKind::NotFound.into())
+    }
+
+    /// Gives a jail's link what a lease says, for so many seconds, in place of what the one before has said.
+    ///
+    /// # Errors
+    /// The jail has no link, or the kernel refuses.
+    pub fn lend(
+        &self,
+        namespace: &OwnedFd,
+        former: Option<&Lease>,
+        lease: &Lease,
+        seconds: u32,
+    ) -> Result<(), Error> {
+        let lent = self.enter(namespace, |jail| {
+            let index = wire::link(jail)?.index;
+            if let Some(former) = former.filter(|former| !is_same_place(former, lease)) {
+                gone_is_fine(jail.delete_address(index, former.address.into(), former.length))?;
+            }
+            jail.lend_address(index, lease.address, lease.length, seconds)?;
+            let routes = routes(lease);
+            let left = former.map(self::routes).unwrap_or_default();
+            for route in left.difference(&routes) {
+                gone_is_fine(jail.delete_route(index, route))?;
+            }
+            for route in &routes {
+                // One that cannot be is worth less than the address.
+                if let Err(error) = jail.set_route(index, route) {
+                    ::log::warn!("{route:?}, as a DHCP server says: {error}");
+                }
+            }
+            if let Some(mtu) = lease.mtu {
+                // More than the parent takes it cannot be.
+                if let Err(error) = jail.set_mtu(index, mtu.into()) {
+                    ::log::warn!("packets of {mtu} bytes, as a DHCP server says: {error}");
+                }
+            }
+            Ok(())
+        });
+        lent.and_then(|inside| inside).map_err(|e| failed("give the jail's link its address", e))
+    }
+
+    /// Takes from a jail's link what a lease has said.
+    ///
+    /// # Errors
+    /// The jail has no link, or the kernel refuses.
+    pub fn take_back(&self, namespace: &OwnedFd, lease: &Lease) -> Result<(), Error> {
+        let taken = self.enter(namespace, |jail| {
+            let index = wire::link(jail)?.index;
+            for route in routes(lease) {
+                gone_is_fine(jail.delete_route(index, &route))?;
+            }
+            gone_is_fine(jail.delete_address(index, lease.address.into(), lease.length))
+        });
+        taken
+            .and_then(|inside| inside)
+            .map_err(|e| failed("take the jail's address from its link", e))
+    }
+
     /// Does something with a routing socket of `namespace`, which the thread is in meanwhile.
     fn enter<T>(
         &self,
@@ -182,6 +258,30 @@ impl Network {
             std::process::exit(70);
         }
         Ok(result)
+    }
+}
+
+fn is_same_place(one: &Lease, other: &Lease) -> bool {
+    (one.address, one.length) == (other.address, other.length)
+}
+
+fn routes(lease: &Lease) -> BTreeSet<LentRoute> {
+    let from = lease.address;
+    let default = lease.router.map(|router| ((Ipv4Addr::UNSPECIFIED, 0), Some(router)));
+    let others = lease.routes.iter().map(|(prefix, length, hop)| {
+        let via = Some(*hop).filter(|hop| !hop.is_unspecified());
+        ((*prefix, *length), via)
+    });
+    default.into_iter().chain(others).map(|(to, via)| LentRoute { to, via, from }).collect()
+}
+
+/// What the kernel has taken away by itself.
+fn gone_is_fine(result: io::Result<()>) -> io::Result<()> {
+    match result {
+        Err(error) if matches!(error.raw_os_error(), Some(libc::EADDRNOTAVAIL | libc::ESRCH)) => {
+            Ok(())
+        }
+        result => result,
     }
 }
 

@@ -4,16 +4,17 @@ use crate::plan::Link;
 use crate::plan::link::Kind;
 use crate::unit::{IpvlanMode, MacvlanMode};
 use netlink_packet_core::{
-    NLM_F_ACK, NLM_F_CREATE, NLM_F_DUMP, NLM_F_EXCL, NLM_F_REQUEST, NetlinkDeserializable,
-    NetlinkHeader, NetlinkMessage, NetlinkPayload,
+    NLM_F_ACK, NLM_F_CREATE, NLM_F_DUMP, NLM_F_EXCL, NLM_F_REPLACE, NLM_F_REQUEST,
+    NetlinkDeserializable, NetlinkHeader, NetlinkMessage, NetlinkPayload,
 };
-use netlink_packet_route::address::{AddressAttribute, AddressMessage};
+use netlink_packet_route::address::{AddressAttribute, AddressMessage, CacheInfo};
 use netlink_packet_route::link::{
     InfoData, InfoIpVlan, InfoKind, InfoMacVlan, InfoVlan, IpVlanMode, LinkAttribute, LinkFlags,
     LinkInfo, LinkLayerType, LinkMessage, MacVlanMode,
 };
 use netlink_packet_route::route::{
-    RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteProtocol, RouteScope, RouteType,
+    RouteAddress, RouteAttribute, RouteFlags, RouteHeader, RouteMessage, RouteProtocol, RouteScope,
+    RouteType,
 };
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
@@ -46,6 +47,8 @@ pub struct Interface {
     pub loopback: bool,
     /// Bytes of its largest packet.
     pub mtu: u32,
+    /// Its Ethernet address, if it has one.
+    pub mac: Option<[u8; 6]>,
     /// Whether it is of a kind that jailsupd makes in jails, and not one that the kernel puts into
     /// each new network namespace.
     pub is_of_jail: bool,
@@ -210,16 +213,64 @@ impl Netlink {
     /// # Errors
     /// `EEXIST` when the link has it already.
     pub fn add_address(&self, index: u32, address: IpAddr, prefix: u8) -> io::Result<()> {
-        let mut message = AddressMessage::default();
-        message.header.family = family(address);
-        message.header.prefix_len = prefix;
-        message.header.index = index;
-        message.attributes =
-            vec![AddressAttribute::Address(address), AddressAttribute::Local(address)];
-        if let IpAddr::V4(v4) = address {
-            message.attributes.extend(broadcast(v4, prefix).map(AddressAttribute::Broadcast));
-        }
+        let message = address_message(index, address, prefix);
         self.request(RouteNetlinkMessage::NewAddress(message), NLM_F_CREATE | NLM_F_EXCL)
+    }
+
+    /// Adds an address for so many seconds from now, or gives one that the link has another time. `u32::MAX` has no end;
+    /// others the kernel takes away by itself.
+    ///
+    /// # Errors
+    /// The kernel's refusal.
+    pub fn lend_address(
+        &self,
+        index: u32,
+        address: Ipv4Addr,
+        prefix: u8,
+        seconds: u32,
+    ) -> io::Result<()> {
+        let mut message = address_message(index, address.into(), prefix);
+        let mut times = CacheInfo::default();
+        (times.ifa_valid, times.ifa_preferred) = (seconds, seconds);
+        message.attributes.push(AddressAttribute::CacheInfo(times));
+        self.request(RouteNetlinkMessage::NewAddress(message), NLM_F_CREATE | NLM_F_REPLACE)
+    }
+
+    /// Takes an address away, and with it the routes that need it.
+    ///
+    /// # Errors
+    /// `EADDRNOTAVAIL` when the link does not have it.
+    pub fn delete_address(&self, index: u32, address: IpAddr, prefix: u8) -> io::Result<()> {
+        let message = address_message(index, address, prefix);
+        self.request(RouteNetlinkMessage::DelAddress(message), 0)
+    }
+
+    /// Adds a route of a lease, or replaces that to the same subnet.
+    ///
+    /// # Errors
+    /// The kernel's refusal.
+    pub fn set_route(&self, index: u32, route: &LentRoute) -> io::Result<()> {
+        let message = RouteNetlinkMessage::NewRoute(route.message(index));
+        self.request(message, NLM_F_CREATE | NLM_F_REPLACE)
+    }
+
+    /// Takes a route of a lease away.
+    ///
+    /// # Errors
+    /// `ESRCH` when there is none.
+    pub fn delete_route(&self, index: u32, route: &LentRoute) -> io::Result<()> {
+        self.request(RouteNetlinkMessage::DelRoute(route.message(index)), 0)
+    }
+
+    /// Sets the largest packet of a link, bytes.
+    ///
+    /// # Errors
+    /// `EINVAL` when it is more than the parent takes.
+    pub fn set_mtu(&self, index: u32, mtu: u32) -> io::Result<()> {
+        let mut link = LinkMessage::default();
+        link.header.index = index;
+        link.attributes.push(LinkAttribute::Mtu(mtu));
+        self.request(RouteNetlinkMessage::SetLink(link), 0)
     }
 
     /// Adds a default route over this link.
@@ -297,11 +348,12 @@ fn take<M: NetlinkDeserializable + Clone>(
 /// None of a link without a name, which there is not.
 fn interface(link: &LinkMessage) -> Option<Interface> {
     let (mut name, mut mtu, mut lower, mut group) = (None, 0, None, 0);
-    let (mut is_of_jail, mut id) = (false, None);
+    let (mut is_of_jail, mut id, mut mac) = (false, None, None);
     for attribute in &link.attributes {
         match attribute {
             LinkAttribute::IfName(text) => name = Some(text.clone()),
             LinkAttribute::Mtu(bytes) => mtu = *bytes,
+            LinkAttribute::Address(address) => mac = address.as_slice().try_into().ok(),
             LinkAttribute::Link(index) => lower = Some(*index),
             LinkAttribute::Group(number) => group = *number,
             LinkAttribute::LinkInfo(infos) => {
@@ -317,6 +369,7 @@ fn interface(link: &LinkMessage) -> Option<Interface> {
         name: name?,
         loopback: link.header.link_layer_type == LinkLayerType::Loopback,
         mtu,
+        mac,
         is_of_jail,
         vlan: lower.zip(id),
         is_ours: group == OURS,
@@ -329,6 +382,61 @@ fn vlan_id(info: &LinkInfo) -> Option<u16> {
         InfoVlan::Id(id) => Some(*id),
         _ => None,
     })
+}
+
+/// The metric of routes that a lease says.
+const LENT: u32 = 1024;
+
+/// A route that a lease says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct LentRoute {
+    /// The subnet, and bits of its prefix; 0 for all others.
+    pub to: (Ipv4Addr, u8),
+    /// The next hop; none when it is on the link.
+    pub via: Option<Ipv4Addr>,
+    /// The address that goes with it: the kernel takes both away together.
+    pub from: Ipv4Addr,
+}
+
+impl LentRoute {
+    fn message(&self, index: u32) -> RouteMessage {
+        let (to, length) = self.to;
+        let mut route = RouteMessage::default();
+        route.header.address_family = AddressFamily::Inet;
+        route.header.destination_prefix_length = length;
+        route.header.table = RouteHeader::RT_TABLE_MAIN;
+        route.header.protocol = RouteProtocol::Dhcp;
+        route.header.kind = RouteType::Unicast;
+        route.header.scope = RouteScope::Link;
+        route.attributes = vec![
+            RouteAttribute::Oif(index),
+            RouteAttribute::PrefSource(RouteAddress::Inet(self.from)),
+            // Of their own, so that they are in nobody's place.
+            RouteAttribute::Priority(LENT),
+        ];
+        if length > 0 {
+            route.attributes.push(RouteAttribute::Destination(RouteAddress::Inet(to)));
+        }
+        if let Some(via) = self.via {
+            route.header.scope = RouteScope::Universe;
+            // A server may give an address whose subnet the router is not in.
+            route.header.flags = RouteFlags::Onlink;
+            route.attributes.push(RouteAttribute::Gateway(RouteAddress::Inet(via)));
+        }
+        route
+    }
+}
+
+fn address_message(index: u32, address: IpAddr, prefix: u8) -> AddressMessage {
+    let mut message = AddressMessage::default();
+    message.header.family = family(address);
+    message.header.prefix_len = prefix;
+    message.header.index = index;
+    message.attributes = vec![AddressAttribute::Address(address), AddressAttribute::Local(address)];
+    if let IpAddr::V4(v4) = address {
+        message.attributes.extend(broadcast(v4, prefix).map(AddressAttribute::Broadcast));
+    }
+    message
 }
 
 const fn macvlan_mode(mode: MacvlanMode) -> MacVlanMode {
