@@ -5,6 +5,7 @@ use super::dependencies::Ties;
 use super::hooks::Hooks;
 use super::jails::Jails;
 use super::kernel::Kernel;
+use super::leases::Leases;
 use super::links::Links;
 use super::output::Output;
 use super::poller::{Poller, Source};
@@ -21,7 +22,7 @@ use crate::exec::logs::Log;
 use crate::exec::net::Network;
 use crate::exec::unit_store::{self, Store};
 use crate::exec::watch::Watch;
-use crate::exec::{Layout, helper, spawn, units};
+use crate::exec::{self, Layout, helper, spawn, units};
 use crate::machine::Moment;
 use crate::plan::seccomp::Filters;
 use crate::unit::host::Host;
@@ -104,6 +105,7 @@ impl Supervisor {
             last_good: to("keep units", LastGood::open(&layout.last_good()))?,
             trials: Trials::new(to("keep good versions", Deploys::open(&layout))?),
             links: Links::default(),
+            leases: Leases::new(to("keep leases", exec::leases::Leases::open(&layout))?),
             hooks: Hooks::default(),
             watch,
             directories,

@@ -14,7 +14,7 @@ use crate::exec::cgroup::Cgroup;
 use crate::exec::deploys::Version;
 use crate::exec::logs::Log;
 use crate::exec::state::Part;
-use crate::exec::{faults, image, overlay};
+use crate::exec::{faults, given, image, overlay};
 use crate::machine::{Event, News, State};
 use crate::plan::Link;
 use crate::unit::amount::show_duration;
@@ -182,9 +182,9 @@ impl Supervisor {
 
     /// What a new version would have for the time of its trial, and the running one has.
     fn claimed_twice(&self, of: JailId, unit: &Unit) -> Option<Problem> {
-        let running = &self.jails.get(of)?.loaded.as_ref()?.unit.network.address;
+        let running = &self.jails.get(of)?.loaded.as_ref()?.unit.network;
         let mut wanted = unit.deploy.address.iter().map(IpPrefix::address);
-        let twice = wanted.find(|one| running.iter().any(|other| other.address() == *one))?;
+        let twice = wanted.find(|one| running.fixed().any(|other| other.address() == *one))?;
         let message = format!("{twice} is an address of the version that runs");
         let help = "give the new version another one until it takes that one's place";
         Some(unit.problem("deploy.address", message, help))
@@ -368,6 +368,7 @@ impl Supervisor {
         if let Err(error) = overlay::discard(&self.layout, key) {
             log::warn!("{key} leaves its layer behind: {}", error.chain());
         }
+        self.discard_given(key);
         match std::fs::remove_dir(self.layout.jail(key)) {
             // Its core dumps, or what the jail has kept from before.
             Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => {}
@@ -375,6 +376,13 @@ impl Supervisor {
                 log::warn!("{key} leaves its directory behind: {error}");
             }
             _ => {}
+        }
+    }
+
+    /// Removes the files that were given to a life that is gone.
+    pub(super) fn discard_given(&self, key: &str) {
+        if let Err(error) = given::discard(key, &self.layout) {
+            log::warn!("{key} leaves files of its /etc behind: {error}");
         }
     }
 

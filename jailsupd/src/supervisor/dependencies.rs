@@ -212,7 +212,14 @@ impl Supervisor {
         self.ties.waiting.retain(|id| jails.get(*id).is_some_and(is_waiting));
         for id in self.ties.waiting.clone() {
             let Some(jail) = self.jails.get(id) else { continue };
-            match self.waits_for_link(jail).or_else(|| self.waits_for(&jail.name)) {
+            let lacks_address = jail.lacks_address();
+            let waits = self.waits_for_link(jail).or_else(|| self.waits_for(&jail.name));
+            // Last: what it asks, it asks when nothing else is in its way.
+            let waits = match waits {
+                None if lacks_address => self.ask_for_address(id),
+                waits => waits,
+            };
+            match waits {
                 None => self.apply(id, Event::Admitted, "nothing holds it up"),
                 Some(waits) => self.wait(id, waits),
             }

@@ -3,6 +3,7 @@
 use super::clock;
 use super::denials::Denied;
 use super::health::Checked;
+use super::leases::Held;
 use super::leaving::Leaving;
 use super::losses::Intake;
 use super::notify::Voice;
@@ -51,6 +52,8 @@ pub(super) struct Jail {
     pub(super) depends: bool,
     /// Its start waits for its parent link, which the host has not.
     pub(super) lacks_link: bool,
+    /// The address that it has from DHCP.
+    pub(super) lease: Option<Held>,
     /// What it waits for, while it is waiting.
     pub(super) waits: Option<WaitsFor>,
     /// Why its new version is not started beside it yet.
@@ -184,6 +187,7 @@ impl Jail {
             machine: Machine { dice: dice(name), ..Machine::NEW },
             depends: false,
             lacks_link: false,
+            lease: None,
             waits: None,
             held_back: None,
             owes_poststop: false,
@@ -212,7 +216,7 @@ impl Jail {
         self.loaded.as_ref().map_or_else(Policy::default, |loaded| Policy {
             restart: loaded.unit.restart.clone(),
             stop: loaded.unit.stop.clone(),
-            waits: self.depends || self.lacks_link,
+            waits: self.depends || self.lacks_link || self.lacks_address(),
             ready_within: (loaded.unit.process.notify != Notify::None)
                 .then_some(loaded.unit.start.timeout),
             // One that is frozen owes no sign of life.
@@ -275,6 +279,7 @@ impl Jail {
             hook_problem: _,
             depends: _,
             lacks_link: _,
+            lease: _,
             waits: _,
             held_back: _,
             leaving: _,

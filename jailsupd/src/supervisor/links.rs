@@ -18,7 +18,7 @@ use std::time::Duration;
 /// After which time what the kernel has refused is tried again.
 const TRY_AGAIN: Duration = Duration::from_secs(5);
 /// How long links are made before other events are looked at: the parent of a thousand jails may come back.
-const MAKE_FOR: Duration = Duration::from_millis(20);
+pub(super) const MAKE_FOR: Duration = Duration::from_millis(20);
 
 /// The host's links.
 #[derive(Debug, Default)]
@@ -210,6 +210,7 @@ impl Supervisor {
             Ok(lower) => {
                 kept.lower = lower;
                 kept.key = key;
+                let net = kept.namespaces.net.try_clone();
                 if self.links.refused.remove(&id).is_some() {
                     jail.start_problem = None;
                 }
@@ -218,6 +219,9 @@ impl Supervisor {
                 self.list_links();
                 if link.is_some() {
                     self.record(&name, None, "its link is there");
+                }
+                if let Ok(net) = net {
+                    self.begin_lease(id, &net);
                 }
             }
             Err(error) => {
@@ -281,6 +285,7 @@ impl Supervisor {
         if let Err(error) = self.network.clear(&kept.namespaces.net) {
             log::warn!("jail={} {}", jail.name, error.chain());
         }
+        self.end_lease(id);
         // Its state stays as it is stored: that it rests after its new version is not so yet.
     }
 

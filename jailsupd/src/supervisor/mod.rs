@@ -26,6 +26,7 @@ mod jail;
 mod jails;
 mod kernel;
 mod layers;
+mod leases;
 mod leaving;
 mod limits;
 mod links;
@@ -69,7 +70,7 @@ use crate::exec::net::Network;
 use crate::exec::trash::{self, Janitor};
 use crate::exec::unit_store::Store;
 use crate::exec::watch::Watch;
-use crate::exec::{Layout, cores, given};
+use crate::exec::{Layout, cores};
 use crate::machine::{Event, Moment, News};
 use crate::plan::seccomp::Filters;
 use crate::unit::host::Host;
@@ -84,6 +85,7 @@ use jail::Jail;
 use jails::Jails;
 use keeper::{Client, Slot};
 use kernel::Kernel;
+use leases::Leases;
 use links::Links;
 use output::Output;
 use poller::{JailId, Poller, Source};
@@ -143,6 +145,7 @@ pub struct Supervisor {
     last_good: LastGood,
     trials: Trials,
     links: Links,
+    leases: Leases,
     watch: Watch,
     hooks: Hooks,
     ties: Ties,
@@ -174,6 +177,7 @@ impl Supervisor {
             // What has happened to links while nobody looked.
             self.follow_links();
             self.reclaim_ids();
+            self.resume_leases();
         }
         self.finish_cleaning();
         self.resume_besides();
@@ -231,6 +235,7 @@ impl Supervisor {
             Source::Reexec => self.on_reexec(),
             Source::Hook(number) => self.on_hook(number),
             Source::Links => self.on_links(),
+            Source::Dhcp => self.on_dhcp(),
         }
     }
 
@@ -312,7 +317,9 @@ impl Supervisor {
     /// the trash.
     fn reclaim_ids(&mut self) {
         let (ids, jails, layout) = (&mut self.ids, &self.jails, &self.layout);
-        match ids.reclaim(layout, |name| name == work::READER || jails.find(name).is_some()) {
+        match ids.reclaim(layout, |name| {
+            [work::READER, leases::WORKER].contains(&name) || jails.find(name).is_some()
+        }) {
             Ok(true) => log::info!("ranges of user ids of jails that are gone are free again"),
             Ok(false) => {}
             Err(error) => log::warn!("ranges of user ids cannot be taken back: {error}"),
@@ -358,9 +365,7 @@ impl Supervisor {
         if jail.key != jail.name {
             self.sweep_key(&jail.key);
         }
-        if let Err(error) = given::discard(&jail.name, &self.layout) {
-            log::warn!("jail={} leaves files of its /etc behind: {error}", jail.name);
-        }
+        self.discard_given(&jail.name);
         // Its layer went to the trash when it was cleared away.
         if let Err(error) = std::fs::remove_dir(self.layout.jail(&jail.name)) {
             // A persistent root stays for the next jail of this name.
@@ -377,6 +382,7 @@ impl Supervisor {
 
     /// Takes a jail at rest, or what is beside one, out of everything that knows it by its number or key.
     fn take_out(&mut self, id: JailId) -> Option<Jail> {
+        self.end_lease(id);
         let jail = self.jails.remove(id)?;
         self.trials.forget(id);
         self.forget_link(id);
@@ -406,6 +412,7 @@ impl Supervisor {
             self.syncing.deadline(),
             self.trials.deadline(),
             self.links.deadline(),
+            self.leases_deadline(),
         ];
         let next = next.chain(more.into_iter().flatten()).min()?;
         // epoll counts whole milliseconds upwards, so that a deadline has passed when it wakes.
@@ -418,6 +425,7 @@ impl Supervisor {
             self.rescan();
         }
         self.tick_links();
+        self.tick_leases();
         self.end_late_hooks();
         if self.output.deadline().is_some_and(|at| at <= now) {
             self.store_staged();

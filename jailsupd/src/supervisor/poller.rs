@@ -57,6 +57,8 @@ pub(super) enum Source {
     Synced,
     /// Links of the host have come, gone or changed.
     Links,
+    /// The process that asks DHCP servers for addresses has said something, or has ended.
+    Dhcp,
 }
 
 /// The kinds of [`Source::Limit`] come after all others.
@@ -87,6 +89,7 @@ impl Source {
             Self::Notify(id) => (18, id),
             Self::Check(id) => (19, id),
             Self::Links => (17, 0),
+            Self::Dhcp => (21, 0),
         };
         kind << 32 | u64::from(id)
     }
@@ -113,6 +116,7 @@ impl Source {
             20 => Self::Hook(id),
             16 => Self::Synced,
             17 => Self::Links,
+            21 => Self::Dhcp,
             18 => Self::Notify(id),
             19 => Self::Check(id),
             kind => {
@@ -229,6 +233,7 @@ mod tests {
             Source::Notify(10),
             Source::Check(11),
             Source::Links,
+            Source::Dhcp,
         ] {
             assert_eq!(Source::from_data(source.to_data()), Some(source));
         }

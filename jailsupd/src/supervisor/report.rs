@@ -46,10 +46,6 @@ pub(super) fn entry(line: &Line, jail: Option<&str>) -> LogEntry {
 }
 
 pub(super) fn summary(jail: &Jail) -> JailSummary {
-    let address = jail
-        .loaded
-        .as_ref()
-        .map(|loaded| loaded.unit.network.address.iter().map(ToString::to_string).collect());
     let life = jail.life.as_ref();
     let health = life.filter(|life| life.health.is_some());
     let health = health.and_then(|life| life.stored.health.as_ref());
@@ -57,7 +53,7 @@ pub(super) fn summary(jail: &Jail) -> JailSummary {
         name: jail.name.clone(),
         state: jail.state(),
         since: clock::wall_ms_of(jail.since),
-        address: address.unwrap_or_default(),
+        address: jail.addresses(),
         pid: jail.life.as_ref().and_then(|life| u32::try_from(life.pid).ok()),
         restarts: jail.restarts.into(),
         problem: problem_line(jail),

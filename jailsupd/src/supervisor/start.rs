@@ -3,7 +3,7 @@
 use super::Supervisor;
 use super::clock;
 use super::commands::stored_limit;
-use super::jail::{Kept, Life, Loaded};
+use super::jail::{Jail, Kept, Life, Loaded};
 use super::notify::{self, Voice};
 use super::poller::{JailId, Source};
 use super::poststop;
@@ -20,7 +20,7 @@ use crate::exec::{
     Error, cores, devices, faults, given, image, limits, namespaces, net, overlay, root, spawn,
     volume, walls,
 };
-use crate::plan::{GivenFile, HostStep, IdMap, Link};
+use crate::plan::{self, GivenFile, HostStep, IdMap, Learned, Link};
 use crate::unit::{Bytes, Device, ImageSource, Unit};
 use keeper::Slot;
 use rustix::fd::{AsFd as _, OwnedFd};
@@ -46,6 +46,27 @@ pub(super) struct Building<'a> {
     client: Option<Inside>,
 }
 
+impl<'a> Building<'a> {
+    /// Nothing yet but what is kept of the jail from earlier, which is taken out of it meanwhile.
+    fn new(id: JailId, jail: &mut Jail, loaded: &'a Loaded) -> Self {
+        Self {
+            loaded,
+            id,
+            key: jail.key.clone(),
+            cgroup: jail.cgroup.clone(),
+            is_new: false,
+            kept: jail.kept.take(),
+            source: None,
+            root: None,
+            account: None,
+            volumes: Vec::new(),
+            given: Vec::new(),
+            devices: Vec::new(),
+            client: None,
+        }
+    }
+}
+
 /// In what is remembered of a network namespace: here begins what its kernel settings were.
 const SYSCTLS: &str = "; sysctl ";
 
@@ -67,6 +88,11 @@ pub(super) fn is_beside(key: &str) -> bool {
 
 fn sysctls(unit: &Unit) -> String {
     unit.security.sysctl.iter().map(|(name, value)| format!("{name}={value} ")).collect()
+}
+
+/// The link, in words, that a network namespace has which was set up like this.
+pub(super) fn link_in(key: &str) -> &str {
+    key.split_once(SYSCTLS).map_or(key, |(link, _)| link)
 }
 
 fn set_in(key: &str) -> &str {
@@ -101,6 +127,27 @@ impl Supervisor {
         self.build_and_spawn(id, &loaded)
     }
 
+    /// Makes the link of a jail that waits, before its start; what else that needs, too.
+    pub(super) fn make_link_ahead(&mut self, id: JailId) -> Result<(), Error> {
+        let Some(jail) = self.jails.get_mut(id) else { return Ok(()) };
+        let Some(loaded) = jail.loaded.clone() else { return Err(Error::NoUnit) };
+        let name = jail.name.clone();
+        let mut building = Building::new(id, jail, &loaded);
+        let is_of_link = |step: &&HostStep| {
+            matches!(step, HostStep::CreateNamespaces { .. } | HostStep::SetUpNetwork(_))
+        };
+        let made = self.renew_namespaces(&mut building).and_then(|()| {
+            let mut steps = loaded.plan.host.iter().filter(is_of_link);
+            steps.try_for_each(|step| self.perform(&name, step, &mut building))
+        });
+        if let Some(jail) = self.jails.get_mut(id) {
+            jail.kept = building.kept;
+        }
+        // The keeper was told to forget how the jail is, before anything was done to its link.
+        self.store_rest(id);
+        made
+    }
+
     /// Performs a plan's host steps, and makes the processes.
     pub(super) fn build_and_spawn(
         &mut self,
@@ -108,22 +155,8 @@ impl Supervisor {
         loaded: &Loaded,
     ) -> Result<Progress, Error> {
         let Some(jail) = self.jails.get_mut(id) else { return Ok(Progress::Waits) };
-        let (name, kept, cgroup) = (jail.name.clone(), jail.kept.take(), jail.cgroup.clone());
-        let mut building = Building {
-            loaded,
-            id,
-            key: jail.key.clone(),
-            cgroup,
-            is_new: false,
-            kept,
-            source: None,
-            root: None,
-            account: None,
-            volumes: Vec::new(),
-            given: Vec::new(),
-            devices: Vec::new(),
-            client: None,
-        };
+        let name = jail.name.clone();
+        let mut building = Building::new(id, jail, loaded);
         let prepared = self.renew_namespaces(&mut building);
         let prepared = prepared.and_then(|()| self.build(&name, &mut building));
         let result = prepared.and_then(|waits| match waits {
@@ -280,7 +313,7 @@ impl Supervisor {
                 }
                 Ok(())
             }
-            HostStep::WriteFiles(files) => self.give_files(name, files, building),
+            HostStep::WriteFiles(files) => self.give_files(files, building),
             HostStep::OpenCores(size) => self.open_cores(name, *size, building),
             HostStep::PinDevices(devices) => self.pin_devices(devices, building),
         }
@@ -298,14 +331,12 @@ impl Supervisor {
         Ok(())
     }
 
-    fn give_files(
-        &self,
-        name: &str,
-        files: &[GivenFile],
-        building: &mut Building<'_>,
-    ) -> Result<(), Error> {
+    fn give_files(&self, files: &[GivenFile], building: &mut Building<'_>) -> Result<(), Error> {
         if let Some(root) = &building.root {
-            building.given = given::open(name, files, root, &self.layout)?;
+            let learned = self.learned(building.id, building.loaded);
+            let told = plan::files(&building.loaded.unit, &self.machine_id, &learned);
+            let files = if learned == Learned::default() { files } else { &told };
+            building.given = given::open(&building.key, files, root, &self.layout)?;
         }
         Ok(())
     }
@@ -381,7 +412,9 @@ impl Supervisor {
         self.keeper.remove(&building.key, &[Slot::State]).map_err(Error::Keeper)?;
         faults::reach("link-forgotten")?;
         let former = kept.lower.take();
-        match self.network.make_link(&kept.namespaces.net, link, &self.host.uplink) {
+        let made = self.network.make_link(&kept.namespaces.net, link, &self.host.uplink);
+        let is_made = made.is_ok();
+        match made {
             Ok(lower) => (kept.lower, kept.key) = (lower, key),
             // It gets its link when the parent comes.
             Err(Error::NoParent { .. }) if !building.loaded.unit.network.wait_for_parent => {
@@ -389,9 +422,12 @@ impl Supervisor {
             }
             Err(error) => return Err(error),
         }
-        if former.is_some() && former != kept.lower {
+        let moved = former.is_some() && former != kept.lower;
+        let net = kept.namespaces.net.try_clone().ok().filter(|_| is_made);
+        if moved {
             self.sweep_links();
         }
+        net.into_iter().for_each(|net| self.begin_lease(building.id, &net));
         Ok(())
     }
 

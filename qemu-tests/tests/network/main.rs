@@ -2,6 +2,7 @@
 //! that goes and comes back. Two boots of the debug image, which the tests take turns with.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+mod dhcp;
 mod kinds;
 mod names;
 mod parents;
@@ -11,7 +12,7 @@ use std::sync::LazyLock;
 use std::time::Duration;
 
 use qemu_tests::segment::{self, Plug};
-use qemu_tests::{Guest, Image, Jails, Machine, Shared, Vm, unit_of};
+use qemu_tests::{Guest, Image, Jails, Machine, Shared, Vm, image, unit_of};
 
 static NEAR: Shared = Shared::new();
 static FAR: Shared = Shared::new();
@@ -30,6 +31,8 @@ fn hosts() -> Hosts {
     let boot = |shared: &'static Shared, name: &'static str, end: usize| {
         let machine = || {
             let jails = Jails::new().unwrap().image_with("named", names::image).unwrap();
+            let (dnsmasq, _) = image::example("dnsmasq").unwrap();
+            let jails = jails.copy(&dnsmasq, "images/dnsmasq.erofs").unwrap();
             Machine::new(name, Image::Debug).jails(jails).plug(WIRE[end].clone())
         };
         let mut guest = shared.guest(machine);

@@ -8,13 +8,13 @@ use serde_json::{Map, Value, json};
 use super::{SOON, WIRE, hosts, in_network, reaches, unit};
 
 /// Pulls the card of the wire out.
-fn pull(near: &mut Vm) {
+pub(super) fn pull(near: &mut Vm) {
     near.qmp.execute("device_del", &json!({ "id": CARD })).unwrap();
     near.agent().wait_until("! [ -e /sys/class/net/eth1 ]", SOON).unwrap();
 }
 
 /// Puts it in again.
-fn put_in(near: &mut Vm) {
+pub(super) fn put_in(near: &mut Vm) {
     let card = WIRE[0].card().into_iter();
     let card: Map<String, Value> = card.map(|(key, value)| (key.into(), value.into())).collect();
     let card = Value::Object(card);
@@ -30,7 +30,7 @@ fn put_in(near: &mut Vm) {
     near.agent().wait_until("[ -e /sys/class/net/eth1 ]", SOON).unwrap();
 }
 
-fn told(near: &mut Vm, jail: &str, text: &str) {
+pub(super) fn told(near: &mut Vm, jail: &str, text: &str) {
     let condition = format!("/usr/bin/jailctl events {jail} | grep -q '{text}'");
     near.agent().wait_until(&condition, SOON).unwrap();
 }

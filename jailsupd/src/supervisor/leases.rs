@@ -1,0 +1,418 @@
+//! Addresses from DHCP: jails wait for theirs, get what comes of it, and keep it whatever becomes of the process that asks.
+//!
+//! What is asked for follows from the links: with each link that is made for a unit that wants it, the worker is told to ask,
+//! and told anew when there is another worker. An address is on its link for as long as its lease holds, by the kernel's own
+//! clock: neither jailsupd nor the worker is needed for it to stay, or to end.
+
+mod outcome;
+mod worker;
+
+pub(super) use worker::WORKER;
+
+use super::jail::{Jail, Kept, Loaded};
+use super::links::MAKE_FOR;
+use super::poller::JailId;
+use super::start::{is_beside, link_in, link_key};
+use super::{Supervisor, clock};
+use crate::exec::dhcp::Worker;
+use crate::exec::leases::{self, Now};
+use crate::machine::Moment;
+use crate::machine::gate::WaitsFor;
+use crate::plan::Learned;
+use crate::unit::value::FromText as _;
+use crate::unit::{HostName, Network};
+use dhcp_worker::lease::{Earlier, Lease};
+use dhcp_worker::wire::{Identity, Order, Trouble};
+use rustix::fd::OwnedFd;
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::net::IpAddr;
+use std::time::Duration;
+
+/// What is asked for.
+#[derive(Debug)]
+pub(super) struct Leases {
+    store: leases::Leases,
+    worker: Option<Worker>,
+    started: Moment,
+    delay: Duration,
+    /// When the next worker is started.
+    worker_at: Option<Moment>,
+    /// When sockets are tried to be opened again.
+    wires_at: Option<Moment>,
+    /// For how long, in this turn of the loop, links of jails that wait are made.
+    links_until: Moment,
+    /// When more of them are.
+    links_at: Option<Moment>,
+    clients: BTreeMap<JailId, Client>,
+    /// Whose the numbers are that the worker knows them by.
+    numbers: BTreeMap<u64, JailId>,
+    last_number: u64,
+}
+
+/// One jail's asking.
+#[derive(Debug)]
+struct Client {
+    /// By which the worker knows it: another one for each link.
+    number: u64,
+    /// The link that it asks on, in words.
+    link: String,
+    identity: Identity,
+    /// Why it has nothing.
+    trouble: Option<Trouble>,
+    /// The worker needs sockets of its link.
+    wants_wire: bool,
+}
+
+/// A lease that a jail has.
+#[derive(Clone, Debug)]
+pub(super) struct Held {
+    lease: Lease,
+    /// Since when.
+    since: Moment,
+    /// The link that it was granted to, in words: it is worth nothing on another one.
+    link: String,
+}
+
+impl Held {
+    /// How many whole seconds of it are over.
+    fn age(&self) -> u64 {
+        clock::now().saturating_sub(self.since).as_secs()
+    }
+
+    /// When it ends; none when it does not.
+    fn ends_at(&self) -> Option<Moment> {
+        let left = self.lease.left(0)?;
+        Some(self.since.saturating_add(Duration::from_secs(left)))
+    }
+
+    /// Seconds that are left of it, as the kernel counts them.
+    fn left(&self) -> u32 {
+        let left = self.lease.left(self.age());
+        left.map_or(Lease::FOR_EVER, |left| u32::try_from(left).unwrap_or(Lease::FOR_EVER - 1))
+    }
+}
+
+impl Leases {
+    pub(super) const fn new(store: leases::Leases) -> Self {
+        Self {
+            store,
+            worker: None,
+            started: Moment::ZERO,
+            delay: worker::RESTART_DELAY,
+            worker_at: None,
+            wires_at: None,
+            links_until: Moment::ZERO,
+            links_at: None,
+            clients: BTreeMap::new(),
+            numbers: BTreeMap::new(),
+            last_number: 0,
+        }
+    }
+
+    /// Has a jail ask on this link from now on.
+    fn add(&mut self, id: JailId, link: String, identity: Identity) {
+        self.last_number += 1;
+        let number = self.last_number;
+        self.numbers.insert(number, id);
+        let client = Client { number, link, identity, trouble: None, wants_wire: false };
+        self.clients.insert(id, client);
+    }
+
+    fn remove(&mut self, id: JailId) -> Option<Client> {
+        let client = self.clients.remove(&id)?;
+        self.numbers.remove(&client.number);
+        Some(client)
+    }
+}
+
+impl Loaded {
+    fn asks_dhcp(&self) -> bool {
+        self.unit.network.asks_dhcp()
+    }
+
+    /// The link that the unit asks for, in words.
+    fn link_text(&self) -> String {
+        self.plan.link().map(ToString::to_string).unwrap_or_default()
+    }
+
+    /// What people call the link that the unit's sits on.
+    fn lower(&self) -> String {
+        self.plan.link().map(|link| link.lower.to_string()).unwrap_or_default()
+    }
+}
+
+impl Jail {
+    /// Whether its start waits for an address. What is beside a jail never does.
+    pub(super) fn lacks_address(&self) -> bool {
+        let Some(loaded) = self.loaded.as_ref().filter(|_| self.of.is_none()) else { return false };
+        let has_one = || self.lease.as_ref().is_some_and(|held| held.link == loaded.link_text());
+        loaded.asks_dhcp() && loaded.unit.network.wait_for_address && !has_one()
+    }
+
+    /// All its addresses, for people.
+    pub(super) fn addresses(&self) -> Vec<String> {
+        let network = self.loaded.as_ref().map(|loaded| &loaded.unit.network);
+        let fixed = network.into_iter().flat_map(Network::fixed);
+        let fixed = fixed.map(|address| address.to_string());
+        let lease = self.lease.iter().map(|held| show(&held.lease));
+        fixed.chain(lease).collect()
+    }
+
+    /// Whether its namespaces have the link that its unit asks for.
+    fn has_own_link(&self) -> bool {
+        let key = self.loaded.as_ref().map(|loaded| link_key(loaded, loaded.plan.link(), false));
+        let kept = self.kept.as_ref().map(|kept| &kept.key);
+        key.is_some() && kept == key.as_ref()
+    }
+}
+
+fn show(lease: &Lease) -> String {
+    format!("{}/{}", lease.address, lease.length)
+}
+
+fn now() -> Now {
+    Now { boot: clock::now(), wall_ms: clock::wall_ms() }
+}
+
+impl Supervisor {
+    /// When there is something to do although nobody says so.
+    pub(super) fn leases_deadline(&self) -> Option<Moment> {
+        let held = |id| self.jails.get(id).and_then(|jail| jail.lease.as_ref());
+        let ends = self.leases.clients.keys().filter_map(|id| held(*id)?.ends_at());
+        let Leases { worker_at, wires_at, links_at, .. } = self.leases;
+        ends.chain(worker_at).chain(wires_at).chain(links_at).min()
+    }
+
+    /// Does what it is time for.
+    pub(super) fn tick_leases(&mut self) {
+        let now = clock::now();
+        self.leases.links_until = now.saturating_add(MAKE_FOR);
+        if self.leases.links_at.take_if(|at| *at <= now).is_some() {
+            self.ties.moved = true;
+        }
+        let is_over = |jail: &Jail| {
+            jail.lease.as_ref().and_then(Held::ends_at).is_some_and(|ends_at| ends_at <= now)
+        };
+        let ids: Vec<JailId> = self.leases.clients.keys().copied().collect();
+        for id in &ids {
+            if self.jails.get(*id).is_some_and(is_over) {
+                self.lost_lease(*id, Trouble::Ended);
+            }
+        }
+        if self.leases.worker_at.take_if(|at| *at <= now).is_some() {
+            ids.iter().for_each(|id| self.tell_begin(*id, true));
+        }
+        if self.leases.wires_at.take_if(|at| *at <= now).is_some() {
+            let wants = |id: &JailId| self.leases.clients.get(id).is_some_and(|c| c.wants_wire);
+            let wanting: Vec<JailId> = ids.into_iter().filter(wants).collect();
+            wanting.into_iter().for_each(|id| self.give_wire(id));
+        }
+    }
+
+    /// After the units were read for the first time: jails that an earlier jailsupd has left with a link go on asking.
+    pub(super) fn resume_leases(&mut self) {
+        for id in self.jails.ids() {
+            // What has just got its link asks already.
+            if !self.leases.clients.contains_key(&id) {
+                self.resume_lease(id);
+            }
+        }
+        let of = |id| self.jails.get(id).map(|jail| jail.name.as_str());
+        let names: BTreeSet<&str> = self
+            .jails
+            .ids()
+            .into_iter()
+            .filter(|id| {
+                let loaded = self.jails.get(*id).and_then(|jail| jail.loaded.as_ref());
+                self.leases.clients.contains_key(id) || loaded.is_some_and(Loaded::asks_dhcp)
+            })
+            .filter_map(of)
+            .collect();
+        if let Err(error) = self.leases.store.keep_only(&names) {
+            log::warn!("leases that nobody asks for any more are remembered: {error}");
+        }
+    }
+
+    fn resume_lease(&mut self, id: JailId) {
+        let Some((net, link)) = self.with_link(id).and_then(|kept| {
+            Some((kept.namespaces.net.try_clone().ok()?, link_in(&kept.key).to_owned()))
+        }) else {
+            return;
+        };
+        let Some(jail) = self.jails.get(id) else { return };
+        let found = self.leases.store.get(&jail.name, &link, now());
+        let own = jail.loaded.as_ref().filter(|loaded| loaded.link_text() == link);
+        let identity = match (own, &found) {
+            (Some(loaded), _) if loaded.asks_dhcp() => self.identity(loaded, &net),
+            // It runs as an earlier version of its unit.
+            (None, Some(found)) => Ok(Some(found.identity.clone())),
+            _ => return,
+        };
+        let identity = match identity {
+            Ok(Some(identity)) => identity,
+            Ok(None) => return,
+            Err(error) => {
+                return log::warn!("jail={} its link has no Ethernet address: {error}", jail.name);
+            }
+        };
+        let held = found.filter(|found| found.is_of_this_boot).map(|found| Held {
+            lease: found.lease,
+            since: clock::now(),
+            link: link.clone(),
+        });
+        if let Some(jail) = self.jails.get_mut(id) {
+            jail.lease = held;
+        }
+        self.lend_again(id, &net);
+        self.leases.add(id, link, identity);
+        self.tell_begin(id, true);
+        // An earlier jailsupd may have died before it has done so.
+        self.renew_files(id);
+    }
+
+    /// The namespaces of the life that has the jail's own link; none while it has none.
+    fn with_link(&self, id: JailId) -> Option<&Kept> {
+        let jail = self.jails.get(id)?;
+        let lives = [Some(jail), self.jails.beside(jail)].into_iter().flatten();
+        let has_it = |kept: &&Kept| !kept.key.is_empty() && !is_beside(&kept.key);
+        lives.filter_map(|life| life.kept.as_ref()).find(has_it)
+    }
+
+    /// Gives a jail's link the address that it has, or is to have: it may be a new one.
+    fn lend_again(&self, id: JailId, net: &OwnedFd) {
+        let Some(jail) = self.jails.get(id) else { return };
+        let Some(held) = &jail.lease else { return };
+        if let Err(error) = self.network.lend(net, None, &held.lease, held.left()) {
+            log::warn!("jail={} {}", jail.name, error.chain());
+        }
+    }
+
+    /// A link was made for a jail, in the network namespace `net`: what its unit wants of it is asked for.
+    pub(super) fn begin_lease(&mut self, id: JailId, net: &OwnedFd) {
+        let Some(jail) = self.jails.get(id).filter(|jail| jail.of.is_none()) else { return };
+        // While another life of it has its own link, this one asks for nothing.
+        if self.has_link_beside(jail) {
+            return;
+        }
+        let Some(loaded) = jail.loaded.as_ref().filter(|loaded| loaded.asks_dhcp()) else {
+            return self.end_lease(id);
+        };
+        let link = loaded.link_text();
+        let identity = match self.identity(loaded, net) {
+            Ok(Some(identity)) => identity,
+            Ok(None) => return,
+            Err(error) => {
+                return log::warn!("jail={} its link has no Ethernet address: {error}", jail.name);
+            }
+        };
+        if let Some(jail) = self.jails.get_mut(id) {
+            jail.lease.take_if(|held| held.link != link);
+        }
+        // Until the server says otherwise.
+        self.lend_again(id, net);
+        if let Some(former) = self.leases.remove(id) {
+            self.tell_worker(&Order::End { id: former.number }, None);
+        }
+        self.leases.add(id, link, identity);
+        self.tell_begin(id, false);
+    }
+
+    /// What a link says of itself; none where its unit does not ask.
+    fn identity(&self, loaded: &Loaded, net: &OwnedFd) -> io::Result<Option<Identity>> {
+        let link = loaded.plan.link();
+        let Some((link, dhcp)) = link.and_then(|link| Some((link, link.dhcp.as_ref()?))) else {
+            return Ok(None);
+        };
+        let mac = link.mac().map_or_else(|| self.network.mac(net), Ok)?;
+        // RFC 2132, section 9.14: hardware type 1 is Ethernet.
+        let own_id = || [1].into_iter().chain(mac).collect();
+        Ok(Some(Identity {
+            mac,
+            client_id: dhcp.client_id.clone().unwrap_or_else(own_id),
+            hostname: dhcp.hostname.clone(),
+            broadcast: dhcp.client_id.is_some(),
+        }))
+    }
+
+    /// Has the worker ask for a jail, or go on. `is_sure`: nothing has happened to its link since it got its address.
+    fn tell_begin(&mut self, id: JailId, is_sure: bool) {
+        let Some(jail) = self.jails.get(id) else { return };
+        let Some(client) = self.leases.clients.get(&id) else { return };
+        let earlier = match &jail.lease {
+            Some(held) => {
+                let lease = held.lease.clone().rest(held.age());
+                Some(Earlier { lease, is_in_use: true, is_sure })
+            }
+            None => {
+                let found = self.leases.store.get(&jail.name, &client.link, now());
+                found.map(|found| Earlier { lease: found.lease, is_in_use: false, is_sure: false })
+            }
+        };
+        let identity = client.identity.clone();
+        let order = Order::Begin { id: client.number, identity, earlier: earlier.map(Box::new) };
+        self.start_worker();
+        self.tell_worker(&order, None);
+    }
+
+    /// A jail does not want an address from DHCP any more, or is gone.
+    pub(super) fn end_lease(&mut self, id: JailId) {
+        let Some(client) = self.leases.remove(id) else { return };
+        self.tell_worker(&Order::End { id: client.number }, None);
+        let Some(jail) = self.jails.get_mut(id) else { return };
+        jail.lease = None;
+        let name = jail.name.clone();
+        self.forget_lease(&name);
+    }
+
+    /// Forgets what a jail was granted.
+    fn forget_lease(&self, name: &str) {
+        if let Err(error) = self.leases.store.forget(name) {
+            log::warn!("jail={name} its lease is remembered: {error}");
+        }
+    }
+
+    /// Has a jail that waits ask for its address, on its link, which is made first; what it waits for then. None when there
+    /// is nothing to wait for: what is wrong with its link, its start tells.
+    pub(super) fn ask_for_address(&mut self, id: JailId) -> Option<WaitsFor> {
+        let waits =
+            |is_coming, why| Some(WaitsFor { name: "an address".to_owned(), is_coming, why });
+        let jail = self.jails.get(id)?;
+        if self.has_link_beside(jail) {
+            return waits(true, "is asked for when its former version has ended".to_owned());
+        }
+        if !jail.has_own_link() {
+            let now = clock::now();
+            if now >= self.leases.links_until {
+                // The other events of a host with a thousand jails are to have their turn.
+                self.leases.links_at = Some(now);
+                return waits(true, "is about to be asked for".to_owned());
+            }
+            self.make_link_ahead(id).ok()?;
+        }
+        let jail = self.jails.get(id).filter(|jail| jail.lacks_address())?;
+        let loaded = jail.loaded.as_ref()?;
+        let (lower, place) = (loaded.lower(), loaded.unit.origin.at("network.address"));
+        match &self.leases.clients.get(&id)?.trouble {
+            _ if self.leases.worker.is_none() => {
+                let why = "cannot be asked for: the process that does it has ended";
+                waits(false, why.to_owned())
+            }
+            None => waits(true, format!("is asked for by DHCP on {lower}")),
+            Some(trouble) => waits(false, format!("{} ({place})", outcome::told(trouble, &lower))),
+        }
+    }
+
+    /// What the network has told a jail, as far as a life of it started from this unit is to know.
+    pub(super) fn learned(&self, id: JailId, loaded: &Loaded) -> Learned {
+        let jail = self.jails.get(id);
+        let owner = jail.and_then(|jail| self.jails.get(jail.of?)).or(jail);
+        let held = owner.and_then(|jail| jail.lease.as_ref()).filter(|_| loaded.asks_dhcp());
+        let Some(Held { lease, .. }) = held else { return Learned::default() };
+        Learned {
+            address: vec![lease.address.into()],
+            dns: lease.dns.iter().copied().map(IpAddr::V4).collect(),
+            search: lease.search.iter().filter_map(|name| HostName::from_text(name).ok()).collect(),
+        }
+    }
+}
