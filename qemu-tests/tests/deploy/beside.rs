@@ -36,7 +36,8 @@ fn nginx_serves_its_page_until_the_new_version_does() {
     const PART: &str = "/etc/jails.d/nginx.toml.d/50-new.toml";
     let mut guest = guest();
     guest.sh("mkdir -p /etc/jails.d/nginx.toml.d");
-    let health = "[health]\nhttp = \"http://127.0.0.1/\"\ninterval = \"200ms\"\n";
+    let health =
+        "[health]\nhttp = \"http://127.0.0.1/\"\ninterval = \"200ms\"\nstart_period = \"10s\"\n";
     let part = format!("{FIRST}{health}");
     guest.agent().write("/etc/jails.d/nginx.toml.d/10-first.toml", &part).unwrap();
     guest.ctl(&["apply"]);

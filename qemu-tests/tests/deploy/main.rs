@@ -57,8 +57,9 @@ fn nginx_with_a_configuration_that_is_not_there_goes_back_to_what_served_the_pag
     const PART: &str = "/etc/jails.d/nginx.toml.d/50-new.toml";
     let mut guest = guest();
     guest.sh("mkdir -p /etc/jails.d/nginx.toml.d");
-    // What is up for as long as nginx takes to find out that it has no configuration is not healthy yet.
-    let health = "[health]\nhttp = \"http://127.0.0.1/\"\ninterval = \"200ms\"\n";
+    // What is up for as long as nginx takes to find out that it has no configuration is not healthy yet, and not unhealthy either.
+    let health =
+        "[health]\nhttp = \"http://127.0.0.1/\"\ninterval = \"200ms\"\nstart_period = \"10s\"\n";
     let part = format!("{QUICK}{health}");
     guest.agent().write("/etc/jails.d/nginx.toml.d/10-quick.toml", &part).unwrap();
     guest.ctl(&["apply"]);
