@@ -26,6 +26,8 @@ pub(super) struct Links {
     monitor: Option<Monitor>,
     /// Those that there were when they were last looked at.
     there: Vec<Interface>,
+    /// Those that there were when each jail was last looked at.
+    followed: Vec<Interface>,
     /// The uplink, once it is there and set up.
     uplink: Option<Interface>,
     /// What was said last about links that cannot be set up.
@@ -94,7 +96,12 @@ impl Supervisor {
         if let Some(monitor) = &self.links.monitor {
             monitor.drain();
         }
-        self.follow_links();
+        self.list_links();
+        // Each link that a jail gets is to the kernel a change of its parent, too, but none of what counts here: with a
+        // thousand jails to start, all of them would be looked at a thousand times.
+        if self.links.there != self.links.followed {
+            self.follow_listed();
+        }
     }
 
     /// Looks again when it is time.
@@ -134,8 +141,13 @@ impl Supervisor {
 
     /// Does what follows from the links that the host has now.
     pub(super) fn follow_links(&mut self) {
-        self.links.again_at = None;
         self.list_links();
+        self.follow_listed();
+    }
+
+    fn follow_listed(&mut self) {
+        self.links.again_at = None;
+        self.links.followed.clone_from(&self.links.there);
         if self.links.monitor.is_none() {
             self.links.look_again(clock::now().saturating_add(TRY_AGAIN));
         }
