@@ -3,7 +3,7 @@
 
 #![allow(clippy::unwrap_used)] // test helpers: a panic is the report
 
-use jailsupd::plan::seccomp::Filters;
+use jailsupd::plan::Shared;
 use jailsupd::plan::{Context, IdRange, plan};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -20,7 +20,7 @@ fn planned(path: &Path) -> String {
     let ids = IdRange::at(524_288).unwrap();
     let machine_id = "0123456789abcdef0123456789abcdef";
     let context = Context { ids: &[ids], machine_id, kernel: (6, 12) };
-    plan(&unit.unwrap(), context, &mut Filters::default()).unwrap().to_string()
+    plan(&unit.unwrap(), context, &mut Shared::default()).unwrap().to_string()
 }
 
 #[test]

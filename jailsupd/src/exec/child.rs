@@ -21,7 +21,7 @@ use rustix::mount::{
     FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, UnmountFlags, fsconfig_create,
     fsconfig_set_string, fsmount, fsopen, move_mount, unmount,
 };
-use std::ffi::{CStr, CString};
+use std::ffi::CStr;
 use std::io;
 use sys::mount::Attributes;
 
@@ -50,6 +50,7 @@ impl<T> At for io::Result<T> {
 /// What the jail's first process works with: made by jailsupd, borrowed across the clone.
 pub(super) struct Jail<'a> {
     pub(super) steps: &'a [JailStep],
+    pub(super) host_name: &'a CStr,
     /// The root, mounted and attached nowhere.
     pub(super) root: BorrowedFd<'a>,
     /// An empty directory of the host to attach it on.
@@ -112,7 +113,7 @@ impl Jail<'_> {
             JailStep::MakeReadOnly(path) => {
                 kernel_files::make_read_only(kernel, path).at(Stage::ReadOnly)
             }
-            JailStep::SetHostName(name) => set_host_name(name).at(Stage::HostName),
+            JailStep::SetHostName => set_host_name(self.host_name).at(Stage::HostName),
             // Of the process and not of the jail: see `Confinement`.
             JailStep::SetLimits(_) | JailStep::JoinKeyring => process_step(step),
         }
@@ -353,6 +354,6 @@ fn is_directory(fd: &OwnedFd) -> rustix::io::Result<bool> {
     Ok(FileType::from_raw_mode(stat.stx_mode.into()) == FileType::Directory)
 }
 
-fn set_host_name(name: &CString) -> rustix::io::Result<()> {
-    rustix::system::sethostname(name.as_bytes())
+fn set_host_name(name: &CStr) -> rustix::io::Result<()> {
+    rustix::system::sethostname(name.to_bytes())
 }

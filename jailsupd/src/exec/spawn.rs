@@ -153,6 +153,7 @@ pub fn spawn(
     let root_point = CString::new(root_point.as_os_str().as_encoded_bytes()).unwrap_or_default();
     let jail = Jail {
         steps: &plan.jail,
+        host_name: &plan.host_name,
         root: prepared.root.as_fd(),
         root_point: &root_point,
         volumes: prepared.volumes,
@@ -177,8 +178,7 @@ pub fn spawn(
     ];
     keep.extend(prepared.mounts());
     keep.extend(streams(&pipes, prepared.client));
-    keep.extend(prepared.devices.iter().map(|device| device.mount.as_fd()));
-    keep.extend(jail.notify);
+    keep.extend(prepared.devices.iter().map(|device| device.mount.as_fd()).chain(jail.notify));
     let mut keep_intermediate = keep.clone();
     keep_intermediate.push(pipes.hand_over.1.as_fd());
     keep_intermediate.push(prepared.namespaces.user.as_fd());

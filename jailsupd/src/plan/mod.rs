@@ -12,6 +12,7 @@ pub mod id_map;
 pub mod ids;
 pub mod link;
 pub mod seccomp;
+mod shared;
 mod show;
 mod steps;
 mod sysfs;
@@ -23,6 +24,7 @@ pub use hooks::StartHook;
 pub use id_map::IdMap;
 pub use ids::IdRange;
 pub use link::Link;
+pub use shared::Shared;
 pub use steps::{HostStep, JailStep, KernelMount, Tmpfs};
 pub use sysfs::PartOfSys;
 pub use volumes::{PathStep, VolumeTmpfs};
@@ -42,8 +44,10 @@ pub struct Plan {
     pub host: Vec<HostStep>,
     /// The link in the place of the jail's own, of a version that is started beside the one that has that.
     pub link_beside: Option<Link>,
-    /// Performed by the jail's first process, in order; user, capabilities, files and exec follow.
-    pub jail: Vec<JailStep>,
+    /// Performed by the jail's first process, in order; user, capabilities, files and exec follow. Most jails have the same.
+    pub jail: Arc<[JailStep]>,
+    /// The jail's host name.
+    pub host_name: CString,
     /// The system call filter, installed last; none when the unit wants none.
     pub filter: Option<Arc<seccomp::Filter>>,
     /// Bits of the capabilities that remain in the bounding set and become the final sets.
@@ -83,14 +87,14 @@ const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 /// What a terminal is taken for before anybody is at it, as container engines have it.
 const TERM: &str = "xterm";
 
-/// Makes the plan; `filters` are those of earlier ones.
+/// Makes the plan; what it has in common with earlier ones is `shared`.
 ///
 /// # Errors
 /// When no filter can be made of the seccomp profile.
 pub fn plan(
     unit: &Unit,
     context: Context<'_>,
-    filters: &mut seccomp::Filters,
+    shared: &mut Shared,
 ) -> Result<Plan, seccomp::Error> {
     let mut environment = unit.process.environment.clone();
     environment.entry("PATH".into()).or_insert_with(|| PATH.into());
@@ -101,8 +105,9 @@ pub fn plan(
     Ok(Plan {
         host: host_steps(unit, context),
         link_beside: link::beside(unit, context.machine_id),
-        jail: steps::jail_steps(unit, c_string(host_name(unit)), ulimits(unit), sysctls(unit)),
-        filter: filters.compile(seccomp::Request::of(unit, context.kernel))?,
+        jail: shared.steps(steps::jail_steps(unit, ulimits(unit), sysctls(unit))),
+        host_name: c_string(host_name(unit)),
+        filter: shared.filters.compile(seccomp::Request::of(unit, context.kernel))?,
         capabilities: unit.security.add_capability.bits(),
         hook: StartHook::of(unit, HookKind::StartContainer),
         argv: unit.process.exec.iter().map(|arg| c_string(arg)).collect(),
@@ -170,6 +175,8 @@ fn host_steps(unit: &Unit, context: Context<'_>) -> Vec<HostStep> {
     steps.push(HostStep::WriteFiles(files(unit, context.machine_id, &nothing)));
     steps.push(HostStep::PinDevices(unit.security.add_device.clone()));
     steps.extend(unit.process.core_dump.map(HostStep::OpenCores));
+    // They stay as long as the jail, and there are many jails.
+    steps.shrink_to_fit();
     steps
 }
 

@@ -10,8 +10,11 @@ impl fmt::Display for Plan {
         for step in &self.host {
             writeln!(f, "host: {step}")?;
         }
-        for step in &self.jail {
-            writeln!(f, "jail: {step}")?;
+        for step in &self.jail[..] {
+            match step {
+                JailStep::SetHostName => writeln!(f, "jail: {step} {}", text(&self.host_name))?,
+                _ => writeln!(f, "jail: {step}")?,
+            }
         }
         let kept = Capabilities::from_bits(self.capabilities).names();
         let kept = if kept.is_empty() { "none".to_owned() } else { kept.join(" ") };
@@ -161,7 +164,7 @@ impl fmt::Display for JailStep {
             Self::MakeLink { target, path } => write!(f, "link {} to {}", text(path), text(target)),
             Self::Mask(path) => write!(f, "mask {}", text(path)),
             Self::MakeReadOnly(path) => write!(f, "make {} read-only", text(path)),
-            Self::SetHostName(name) => write!(f, "set the host name {}", text(name)),
+            Self::SetHostName => f.write_str("set the host name"),
             Self::SetLimits(limits) => {
                 let limits: Vec<String> = limits.iter().map(ToString::to_string).collect();
                 write!(f, "set the resource limits {}", limits.join(" "))

@@ -132,8 +132,8 @@ pub enum JailStep {
     Mask(CString),
     /// Make a path read-only, if it exists.
     MakeReadOnly(CString),
-    /// sethostname(2).
-    SetHostName(CString),
+    /// sethostname(2), to that of the plan.
+    SetHostName,
     /// setrlimit(2), and no core dump.
     SetLimits(Vec<Ulimit>),
     /// A session keyring of its own.
@@ -263,7 +263,6 @@ fn masks(security: &Security) -> impl Iterator<Item = CString> {
 
 pub(super) fn jail_steps(
     unit: &Unit,
-    host_name: CString,
     ulimits: Vec<Ulimit>,
     sysctls: Vec<(CString, CString)>,
 ) -> Vec<JailStep> {
@@ -308,7 +307,7 @@ pub(super) fn jail_steps(
     let read_only = unit.security.read_only_paths.iter().map(|path| c_string(path.as_str()));
     steps.extend(read_only.map(JailStep::MakeReadOnly));
     steps.push(JailStep::MakePrivate);
-    steps.push(JailStep::SetHostName(host_name));
+    steps.push(JailStep::SetHostName);
     steps.push(JailStep::SetLimits(ulimits));
     steps.push(JailStep::JoinKeyring);
     steps

@@ -24,7 +24,7 @@ use crate::exec::unit_store::{self, Store};
 use crate::exec::watch::Watch;
 use crate::exec::{self, Layout, helper, spawn, units};
 use crate::machine::Moment;
-use crate::plan::seccomp::Filters;
+use crate::plan::Shared;
 use crate::unit::host::Host;
 use crate::unit::{Policy, Problem};
 use keeper::Client;
@@ -79,7 +79,7 @@ impl Supervisor {
             ids: to("read the table of id ranges", Table::open(&layout))?,
             images: Images::default(),
             device_programs: Programs::default(),
-            filters: Filters::default(),
+            shared: Shared::default(),
             helper: to("seal the in-jail init", helper::seal(Path::new(HELPER)))?,
             machine_id: std::fs::read_to_string("/etc/machine-id").unwrap_or_default(),
             history: Log::in_file(layout.logs().join(EVENTS), EVENTS_MAX),

@@ -72,7 +72,7 @@ use crate::exec::unit_store::Store;
 use crate::exec::watch::Watch;
 use crate::exec::{Layout, cores};
 use crate::machine::{Event, Moment, News};
-use crate::plan::seccomp::Filters;
+use crate::plan::Shared;
 use crate::unit::host::Host;
 use crate::unit::{Policy, Problem};
 use admission::Admission;
@@ -116,7 +116,7 @@ pub struct Supervisor {
     layout: Layout,
     images: Images,
     device_programs: Programs,
-    filters: Filters,
+    shared: Shared,
     helper: OwnedFd,
     machine_id: String,
     host: Host,

@@ -336,7 +336,7 @@ impl Supervisor {
         let ids = first.ok_or_else(|| Error::Ids(io::ErrorKind::NotFound.into()))?;
         let context =
             Context { ids: &ranges, machine_id: &self.machine_id, kernel: self.kernel_version };
-        let plan = plan::plan(unit, context, &mut self.filters).map_err(Error::Plan)?;
+        let plan = plan::plan(unit, context, &mut self.shared).map_err(Error::Plan)?;
         let restart_hash = unit.restart_hash().to_string();
         Ok(Loaded { unit: unit.clone(), restart_hash, ids, plan })
     }
