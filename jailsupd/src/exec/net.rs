@@ -353,13 +353,8 @@ fn set_up_inside(jail: &Netlink, link: Option<&Link>) -> io::Result<()> {
     let Some(link) = link else { return Ok(()) };
     let index = find(UNBORN)?;
     jail.rename(index, NAME)?;
-    // The kernel then announces the address when the link comes up (ip-sysctl.rst: arp_notify,
-    // ndisc_notify), so that neighbours that knew another port or host learn at once.
-    for path in [
-        format!("/proc/sys/net/ipv4/conf/{NAME}/arp_notify"),
-        format!("/proc/sys/net/ipv6/conf/{NAME}/ndisc_notify"),
-    ] {
-        match std::fs::write(path, "1") {
+    for (name, value) in settings(link) {
+        match std::fs::write(format!("/proc/sys/net/{name}"), value) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
         }
@@ -367,6 +362,27 @@ fn set_up_inside(jail: &Netlink, link: Option<&Link>) -> io::Result<()> {
     add_addresses(jail, index, &link.address, &[])?;
     jail.set_up(index)?;
     add_addresses(jail, index, &[], &link.gateway)
+}
+
+/// What the kernel is told of a jail's link before it comes up, as files below `/proc/sys/net`.
+fn settings(link: &Link) -> Vec<(String, &'static str)> {
+    // The kernel then announces the address when the link comes up (ip-sysctl.rst: arp_notify,
+    // ndisc_notify), so that neighbours that knew another port or host learn at once.
+    let announce = |family, what| (format!("{family}/conf/{NAME}/{what}"), "1");
+    let mut settings = vec![announce("ipv4", "arp_notify")];
+    if has_ipv4_alone(link) {
+        // Else it would take addresses that its unit does not list, from itself and from routers; and each link that comes
+        // up would have something to say to all others, and make the router say more, which is the square of their number.
+        settings.push((format!("ipv6/conf/{NAME}/disable_ipv6"), "1"));
+    } else {
+        settings.push(announce("ipv6", "ndisc_notify"));
+    }
+    settings
+}
+
+/// DHCP, as it is asked here, gives an address of IPv4; a link without both there is not.
+fn has_ipv4_alone(link: &Link) -> bool {
+    link.address.iter().all(|own| own.address().is_ipv4())
 }
 
 fn add_addresses(
@@ -389,5 +405,38 @@ fn exists_is_fine(result: io::Result<()>) -> io::Result<()> {
     match result {
         Err(error) if error.raw_os_error() == Some(libc::EEXIST) => Ok(()),
         result => result,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::link::{Dhcp, Kind};
+    use crate::unit::value::FromText as _;
+    use crate::unit::{LinkName, MacvlanMode};
+
+    fn link(addresses: &[&str]) -> Link {
+        Link {
+            lower: Lower { parent: LinkName::from_text("uplink").unwrap(), vlan: None },
+            kind: Kind::Macvlan { mode: MacvlanMode::Bridge, mac: [2; 6] },
+            mtu: None,
+            address: addresses.iter().map(|text| IpPrefix::from_text(text).unwrap()).collect(),
+            dhcp: None,
+            gateway: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn ipv6_is_there_unless_the_unit_lists_ipv4_alone() {
+        let is_off_on =
+            |link: &Link| settings(link).iter().any(|(name, _)| name.ends_with("/disable_ipv6"));
+        let is_off = |addresses: &[&str]| is_off_on(&link(addresses));
+        assert!(is_off(&["192.0.2.10/24"]));
+        assert!(!is_off(&["192.0.2.10/24", "2001:db8::10/64"]));
+        assert!(!is_off(&["2001:db8::10/64"]));
+        let dhcp = Dhcp { client_id: None, hostname: "web".to_owned() };
+        let asks = |addresses: &[&str]| Link { dhcp: Some(dhcp.clone()), ..link(addresses) };
+        assert!(is_off_on(&asks(&[])));
+        assert!(!is_off_on(&asks(&["2001:db8::10/64"])));
     }
 }

@@ -148,3 +148,16 @@ fn a_jail_at_rest_does_not_answer_for_an_address_that_its_unit_has_given_up() {
     near.remove("resting");
     near.remove("heir");
 }
+
+#[test]
+fn a_jail_has_ipv6_on_its_link_only_if_its_unit_lists_it() {
+    let mut vm = hosts().near;
+    let both = unit(71, "");
+    let ipv4 = both.replace(", \"fd00:9::71/64\"", "");
+    for (text, has_ipv6) in [(both.as_str(), true), (&ipv4, false)] {
+        vm.put_up("a", text);
+        let shown = in_network(&mut vm, "a", "ip -6 addr show dev eth0");
+        assert_eq!(vm.sh(&shown).contains("inet6"), has_ipv6, "{text}");
+        vm.remove("a");
+    }
+}
