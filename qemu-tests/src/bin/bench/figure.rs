@@ -13,6 +13,8 @@ struct Figure {
     name: String,
     unit: &'static str,
     values: Vec<f64>,
+    /// What it is to be at most.
+    limit: Option<f64>,
 }
 
 impl Figures {
@@ -20,8 +22,18 @@ impl Figures {
     pub(crate) fn add(&mut self, name: &str, unit: &'static str, value: f64) {
         match self.0.iter_mut().find(|figure| figure.name == name) {
             Some(figure) => figure.values.push(value),
-            None => self.0.push(Figure { name: name.into(), unit, values: vec![value] }),
+            None => {
+                let values = vec![value];
+                self.0.push(Figure { name: name.into(), unit, values, limit: None });
+            }
         }
+    }
+
+    /// As [`Self::add`], of what is to be at most `limit`.
+    pub(crate) fn add_limited(&mut self, name: &str, unit: &'static str, value: f64, limit: f64) {
+        self.add(name, unit, value);
+        let figure = self.0.iter_mut().find(|figure| figure.name == name);
+        figure.into_iter().for_each(|figure| figure.limit = Some(limit));
     }
 
     /// For people.
@@ -33,8 +45,10 @@ impl Figures {
             // Writing to a string cannot fail.
             let _ = writeln!(
                 table,
-                "{:<52} {median:>10.1} {least:>10.1} {most:>10.1} {}",
-                figure.name, figure.unit
+                "{:<52} {median:>10.1} {least:>10.1} {most:>10.1} {}{}",
+                figure.name,
+                figure.unit,
+                figure.limit.map(|limit| format!(" (at most {limit:.1})")).unwrap_or_default()
             );
         }
         table
@@ -45,7 +59,7 @@ impl Figures {
         let row = |figure: &Figure| {
             let (least, median, most) = figure.spread();
             json!({ "name": figure.name, "unit": figure.unit, "median": median, "least": least,
-                    "most": most, "runs": figure.values })
+                    "most": most, "limit": figure.limit, "runs": figure.values })
         };
         let figures: Vec<_> = self.0.iter().map(row).collect();
         let text = format!(

@@ -90,16 +90,25 @@ fn since_mark(vm: &Vm, before: usize, lines: &[Line]) -> Result<Duration> {
 
 fn memory(vm: &mut Vm, figures: &mut Figures, kind: &str, count: usize) -> Result<()> {
     let inits = "$(for jail in /sys/fs/cgroup/jails/many-*; do head -n 1 $jail/cgroup.procs; done)";
-    for (who, pids, among) in
-        [("PID 1", "1", 1), ("jailsupd", "$(pidof jailsupd)", 1), ("an in-jail init", inits, count)]
-    {
+    let jails = to_float(count as u64);
+    let ours = "1 $(pidof jailsupd)";
+    for (who, pids, among, limit) in [
+        ("PID 1", "1", 1.0, None),
+        ("jailsupd", "$(pidof jailsupd)", 1.0, None),
+        ("both", ours, 1.0, Some(8192.0 + 16.0 * jails)),
+        ("an in-jail init", inits, jails, Some(64.0)),
+    ] {
         let all = number(
             vm,
             &format!(
                 "for p in {pids}; do grep ^Pss: /proc/$p/smaps_rollup; done | awk '{{ n += $2 }} END {{ print n }}'"
             ),
         )?;
-        figures.add(&format!("{kind}: PSS of {who}"), "KiB", all / to_float(among as u64));
+        let name = format!("{kind}: PSS of {who}");
+        match limit {
+            Some(limit) => figures.add_limited(&name, "KiB", all / among, limit),
+            None => figures.add(&name, "KiB", all / among),
+        }
     }
     Ok(())
 }

@@ -5,21 +5,35 @@ use qemu_tests::{Error, Image, Machine, Result, Vm};
 
 use crate::{figure::Figures, floor::used_kib};
 
+/// PID 1 is to have at most this, KiB.
+const OF_INIT: f64 = 1024.0;
+/// And the host without jails.
+const OF_HOST: f64 = 64.0 * 1024.0;
+
 /// Adds the figures of one boot.
 pub(crate) fn measure(figures: &mut Figures) -> Result<()> {
     let mut vm = Machine::new("bench-memory", Image::Debug).start()?;
     vm.wait_boot()?;
     vm.wait_page()?;
     let jail_init = first_of_jail(&mut vm)?;
+    let of_init = to_float(pss(&mut vm, "1")?);
+    figures.add_limited("PSS of PID 1 (debug image)", "KiB", of_init, OF_INIT);
     let mut add = |name: &str, value: u64| figures.add(name, "KiB", to_float(value));
-    add("PSS of PID 1 (debug image)", pss(&mut vm, "1")?);
     add("PSS of jailsupd (debug image)", pss(&mut vm, "$(pidof jailsupd)")?);
     add("PSS of nginx's in-jail init (debug image)", pss(&mut vm, &jail_init)?);
-    let beyond =
-        pss(&mut vm, "$(pidof warder-agent)")? + pss(&mut vm, "$(pidof busybox getty sh)")?;
-    let used = used_kib(&vm.agent().read("/proc/meminfo")?);
-    add("used memory, nginx served (debug image less its tools)", used.saturating_sub(beyond));
+    let used = used(&mut vm)?;
+    add("used memory, nginx served (debug image less its tools)", used);
+    vm.agent().shell("/usr/bin/jailctl stop nginx")?;
+    let used = to_float(self::used(&mut vm)?);
+    let name = "used memory, no jail runs (debug image less its tools)";
+    figures.add_limited(name, "KiB", used, OF_HOST);
     Ok(())
+}
+
+/// As the floor's, without what only the debug image runs.
+fn used(vm: &mut Vm) -> Result<u64> {
+    let beyond = pss(vm, "$(pidof warder-agent)")? + pss(vm, "$(pidof busybox getty sh)")?;
+    Ok(used_kib(&vm.agent().read("/proc/meminfo")?).saturating_sub(beyond))
 }
 
 /// The in-jail init is the first process of its jail.
