@@ -108,6 +108,8 @@ pub struct Client {
     /// jailsupd has been told of `held`, or it is in use from before.
     is_told: bool,
     xid: u32,
+    /// When it has asked for what the next grant is: a lease counts from then (RFC 2131, section 4.4.1).
+    requested_at: Moment,
     dice: u32,
     /// Since when it asks.
     asks_since: Moment,
@@ -137,6 +139,7 @@ impl Client {
             is_told: in_use && held.is_some(),
             held,
             xid: 0,
+            requested_at: now,
             dice: dice | 1,
             asks_since: now,
             unanswered: 0,
@@ -233,13 +236,15 @@ impl Client {
             (State::Requesting { offer, .. }, AnswerKind::Ack(lease))
                 if offer.server == lease.server =>
             {
-                self.probe(lease, now, 0, now)
+                self.probe(lease, self.requested_at, 0, now)
             }
-            (State::Rebooting { .. }, AnswerKind::Ack(lease)) => self.probe(lease, now, 0, now),
+            (State::Rebooting { .. }, AnswerKind::Ack(lease)) => {
+                self.probe(lease, self.requested_at, 0, now)
+            }
             (State::Renewing { .. } | State::Rebinding { .. }, AnswerKind::Ack(lease)) => {
                 let had = self.held.as_ref().map(|held| held.lease.address);
                 match had == Some(lease.address) {
-                    true => self.hold(lease, now, now),
+                    true => self.hold(lease, self.requested_at, now),
                     // A server that gives another one to who asks to keep what it has.
                     false => self.lose(&Trouble::Refused { server: Some(lease.server) }, now, now),
                 }
@@ -295,6 +300,9 @@ impl Client {
     }
 
     fn request(&mut self, offer: Lease, asked: u32, now: Moment) -> Vec<Action> {
+        if asked == 0 {
+            self.requested_at = now;
+        }
         let actions = self.send(Question::Take(offer.address, offer.server), now);
         let again_at = self.patience(asked, now);
         self.state = State::Requesting { offer, asked: asked + 1, again_at };
@@ -308,6 +316,9 @@ impl Client {
         if asked >= CONFIRMATIONS_MAX {
             // No server is there: RFC 2131 (section 3.2) lets it go on with what it has until that ends.
             return self.probe(held.lease, held.since, 0, now);
+        }
+        if asked == 0 {
+            self.requested_at = now;
         }
         let actions = self.send(Question::Confirm(held.lease.address), now);
         let again_at = self.patience(asked, now);
@@ -354,8 +365,9 @@ impl Client {
     fn renew(&mut self, now: Moment) -> Vec<Action> {
         let Some(held) = self.held.clone() else { return self.lose(&Trouble::Ended, now, now) };
         if self.state == State::Bound {
-            self.begin_asking(now);
+            self.asks_since = now;
         }
+        self.ask_anew(now);
         let lease = &held.lease;
         let server = Some((lease.server, lease.server_mac));
         let actions = self.send(Question::Extend(lease.address, server), now);
@@ -367,6 +379,7 @@ impl Client {
         let Some(held) = self.held.clone().filter(|held| now < held.ends_at()) else {
             return self.lose(&Trouble::Ended, now, now);
         };
+        self.ask_anew(now);
         let actions = self.send(Question::Extend(held.lease.address, None), now);
         self.state = State::Rebinding { again_at: pause(now, held.ends_at()) };
         actions
@@ -387,9 +400,10 @@ impl Client {
         vec![Action::Say(said)]
     }
 
-    fn begin_asking(&mut self, now: Moment) {
+    /// Answers to earlier questions are none to the next one.
+    fn ask_anew(&mut self, now: Moment) {
         self.xid = self.roll();
-        self.asks_since = now;
+        self.requested_at = now;
     }
 
     fn send(&mut self, question: Question, now: Moment) -> Vec<Action> {
@@ -406,7 +420,7 @@ impl Client {
         now.saturating_add(wait).saturating_add(spread)
     }
 
-    /// A number that others do not guess easily, and that two links hardly share (xorshift32).
+    /// A number that two links hardly share (xorshift32). Who hears the link can work out the next ones, and could answer anyway.
     fn roll(&mut self) -> u32 {
         let mut dice = self.dice;
         dice ^= dice << 13;
