@@ -6,7 +6,7 @@ use crate::plan::GivenFile;
 use rustix::fd::{AsFd as _, OwnedFd};
 use rustix::fs::{Mode, OFlags, ResolveFlags};
 use rustix::mount::{MountAttrFlags, OpenTreeFlags};
-use std::io::{self, Write as _};
+use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use sys::mount::Attributes;
 
@@ -26,8 +26,10 @@ pub fn open(
         if !file.is_asked_for && !is_there(root, file.name) {
             return Ok(None);
         }
+        let own = if file.text.is_empty() { own_text(root, file.name) } else { String::new() };
+        let text = if file.text.is_empty() { &own } else { &file.text };
         private_directory(&directory)
-            .and_then(|()| open_one(&directory.join(file.name), &file.text).map(Some))
+            .and_then(|()| open_one(&directory.join(file.name), text).map(Some))
             .map_err(|source| Error::Given { name: file.name, source })
     };
     files.iter().map(one).collect()
@@ -44,7 +46,7 @@ pub fn renew(key: &str, files: &[GivenFile], layout: &Layout) -> io::Result<()> 
         let path = directory.join(file.name);
         let Ok(former) = std::fs::read(&path) else { continue };
         let text = file.text.as_bytes();
-        if former != text {
+        if former != text && !text.is_empty() {
             // In place, and cut at the end only: who reads it meanwhile does not find it empty.
             let mut opened = std::fs::OpenOptions::new().write(true).open(&path)?;
             opened.write_all(text)?;
@@ -52,6 +54,24 @@ pub fn renew(key: &str, files: &[GivenFile], layout: &Layout) -> io::Result<()> 
         }
     }
     Ok(())
+}
+
+/// Bytes of a file of the root's own that are taken.
+const OWN_MAX: u64 = 64 << 10;
+
+/// What the root's own file says; nothing when it has none that can be read.
+fn own_text(root: &OwnedFd, name: &str) -> String {
+    let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS | ResolveFlags::NO_XDEV;
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let path = Path::new("etc").join(name);
+    let opened = rustix::fs::openat2(root, path, flags, Mode::empty(), resolve);
+    let opened = opened.map(std::fs::File::from).ok();
+    let file = opened.filter(|file| file.metadata().is_ok_and(|found| found.is_file()));
+    let mut text = String::new();
+    match file.map(|file| file.take(OWN_MAX).read_to_string(&mut text)) {
+        Some(Ok(_)) => text,
+        _ => String::new(),
+    }
 }
 
 /// Whether the root has the file, by whatever links of its own.
@@ -97,4 +117,26 @@ fn open_one(path: &PathBuf, text: &str) -> io::Result<OwnedFd> {
     };
     sys::mount::set_attributes(mount.as_fd(), false, attributes)?;
     Ok(mount)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn own_text_is_of_a_file_in_the_root_and_of_nothing_else() {
+        let root = tempfile::tempdir().unwrap();
+        let etc = root.path().join("etc");
+        std::fs::create_dir(&etc).unwrap();
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let fd = rustix::fs::open(root.path(), flags, Mode::empty()).unwrap();
+        assert_eq!(own_text(&fd, "resolv.conf"), "");
+        std::fs::write(etc.join("own"), "nameserver 192.0.2.53\n").unwrap();
+        std::os::unix::fs::symlink("/etc/own", etc.join("resolv.conf")).unwrap();
+        assert_eq!(own_text(&fd, "resolv.conf"), "nameserver 192.0.2.53\n");
+        // Nobody writes to it: it is not waited for.
+        let fifo = (rustix::fs::FileType::Fifo, Mode::from_raw_mode(0o600));
+        rustix::fs::mknodat(rustix::fs::CWD, etc.join("pipe"), fifo.0, fifo.1, 0).unwrap();
+        assert_eq!(own_text(&fd, "pipe"), "");
+    }
 }

@@ -12,7 +12,7 @@ use std::net::IpAddr;
 pub struct GivenFile {
     /// Its name in /etc.
     pub name: &'static str,
-    /// What is in it.
+    /// What is in it. Empty: what the image's own has, if there is one.
     pub text: String,
     /// It is made where the image has none; else only what the image has is replaced.
     pub is_asked_for: bool,
