@@ -70,6 +70,8 @@ pub struct Record {
     pub link: String,
     /// What the link said of itself.
     pub identity: Identity,
+    /// A server has granted it on the link as that is now.
+    pub is_sure: bool,
     /// Milliseconds since 1970.
     pub wall_ms: u64,
     /// Microseconds since the boot of this id (random(4), `boot_id`).

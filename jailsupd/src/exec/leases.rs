@@ -32,6 +32,8 @@ pub struct Found {
     pub lease: Lease,
     /// What the link said of itself.
     pub identity: Identity,
+    /// A server has granted it on the link as that is now.
+    pub is_sure: bool,
     /// It was granted since this boot.
     pub is_of_this_boot: bool,
 }
@@ -59,22 +61,16 @@ impl Leases {
         Ok(Self { directory, boot_id: boot_id.trim().to_owned() })
     }
 
-    /// Remembers a lease of a jail's link, in words, that has begun then, and what the link said of itself.
+    /// Remembers a lease of a jail's link, in words, that has begun then.
     ///
     /// # Errors
     /// When the file system refuses.
-    pub fn put(
-        &self,
-        jail: &str,
-        link: &str,
-        identity: &Identity,
-        lease: &Lease,
-        begun: Now,
-    ) -> io::Result<()> {
+    pub fn put(&self, jail: &str, link: &str, lease: Found, begun: Now) -> io::Result<()> {
         let record = Record {
-            lease: lease.clone(),
+            lease: lease.lease,
             link: link.to_owned(),
-            identity: identity.clone(),
+            identity: lease.identity,
+            is_sure: lease.is_sure,
             wall_ms: begun.wall_ms,
             boot_us: u64::try_from(begun.boot.as_micros()).unwrap_or(u64::MAX),
             boot_id: self.boot_id.clone(),
@@ -103,6 +99,7 @@ impl Leases {
         (!is_over).then(|| Found {
             lease: record.lease.rest(age),
             identity: record.identity,
+            is_sure: record.is_sure,
             is_of_this_boot,
         })
     }
@@ -174,10 +171,10 @@ mod tests {
         };
         let found = |age: u64, is_of_this_boot: bool| {
             let (lease, identity) = (lease.clone().rest(age), identity.clone());
-            Some(Found { lease, identity, is_of_this_boot })
+            Some(Found { lease, identity, is_sure: true, is_of_this_boot })
         };
         assert_eq!(leases.get("web", "on eth1", at(100, 5000)), None);
-        leases.put("web", "on eth1", &identity, &lease, at(100, 5000)).unwrap();
+        leases.put("web", "on eth1", found(0, true).unwrap(), at(100, 5000)).unwrap();
         assert_eq!(leases.get("web", "on eth1", at(160, 9999)), found(60, true));
         assert_eq!(leases.get("web", "on eth1", at(700, 5000)), None);
         assert_eq!(leases.get("web", "on eth2", at(160, 9999)), None);

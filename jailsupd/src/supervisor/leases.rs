@@ -38,8 +38,8 @@ pub(super) struct Leases {
     delay: Duration,
     /// When the next worker is started.
     worker_at: Option<Moment>,
-    /// When sockets are tried to be opened again.
-    wires_at: Option<Moment>,
+    /// When what the kernel has refused is tried again.
+    again_at: Option<Moment>,
     /// For how long, in this turn of the loop, links of jails that wait are made.
     links_until: Moment,
     /// When more of them are.
@@ -48,6 +48,8 @@ pub(super) struct Leases {
     /// Whose the numbers are that the worker knows them by.
     numbers: BTreeMap<u64, JailId>,
     last_number: u64,
+    /// How much the worker has said since then.
+    reports: (usize, Moment),
 }
 
 /// One jail's asking.
@@ -58,10 +60,14 @@ struct Client {
     /// The link that it asks on, in words.
     link: String,
     identity: Identity,
+    /// A server has granted what it has on this very link, or nobody was asked since.
+    is_sure: bool,
     /// Why it has nothing.
     trouble: Option<Trouble>,
     /// The worker needs sockets of its link.
     wants_wire: bool,
+    /// Its lease is not on its link as it should be.
+    is_to_lend: bool,
 }
 
 /// A lease that a jail has.
@@ -101,21 +107,30 @@ impl Leases {
             started: Moment::ZERO,
             delay: worker::RESTART_DELAY,
             worker_at: None,
-            wires_at: None,
+            again_at: None,
             links_until: Moment::ZERO,
             links_at: None,
             clients: BTreeMap::new(),
             numbers: BTreeMap::new(),
             last_number: 0,
+            reports: (0, Moment::ZERO),
         }
     }
 
     /// Has a jail ask on this link from now on.
-    fn add(&mut self, id: JailId, link: String, identity: Identity) {
+    fn add(&mut self, id: JailId, link: String, identity: Identity, is_sure: bool) {
         self.last_number += 1;
         let number = self.last_number;
         self.numbers.insert(number, id);
-        let client = Client { number, link, identity, trouble: None, wants_wire: false };
+        let client = Client {
+            number,
+            link,
+            identity,
+            is_sure,
+            trouble: None,
+            wants_wire: false,
+            is_to_lend: false,
+        };
         self.clients.insert(id, client);
     }
 
@@ -180,8 +195,8 @@ impl Supervisor {
     pub(super) fn leases_deadline(&self) -> Option<Moment> {
         let held = |id| self.jails.get(id).and_then(|jail| jail.lease.as_ref());
         let ends = self.leases.clients.keys().filter_map(|id| held(*id)?.ends_at());
-        let Leases { worker_at, wires_at, links_at, .. } = self.leases;
-        ends.chain(worker_at).chain(wires_at).chain(links_at).min()
+        let Leases { worker_at, again_at, links_at, .. } = self.leases;
+        ends.chain(worker_at).chain(again_at).chain(links_at).min()
     }
 
     /// Does what it is time for.
@@ -201,12 +216,24 @@ impl Supervisor {
             }
         }
         if self.leases.worker_at.take_if(|at| *at <= now).is_some() {
-            ids.iter().for_each(|id| self.tell_begin(*id, true));
+            ids.iter().for_each(|id| self.tell_begin(*id));
         }
-        if self.leases.wires_at.take_if(|at| *at <= now).is_some() {
-            let wants = |id: &JailId| self.leases.clients.get(id).is_some_and(|c| c.wants_wire);
-            let wanting: Vec<JailId> = ids.into_iter().filter(wants).collect();
-            wanting.into_iter().for_each(|id| self.give_wire(id));
+        if self.leases.again_at.take_if(|at| *at <= now).is_some() {
+            ids.into_iter().for_each(|id| self.try_again(id));
+        }
+    }
+
+    /// Does for a jail what the kernel has refused before.
+    fn try_again(&mut self, id: JailId) {
+        let Some(client) = self.leases.clients.get_mut(&id) else { return };
+        let (lends, gives) = (std::mem::take(&mut client.is_to_lend), client.wants_wire);
+        if lends {
+            let kept = self.with_link(id);
+            let net = kept.and_then(|kept| kept.namespaces.net.try_clone().ok());
+            net.into_iter().for_each(|net| self.lend_again(id, &net));
+        }
+        if gives {
+            self.give_wire(id);
         }
     }
 
@@ -256,17 +283,16 @@ impl Supervisor {
                 return log::warn!("jail={} its link has no Ethernet address: {error}", jail.name);
             }
         };
-        let held = found.filter(|found| found.is_of_this_boot).map(|found| Held {
-            lease: found.lease,
-            since: clock::now(),
-            link: link.clone(),
-        });
+        let found = found.filter(|found| found.is_of_this_boot);
+        let is_sure = found.as_ref().is_some_and(|found| found.is_sure);
+        let held =
+            found.map(|found| Held { lease: found.lease, since: clock::now(), link: link.clone() });
         if let Some(jail) = self.jails.get_mut(id) {
             jail.lease = held;
         }
+        self.leases.add(id, link, identity, is_sure);
         self.lend_again(id, &net);
-        self.leases.add(id, link, identity);
-        self.tell_begin(id, true);
+        self.tell_begin(id);
         // An earlier jailsupd may have died before it has done so.
         self.renew_files(id);
     }
@@ -279,17 +305,28 @@ impl Supervisor {
         lives.filter_map(|life| life.kept.as_ref()).find(has_it)
     }
 
-    /// Gives a jail's link the address that it has, or is to have: it may be a new one.
-    fn lend_again(&self, id: JailId, net: &OwnedFd) {
+    /// Gives a jail's link the address that it has.
+    fn lend_again(&mut self, id: JailId, net: &OwnedFd) {
         let Some(jail) = self.jails.get(id) else { return };
         let Some(held) = &jail.lease else { return };
         if let Err(error) = self.network.lend(net, None, &held.lease, held.left()) {
             log::warn!("jail={} {}", jail.name, error.chain());
+            self.lend_later(id);
         }
     }
 
-    /// A link was made for a jail, in the network namespace `net`: what its unit wants of it is asked for.
-    pub(super) fn begin_lease(&mut self, id: JailId, net: &OwnedFd) {
+    /// Has a lease that its link did not take put on it soon.
+    fn lend_later(&mut self, id: JailId) {
+        if let Some(client) = self.leases.clients.get_mut(&id) {
+            client.is_to_lend = true;
+            let at = clock::now().saturating_add(worker::TRY_AGAIN);
+            self.leases.again_at.get_or_insert(at);
+        }
+    }
+
+    /// A link was made for a jail, in the network namespace `net`: what its unit wants of it is asked for. `is_same_net`: the
+    /// link that it sits on was there all the time since it had its address, so that it has this at once.
+    pub(super) fn begin_lease(&mut self, id: JailId, net: &OwnedFd, is_same_net: bool) {
         let Some(jail) = self.jails.get(id).filter(|jail| jail.of.is_none()) else { return };
         // While another life of it has its own link, this one asks for nothing.
         if self.has_link_beside(jail) {
@@ -307,15 +344,31 @@ impl Supervisor {
             }
         };
         if let Some(jail) = self.jails.get_mut(id) {
-            jail.lease.take_if(|held| held.link != link);
+            jail.lease.take_if(|held| held.link != link || !is_same_net);
         }
-        // Until the server says otherwise.
-        self.lend_again(id, net);
         if let Some(former) = self.leases.remove(id) {
             self.tell_worker(&Order::End { id: former.number }, None);
         }
-        self.leases.add(id, link, identity);
-        self.tell_begin(id, false);
+        self.leases.add(id, link, identity, false);
+        let held = self.jails.get(id).and_then(|jail| jail.lease.clone());
+        if let Some(held) = held {
+            // Until the server says otherwise.
+            self.keep_lease(id, &held);
+            self.lend_again(id, net);
+        }
+        self.tell_begin(id);
+    }
+
+    /// A jail is started on the link that it has: what it says of itself may have changed with its unit.
+    pub(super) fn renew_identity(&mut self, id: JailId, net: &OwnedFd) {
+        let (Some(jail), Some(client)) = (self.jails.get(id), self.leases.clients.get(&id)) else {
+            return;
+        };
+        let Some(loaded) = &jail.loaded else { return };
+        let identity = self.identity(loaded, net).ok().flatten();
+        if identity.is_some_and(|identity| identity != client.identity) {
+            self.begin_lease(id, net, true);
+        }
     }
 
     /// What a link says of itself; none where its unit does not ask.
@@ -335,14 +388,14 @@ impl Supervisor {
         }))
     }
 
-    /// Has the worker ask for a jail, or go on. `is_sure`: nothing has happened to its link since it got its address.
-    fn tell_begin(&mut self, id: JailId, is_sure: bool) {
+    /// Has the worker ask for a jail, or go on.
+    fn tell_begin(&mut self, id: JailId) {
         let Some(jail) = self.jails.get(id) else { return };
         let Some(client) = self.leases.clients.get(&id) else { return };
         let earlier = match &jail.lease {
             Some(held) => {
                 let lease = held.lease.clone().rest(held.age());
-                Some(Earlier { lease, is_in_use: true, is_sure })
+                Some(Earlier { lease, is_in_use: true, is_sure: client.is_sure })
             }
             None => {
                 let found = self.leases.store.get(&jail.name, &client.link, now());
@@ -391,6 +444,10 @@ impl Supervisor {
             self.make_link_ahead(id).ok()?;
         }
         let jail = self.jails.get(id).filter(|jail| jail.lacks_address())?;
+        if !jail.has_own_link() {
+            // Its parent is not there, and its unit lets it start without.
+            return None;
+        }
         let loaded = jail.loaded.as_ref()?;
         let (lower, place) = (loaded.lower(), loaded.unit.origin.at("network.address"));
         match &self.leases.clients.get(&id)?.trouble {

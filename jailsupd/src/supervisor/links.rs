@@ -178,6 +178,7 @@ impl Supervisor {
             return;
         }
         kept.key.clear();
+        self.ties.moved = true;
         if jail.is_running() {
             let name = jail.name.clone();
             self.store_link(id);
@@ -220,6 +221,8 @@ impl Supervisor {
         let name = jail.name.clone();
         match self.network.make_link(&kept.namespaces.net, link.as_ref(), &self.host.uplink) {
             Ok(lower) => {
+                // What had the link until now was the jail's other life.
+                let is_same_net = start::is_beside(&kept.key);
                 kept.lower = lower;
                 kept.key = key;
                 let net = kept.namespaces.net.try_clone();
@@ -233,7 +236,7 @@ impl Supervisor {
                     self.record(&name, None, "its link is there");
                 }
                 if let Ok(net) = net {
-                    self.begin_lease(id, &net);
+                    self.begin_lease(id, &net, is_same_net);
                 }
             }
             Err(error) => {

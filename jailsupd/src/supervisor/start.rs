@@ -34,6 +34,8 @@ pub(super) struct Building<'a> {
     key: String,
     cgroup: Cgroup,
     pub(super) kept: Option<Kept>,
+    /// What the jail's link sat on until now.
+    lower_before: Option<u32>,
     /// The cgroup was made for this start: nothing in it is to be taken back.
     is_new: bool,
     source: Option<&'a ImageSource>,
@@ -55,6 +57,7 @@ impl<'a> Building<'a> {
             key: jail.key.clone(),
             cgroup: jail.cgroup.clone(),
             is_new: false,
+            lower_before: jail.kept.as_ref().and_then(|kept| kept.lower),
             kept: jail.kept.take(),
             source: None,
             root: None,
@@ -405,6 +408,8 @@ impl Supervisor {
         let key = link_key(loaded, link, is_beside);
         let Some(kept) = &mut building.kept else { return Ok(()) };
         if kept.key == key {
+            let net = kept.namespaces.net.try_clone();
+            net.into_iter().for_each(|net| self.renew_identity(building.id, &net));
             return Ok(());
         }
         // From here on nobody, not even the next jailsupd, may believe that the former link is there.
@@ -423,11 +428,12 @@ impl Supervisor {
             Err(error) => return Err(error),
         }
         let moved = former.is_some() && former != kept.lower;
-        let net = kept.namespaces.net.try_clone().ok().filter(|_| is_made);
+        let (lower, net) = (kept.lower, kept.namespaces.net.try_clone().ok().filter(|_| is_made));
         if moved {
             self.sweep_links();
         }
-        net.into_iter().for_each(|net| self.begin_lease(building.id, &net));
+        let is_same_net = building.lower_before.is_some() && building.lower_before == lower;
+        net.into_iter().for_each(|net| self.begin_lease(building.id, &net, is_same_net));
         Ok(())
     }
 

@@ -111,6 +111,10 @@ fn a_jail_has_what_the_dhcp_server_gives_before_its_program_starts() {
     near.ctl(&["restart", "a"]);
     assert_eq!(address(near, "a"), given);
     assert_eq!(said(&mut hosts.far, "DHCPDISCOVER"), asked + 1);
+    // The server hears of another name.
+    let renamed = said(&mut hosts.far, "DHCPACK.* other$");
+    hosts.near.put("a", &asks_named("hostname = \"other\"\n"));
+    wait_said(&mut hosts.far, "DHCPACK.* other$", renamed + 1);
     hosts.near.remove("a");
     assert_eq!(hosts.near.sh("ls /data/leases"), "");
     hosts.far.remove("dhcp");
@@ -248,21 +252,30 @@ fn a_jail_has_its_address_again_when_the_parent_is_back() {
     let near = &mut hosts.near;
     near.put_up("again", &asks(""));
     let (given, pid) = (address(near, "again"), near.up("again").pid);
+    near.put_up("free", &asks("wait_for_parent = false\n"));
 
     pull(near);
     told(near, "again", "its link is gone with the parent; it runs on without");
     near.put("late", &asks(""));
     told(near, "late", "waits for link eth1, which is not there");
+    // What does not wait for its parent does not wait for an address on it either.
+    near.ctl(&["restart", "free"]);
     near.agent().kill_jailsupd().unwrap();
     near.agent().wait_state("late", JailState::Waiting).unwrap();
 
     put_in(near);
     near.up("late");
     assert!(reaches(near, "late", "10.9.0.53"));
+    let has = "/usr/bin/jailctl inspect free | grep -q 10.9.0.1";
+    near.agent().wait_until(has, SOON).unwrap();
+    assert!(reaches(near, "free", "10.9.0.53"));
     told(near, "again", "its link is there");
+    // Whether it still holds was asked, meanwhile it was without.
+    let has = format!("/usr/bin/jailctl inspect again | grep -q {given}");
+    near.agent().wait_until(&has, SOON).unwrap();
     assert!(reaches(near, "again", "10.9.0.53"));
     assert_eq!((address(near, "again"), near.up("again").pid), (given, pid));
-    for jail in ["again", "late"] {
+    for jail in ["again", "free", "late"] {
         near.remove(jail);
     }
     hosts.far.remove("dhcp");

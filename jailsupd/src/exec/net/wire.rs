@@ -55,15 +55,15 @@ fn filter() -> Vec<Instruction> {
     const JUMP_IF_EQUAL: u16 = 0x15;
     const JUMP_IF_ANY_SET: u16 = 0x45;
     const RETURN: u16 = 0x06;
-    /// `SKF_AD_OFF` with `SKF_AD_PROTOCOL` and `SKF_AD_VLAN_TAG_PRESENT`.
+    /// `SKF_AD_OFF` with `SKF_AD_PROTOCOL` and `SKF_AD_VLAN_TAG`.
     const PROTOCOL: u32 = 0xffff_f000;
-    const HAS_VLAN_TAG: u32 = 0xffff_f030;
+    const VLAN_TAG: u32 = 0xffff_f02c;
     const ALL: u32 = 0xffff;
     let line = |code, k, jt, jf| Instruction { code, jt, jf, k };
     vec![
-        // What belongs to a VLAN is on another link.
-        line(LOAD_WORD, HAS_VLAN_TAG, 0, 0),
-        line(JUMP_IF_EQUAL, 0, 0, 10),
+        // What belongs to a VLAN is on another link; a tag with the number 0 says a priority only.
+        line(LOAD_WORD, VLAN_TAG, 0, 0),
+        line(JUMP_IF_ANY_SET, 0x0fff, 10, 0),
         line(LOAD_WORD, PROTOCOL, 0, 0),
         line(JUMP_IF_EQUAL, 0x0806, 9, 0),
         line(JUMP_IF_EQUAL, 0x0800, 0, 7),

@@ -5,6 +5,7 @@ use super::super::poller::JailId;
 use super::super::{Supervisor, clock};
 use super::{Held, now, show};
 use crate::exec::given;
+use crate::exec::leases::Found;
 use crate::plan::files;
 use crate::plan::link::show_mac;
 use crate::unit::amount::show_duration;
@@ -19,6 +20,8 @@ use std::time::Duration;
 const SERVERS_MAX: usize = 3;
 const DOMAINS_MAX: usize = 6;
 const ROUTES_MAX: usize = 32;
+/// Bytes of a packet that every host takes (RFC 791).
+const MTU_MIN: u16 = 576;
 
 /// Why there is no address, to be read after "waits for an address, which".
 pub(super) fn told(trouble: &Trouble, lower: &str) -> String {
@@ -53,15 +56,27 @@ impl Supervisor {
         let former = jail.lease.as_ref().map(|held| held.lease.clone());
         let since = clock::now().saturating_sub(Duration::from_secs(age));
         let held = Held { lease, since, link };
+        let is_new = former.as_ref().is_none_or(|former| show(former) != show(&held.lease));
+        if held.left() == 0 {
+            return self.lost_lease(id, Trouble::Ended);
+        }
         // Without a link nothing of it is true any more: with the next one it is asked anew.
         let Some(kept) = self.with_link(id) else { return };
-        let net = &kept.namespaces.net;
-        if let Err(error) = self.network.lend(net, former.as_ref(), &held.lease, held.left()) {
+        let lent =
+            self.network.lend(&kept.namespaces.net, former.as_ref(), &held.lease, held.left());
+        if let Err(error) = lent {
             log::warn!("jail={name} {}", error.chain());
-            return self.decline(id, Trouble::Unusable { address, server });
+            if is_new {
+                return self.decline(id, Trouble::Unusable { address, server });
+            }
+            // It is a good one; the link has it still, for now.
+            self.lend_later(id);
         }
-        self.keep_lease(id, &held, now().before(age));
-        if former.as_ref().is_none_or(|former| show(former) != show(&held.lease)) {
+        if let Some(client) = self.leases.clients.get_mut(&id) {
+            (client.is_sure, client.trouble) = (true, None);
+        }
+        self.keep_lease(id, &held);
+        if is_new {
             let time = match held.lease.left(0) {
                 Some(seconds) => format!("for {}", show_duration(Duration::from_secs(seconds))),
                 None => "for ever".to_owned(),
@@ -70,9 +85,6 @@ impl Supervisor {
             log::info!("jail={name} {text}");
             self.record(&name, None, &text);
         }
-        if let Some(client) = self.leases.clients.get_mut(&id) {
-            client.trouble = None;
-        }
         if let Some(jail) = self.jails.get_mut(id) {
             jail.lease = Some(held);
         }
@@ -80,13 +92,19 @@ impl Supervisor {
         self.ties.moved = true;
     }
 
-    fn keep_lease(&self, id: JailId, held: &Held, begun: crate::exec::leases::Now) {
+    /// Keeps it for the next jailsupd, and for the time after a reboot.
+    pub(super) fn keep_lease(&self, id: JailId, held: &Held) {
         let (Some(jail), Some(client)) = (self.jails.get(id), self.leases.clients.get(&id)) else {
             return;
         };
-        let Held { lease, link, .. } = held;
-        let kept = self.leases.store.put(&jail.name, link, &client.identity, lease, begun);
-        if let Err(error) = kept {
+        let found = Found {
+            lease: held.lease.clone(),
+            identity: client.identity.clone(),
+            is_sure: client.is_sure,
+            is_of_this_boot: true,
+        };
+        let begun = now().before(held.age());
+        if let Err(error) = self.leases.store.put(&jail.name, &held.link, found, begun) {
             log::warn!("jail={} its lease is not kept: {error}", jail.name);
         }
     }
@@ -102,19 +120,33 @@ impl Supervisor {
 
     /// A lease as it may be used: what comes from the worker is anybody's word.
     fn checked(&self, id: JailId, mut lease: Lease) -> Option<Lease> {
-        let loaded = self.jails.get(id)?.loaded.as_ref()?;
+        let jail = self.jails.get(id)?;
         IpPrefix::of_host(lease.address.into(), lease.length)?;
-        let mut hosts = self.host.uplink.address.iter();
-        if hosts.any(|host| host.address() == lease.address) || self.is_anothers(id, &lease) {
-            return None;
+        let former = jail.lease.as_ref().map(|held| &held.lease);
+        // What it has already stays its own.
+        if former.is_none_or(|former| show(former) != show(&lease)) {
+            let mut hosts = self.host.uplink.address.iter();
+            if hosts.any(|host| host.address() == lease.address) || self.is_anothers(id, &lease) {
+                return None;
+            }
         }
-        let network = &loaded.unit.network;
-        if network.gateway.iter().any(IpAddr::is_ipv4) {
-            lease.router = None;
+        match &jail.loaded {
+            Some(loaded) => {
+                let network = &loaded.unit.network;
+                if network.gateway.iter().any(IpAddr::is_ipv4) {
+                    lease.router = None;
+                }
+                if network.mtu.is_some() || network.fixed().any(|own| own.address().is_ipv6()) {
+                    lease.mtu = None;
+                }
+            }
+            // It runs though its unit cannot be used any more: only what it has goes on.
+            None => {
+                lease.router = former?.router;
+                lease.mtu = former?.mtu;
+            }
         }
-        if network.mtu.is_some() || network.fixed().any(|own| own.address().is_ipv6()) {
-            lease.mtu = None;
-        }
+        lease.mtu = lease.mtu.filter(|mtu| *mtu >= MTU_MIN);
         lease.seconds = lease.seconds.max(1);
         lease.dns.truncate(SERVERS_MAX);
         lease.ntp.truncate(SERVERS_MAX);
@@ -143,6 +175,8 @@ impl Supervisor {
     pub(super) fn lost_lease(&mut self, id: JailId, trouble: Trouble) {
         let Some(jail) = self.jails.get_mut(id) else { return };
         let (name, held) = (jail.name.clone(), jail.lease.take());
+        // First, so that the next jailsupd does not put it on the link again.
+        self.forget_lease(&name);
         let Some(held) = held else { return self.note_trouble(id, trouble) };
         let kept = self.with_link(id);
         let taken = kept.map(|kept| self.network.take_back(&kept.namespaces.net, &held.lease));
@@ -159,13 +193,18 @@ impl Supervisor {
         let text = format!("has lost its address {}: {why}", show(&held.lease));
         log::warn!("jail={name} {text}");
         self.record(&name, None, &text);
-        self.forget_lease(&name);
         self.renew_files(id);
         self.note_trouble(id, trouble);
     }
 
     /// Remembers why a jail has no address, and tells it where it waits for one.
     pub(super) fn note_trouble(&mut self, id: JailId, trouble: Trouble) {
+        if let (Trouble::Refused { .. } | Trouble::Taken { .. }, Some(jail)) =
+            (&trouble, self.jails.get(id))
+        {
+            // That was about what it had before.
+            self.forget_lease(&jail.name);
+        }
         let Some(client) = self.leases.clients.get_mut(&id) else { return };
         client.trouble = Some(trouble);
         self.ties.moved = true;

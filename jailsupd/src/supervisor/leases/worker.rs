@@ -2,6 +2,7 @@
 
 use super::super::poller::{JailId, Source};
 use super::super::{Supervisor, clock};
+use super::Leases;
 use crate::exec::dhcp::{Heard, Start, Worker};
 use crate::exec::net::Wire;
 use dhcp_worker::wire::{Order, Report, Said};
@@ -18,9 +19,26 @@ const RESTART_DELAY_MAX: Duration = Duration::from_secs(60);
 /// For how long one must live to count as well.
 const IS_WELL: Duration = Duration::from_secs(60);
 /// What could not be done is tried again then.
-const TRY_AGAIN: Duration = Duration::from_secs(5);
+pub(super) const TRY_AGAIN: Duration = Duration::from_secs(5);
 /// Reports that are read in one turn.
 const REPORTS_MAX: usize = 64;
+/// And in a minute, besides as many for each link: an honest one has a handful to say of each.
+const REPORTS_OF_ALL: usize = 64;
+const REPORTS_OF_EACH: usize = 32;
+const MINUTE: Duration = Duration::from_secs(60);
+
+impl Leases {
+    /// Counts a report, and says whether there are more than an honest worker makes.
+    fn hears_too_much(&mut self) -> bool {
+        let now = clock::now();
+        let (count, since) = &mut self.reports;
+        if now.saturating_sub(*since) > MINUTE {
+            (*count, *since) = (0, now);
+        }
+        *count += 1;
+        *count > REPORTS_OF_ALL + REPORTS_OF_EACH * self.clients.len()
+    }
+}
 
 impl Supervisor {
     pub(super) fn start_worker(&mut self) {
@@ -84,6 +102,7 @@ impl Supervisor {
         for _ in 0..REPORTS_MAX {
             let Some(worker) = &self.leases.worker else { return };
             match worker.listen() {
+                Heard::Report(_) if self.leases.hears_too_much() => return self.lose_worker(),
                 Heard::Report(report) => self.take_report(report),
                 Heard::Nothing => return,
                 Heard::Nonsense | Heard::Gone => return self.lose_worker(),
@@ -118,7 +137,7 @@ impl Supervisor {
             }
             Some(Err(_)) => {
                 let at = clock::now().saturating_add(TRY_AGAIN);
-                self.leases.wires_at.get_or_insert(at);
+                self.leases.again_at.get_or_insert(at);
             }
             None => {}
         }
