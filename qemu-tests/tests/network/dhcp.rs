@@ -250,12 +250,12 @@ fn an_address_that_a_unit_of_this_host_has_is_declined() {
 fn a_jail_has_its_address_again_when_the_parent_is_back() {
     let mut hosts = served(RANGE, &[]);
     let near = &mut hosts.near;
-    near.put_up("again", &asks(""));
-    let (given, pid) = (address(near, "again"), near.up("again").pid);
+    near.put_up("back", &asks(""));
+    let (given, pid) = (address(near, "back"), near.up("back").pid);
     near.put_up("free", &asks("wait_for_parent = false\n"));
 
     pull(near);
-    told(near, "again", "its link is gone with the parent; it runs on without");
+    told(near, "back", "its link is gone with the parent; it runs on without");
     near.put("late", &asks(""));
     told(near, "late", "waits for link eth1, which is not there");
     // What does not wait for its parent does not wait for an address on it either.
@@ -269,13 +269,13 @@ fn a_jail_has_its_address_again_when_the_parent_is_back() {
     let has = "/usr/bin/jailctl inspect free | grep -q 10.9.0.1";
     near.agent().wait_until(has, SOON).unwrap();
     assert!(reaches(near, "free", "10.9.0.53"));
-    told(near, "again", "its link is there");
+    told(near, "back", "its link is there");
     // Whether it still holds was asked, meanwhile it was without.
-    let has = format!("/usr/bin/jailctl inspect again | grep -q {given}");
+    let has = format!("/usr/bin/jailctl inspect back | grep -q {given}");
     near.agent().wait_until(&has, SOON).unwrap();
-    assert!(reaches(near, "again", "10.9.0.53"));
-    assert_eq!((address(near, "again"), near.up("again").pid), (given, pid));
-    for jail in ["again", "free", "late"] {
+    assert!(reaches(near, "back", "10.9.0.53"));
+    assert_eq!((address(near, "back"), near.up("back").pid), (given, pid));
+    for jail in ["back", "free", "late"] {
         near.remove(jail);
     }
     hosts.far.remove("dhcp");
