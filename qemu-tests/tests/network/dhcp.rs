@@ -81,7 +81,6 @@ fn a_jail_has_what_the_dhcp_server_gives_before_its_program_starts() {
     let routes =
         "--dhcp-option=121,10.77.0.0/16,10.9.0.54,10.78.0.0/16,224.0.0.5,0.0.0.0/0,10.9.0.53";
     let mut hosts = served(RANGE, &[DNS, "--domain=example.test", routes]);
-    let asked = said(&mut hosts.far, "DHCPDISCOVER");
     let named = said(&mut hosts.far, "DHCPACK.* a$");
     let near = &mut hosts.near;
     near.put_up("a", &asks_named(""));
@@ -107,10 +106,11 @@ fn a_jail_has_what_the_dhcp_server_gives_before_its_program_starts() {
     let told = near.ctl(&["events", "a"]);
     assert!(told.contains(&format!("has {given} from the DHCP server 10.9.0.53 for 2m")), "{told}");
     // It has told its name, and keeps the address when it is started again.
-    assert_eq!(said(&mut hosts.far, "DHCPACK.* a$"), named + 1);
+    assert!(said(&mut hosts.far, "DHCPACK.* a$") > named);
+    let asked = said(&mut hosts.far, "DHCPDISCOVER");
     near.ctl(&["restart", "a"]);
     assert_eq!(address(near, "a"), given);
-    assert_eq!(said(&mut hosts.far, "DHCPDISCOVER"), asked + 1);
+    assert_eq!(said(&mut hosts.far, "DHCPDISCOVER"), asked);
     // The server hears of another name.
     let renamed = said(&mut hosts.far, "DHCPACK.* other$");
     hosts.near.put("a", &asks_named("hostname = \"other\"\n"));
@@ -151,10 +151,11 @@ fn a_jail_waits_for_its_address_and_says_so() {
 fn an_address_outlives_jailsupd_and_the_process_that_asks_and_is_renewed() {
     // It is to be renewed after six seconds.
     let mut hosts = served(RANGE, &["--dhcp-option=58,6", "--dhcp-option=59,90"]);
-    let asked = said(&mut hosts.far, "DHCPDISCOVER");
     let near = &mut hosts.near;
     near.put_up("kept", &asks(""));
     let (given, pid) = (address(near, "kept"), near.up("kept").pid);
+    let asked = said(&mut hosts.far, "DHCPDISCOVER");
+    let near = &mut hosts.near;
     let first = workers(near);
     assert_eq!(first.len(), 1, "{first:?}");
 
@@ -169,7 +170,7 @@ fn an_address_outlives_jailsupd_and_the_process_that_asks_and_is_renewed() {
 
     assert_eq!((address(near, "kept"), near.up("kept").pid), (given, pid));
     assert!(workers(near).len() == 1 && workers(near) != second);
-    assert_eq!(said(&mut hosts.far, "DHCPDISCOVER"), asked + 1);
+    assert_eq!(said(&mut hosts.far, "DHCPDISCOVER"), asked);
     assert!(reaches(near, "kept", "10.9.0.53"));
     let told = near.ctl(&["events", "kept"]);
     assert!(!told.contains("has lost its address"), "{told}");
@@ -213,7 +214,7 @@ fn an_address_that_somebody_has_already_is_declined() {
 
     let given = address(near, "refuses");
     assert_ne!(given, "10.9.0.100/24");
-    assert_eq!(said(&mut hosts.far, "DHCPDECLINE.*10.9.0.100"), declined + 1);
+    assert!(said(&mut hosts.far, "DHCPDECLINE.*10.9.0.100") > declined);
     let told = near.ctl(&["events", "refuses"]);
     assert!(told.contains("gave 10.9.0.100, which"), "{told}");
     hosts.near.remove("refuses");
