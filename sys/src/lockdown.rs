@@ -38,6 +38,31 @@ pub fn set_seccomp_filter(program: &[Instruction], log: bool) -> io::Result<()> 
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
+/// What any program of ours calls that has one thread and opens nothing: it reads, writes, has memory, knows the time, and ends, be it by a
+/// panic.
+pub const BASIC_CALLS: [i64; 20] = [
+    libc::SYS_read,
+    libc::SYS_write,
+    libc::SYS_close,
+    libc::SYS_brk,
+    libc::SYS_mmap,
+    libc::SYS_munmap,
+    libc::SYS_mremap,
+    libc::SYS_mprotect,
+    libc::SYS_madvise,
+    libc::SYS_futex,
+    libc::SYS_clock_gettime,
+    libc::SYS_getrandom,
+    libc::SYS_getpid,
+    libc::SYS_gettid,
+    libc::SYS_tgkill,
+    libc::SYS_rt_sigprocmask,
+    libc::SYS_rt_sigreturn,
+    libc::SYS_sigaltstack,
+    libc::SYS_exit,
+    libc::SYS_exit_group,
+];
+
 /// A filter (linux/filter.h) that allows these system calls, at most 255, of the 64-bit x86 table. Whatever else is
 /// called, and by whatever other architecture's numbers, is the end of the process.
 #[must_use]
