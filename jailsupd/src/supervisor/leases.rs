@@ -24,8 +24,7 @@ use crate::unit::{HostName, Network};
 use dhcp_worker::lease::{Earlier, Lease};
 use dhcp_worker::wire::{Identity, Order, Trouble};
 use rustix::fd::OwnedFd;
-use std::collections::{BTreeMap, BTreeSet};
-use std::io;
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -134,6 +133,11 @@ impl Leases {
         self.clients.insert(id, client);
     }
 
+    /// Who asks.
+    fn ids(&self) -> Vec<JailId> {
+        self.clients.keys().copied().collect()
+    }
+
     fn remove(&mut self, id: JailId) -> Option<Client> {
         let client = self.clients.remove(&id)?;
         self.numbers.remove(&client.number);
@@ -206,20 +210,17 @@ impl Supervisor {
         if self.leases.links_at.take_if(|at| *at <= now).is_some() {
             self.ties.moved = true;
         }
-        let is_over = |jail: &Jail| {
-            jail.lease.as_ref().and_then(Held::ends_at).is_some_and(|ends_at| ends_at <= now)
+        let is_over = |id: &JailId| {
+            let held = self.jails.get(*id).and_then(|jail| jail.lease.as_ref());
+            held.and_then(Held::ends_at).is_some_and(|ends_at| ends_at <= now)
         };
-        let ids: Vec<JailId> = self.leases.clients.keys().copied().collect();
-        for id in &ids {
-            if self.jails.get(*id).is_some_and(is_over) {
-                self.lost_lease(*id, Trouble::Ended);
-            }
-        }
+        let over: Vec<JailId> = self.leases.clients.keys().copied().filter(is_over).collect();
+        over.into_iter().for_each(|id| self.lost_lease(id, Trouble::Ended));
         if self.leases.worker_at.take_if(|at| *at <= now).is_some() {
-            ids.iter().for_each(|id| self.tell_begin(*id));
+            self.leases.ids().into_iter().for_each(|id| self.tell_begin(id));
         }
         if self.leases.again_at.take_if(|at| *at <= now).is_some() {
-            ids.into_iter().for_each(|id| self.try_again(id));
+            self.leases.ids().into_iter().for_each(|id| self.try_again(id));
         }
     }
 
@@ -245,17 +246,11 @@ impl Supervisor {
                 self.resume_lease(id);
             }
         }
-        let of = |id| self.jails.get(id).map(|jail| jail.name.as_str());
-        let names: BTreeSet<&str> = self
-            .jails
-            .ids()
-            .into_iter()
-            .filter(|id| {
-                let loaded = self.jails.get(*id).and_then(|jail| jail.loaded.as_ref());
-                self.leases.clients.contains_key(id) || loaded.is_some_and(Loaded::asks_dhcp)
-            })
-            .filter_map(of)
-            .collect();
+        let asks = |(id, jail): &(JailId, &Jail)| {
+            let wants = jail.loaded.as_ref().is_some_and(Loaded::asks_dhcp);
+            wants || self.leases.clients.contains_key(id)
+        };
+        let names = self.jails.all().filter(asks).map(|(_, jail)| jail.name.as_str()).collect();
         if let Err(error) = self.leases.store.keep_only(&names) {
             log::warn!("leases that nobody asks for any more are remembered: {error}");
         }
@@ -271,18 +266,12 @@ impl Supervisor {
         let found = self.leases.store.get(&jail.name, &link, now());
         let own = jail.loaded.as_ref().filter(|loaded| loaded.link_text() == link);
         let identity = match (own, &found) {
-            (Some(loaded), _) if loaded.asks_dhcp() => self.identity(loaded, &net),
+            (Some(loaded), _) => self.identity(loaded, &net),
             // It runs as an earlier version of its unit.
-            (None, Some(found)) => Ok(Some(found.identity.clone())),
-            _ => return,
+            (None, Some(found)) => Some(found.identity.clone()),
+            _ => None,
         };
-        let identity = match identity {
-            Ok(Some(identity)) => identity,
-            Ok(None) => return,
-            Err(error) => {
-                return log::warn!("jail={} its link has no Ethernet address: {error}", jail.name);
-            }
-        };
+        let Some(identity) = identity else { return };
         let found = found.filter(|found| found.is_of_this_boot);
         let is_sure = found.as_ref().is_some_and(|found| found.is_sure);
         let held =
@@ -336,13 +325,7 @@ impl Supervisor {
             return self.end_lease(id);
         };
         let link = loaded.link_text();
-        let identity = match self.identity(loaded, net) {
-            Ok(Some(identity)) => identity,
-            Ok(None) => return,
-            Err(error) => {
-                return log::warn!("jail={} its link has no Ethernet address: {error}", jail.name);
-            }
-        };
+        let Some(identity) = self.identity(loaded, net) else { return };
         if let Some(jail) = self.jails.get_mut(id) {
             jail.lease.take_if(|held| held.link != link || !is_same_net);
         }
@@ -365,27 +348,29 @@ impl Supervisor {
             return;
         };
         let Some(loaded) = &jail.loaded else { return };
-        let identity = self.identity(loaded, net).ok().flatten();
+        let identity = self.identity(loaded, net);
         if identity.is_some_and(|identity| identity != client.identity) {
             self.begin_lease(id, net, true);
         }
     }
 
-    /// What a link says of itself; none where its unit does not ask.
-    fn identity(&self, loaded: &Loaded, net: &OwnedFd) -> io::Result<Option<Identity>> {
-        let link = loaded.plan.link();
-        let Some((link, dhcp)) = link.and_then(|link| Some((link, link.dhcp.as_ref()?))) else {
-            return Ok(None);
+    /// What a link says of itself; none where its unit does not ask, or it cannot.
+    fn identity(&self, loaded: &Loaded, net: &OwnedFd) -> Option<Identity> {
+        let link = loaded.plan.link()?;
+        let dhcp = link.dhcp.as_ref()?;
+        let mac = link.mac().map_or_else(|| self.network.mac(net), Ok);
+        let unasked = |error| {
+            log::warn!("jail={} its link has no Ethernet address: {error}", loaded.unit.name);
         };
-        let mac = link.mac().map_or_else(|| self.network.mac(net), Ok)?;
+        let mac = mac.map_err(unasked).ok()?;
         // RFC 2132, section 9.14: hardware type 1 is Ethernet.
         let own_id = || [1].into_iter().chain(mac).collect();
-        Ok(Some(Identity {
+        Some(Identity {
             mac,
             client_id: dhcp.client_id.clone().unwrap_or_else(own_id),
             hostname: dhcp.hostname.clone(),
             broadcast: dhcp.client_id.is_some(),
-        }))
+        })
     }
 
     /// Has the worker ask for a jail, or go on.

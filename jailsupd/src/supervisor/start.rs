@@ -408,8 +408,7 @@ impl Supervisor {
         let key = link_key(loaded, link, is_beside);
         let Some(kept) = &mut building.kept else { return Ok(()) };
         if kept.key == key {
-            let net = kept.namespaces.net.try_clone();
-            net.into_iter().for_each(|net| self.renew_identity(building.id, &net));
+            self.renew_identity(building.id, &kept.namespaces.net);
             return Ok(());
         }
         // From here on nobody, not even the next jailsupd, may believe that the former link is there.
@@ -427,13 +426,14 @@ impl Supervisor {
             }
             Err(error) => return Err(error),
         }
-        let moved = former.is_some() && former != kept.lower;
-        let (lower, net) = (kept.lower, kept.namespaces.net.try_clone().ok().filter(|_| is_made));
-        if moved {
+        if former.is_some() && former != kept.lower {
             self.sweep_links();
         }
-        let is_same_net = building.lower_before.is_some() && building.lower_before == lower;
-        net.into_iter().for_each(|net| self.begin_lease(building.id, &net, is_same_net));
+        if is_made {
+            let before = building.lower_before;
+            let is_same_net = before.is_some() && before == kept.lower;
+            self.begin_lease(building.id, &kept.namespaces.net, is_same_net);
+        }
         Ok(())
     }
 
