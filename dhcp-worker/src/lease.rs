@@ -4,6 +4,16 @@ use crate::wire::Identity;
 use serde::{Deserialize, Serialize};
 use std::net::Ipv4Addr;
 
+/// Name servers, domains and routes that are taken of a lease at most: the resolver's own bounds (resolv.conf(5)), and more routes
+/// than any network has had.
+pub const DNS_MAX: usize = 3;
+/// See [`DNS_MAX`].
+pub const DOMAINS_MAX: usize = 6;
+/// See [`DNS_MAX`].
+pub const ROUTES_MAX: usize = 32;
+/// Bytes of a packet that every host takes (RFC 791): less is not taken for the largest one.
+pub const MTU_MIN: u16 = 576;
+
 /// A lease, as RFC 2131 and RFC 2132 have it. Serialised, it is what is kept of it across restarts and reboots.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Lease {
@@ -23,9 +33,6 @@ pub struct Lease {
     /// Domains in which names are looked for.
     #[serde(default)]
     pub search: Vec<String>,
-    /// Time servers.
-    #[serde(default)]
-    pub ntp: Vec<Ipv4Addr>,
     /// Bytes of the largest packet.
     #[serde(default)]
     pub mtu: Option<u16>,

@@ -1,6 +1,6 @@
 //! What goes over the wire: DHCP in UDP in IPv4, and ARP, without the Ethernet header (packet(7), `SOCK_DGRAM`).
 
-use crate::lease::Lease;
+use crate::lease::{DNS_MAX, DOMAINS_MAX, Lease, MTU_MIN, ROUTES_MAX};
 use crate::wire::Identity;
 use smoltcp::phy::{Checksum, ChecksumCapabilities};
 use smoltcp::wire::{
@@ -31,7 +31,6 @@ mod option {
     pub(super) const HOST_NAME: u8 = 12;
     pub(super) const DOMAIN: u8 = 15;
     pub(super) const MTU: u8 = 26;
-    pub(super) const NTP: u8 = 42;
     pub(super) const LEASE_TIME: u8 = 51;
     pub(super) const MESSAGE_TYPE: u8 = 53;
     pub(super) const SERVER: u8 = 54;
@@ -43,7 +42,7 @@ mod option {
 }
 
 /// What is asked for: first the routes without classes, as RFC 3442 demands.
-const ASKED_FOR: [u8; 10] = [
+const ASKED_FOR: [u8; 9] = [
     option::ROUTES,
     option::MASK,
     option::ROUTER,
@@ -51,7 +50,6 @@ const ASKED_FOR: [u8; 10] = [
     option::DOMAIN,
     option::SEARCH,
     option::MTU,
-    option::NTP,
     option::T1,
     option::T2,
 ];
@@ -305,9 +303,6 @@ fn is_of_a_host(address: Ipv4Addr) -> bool {
 
 /// Seconds; a shorter lease is not taken: it would be over before it is renewed.
 const SHORTEST: u32 = 10;
-/// Domains and routes that are taken at most.
-const DOMAINS_MAX: usize = 6;
-const ROUTES_MAX: usize = 32;
 
 fn lease(yours: &Ipv4Addr, from: [u8; 6], options: &[DhcpOption<'_>]) -> Option<Lease> {
     let seconds = number(options, option::LEASE_TIME).filter(|seconds| *seconds >= SHORTEST)?;
@@ -328,10 +323,9 @@ fn lease(yours: &Ipv4Addr, from: [u8; 6], options: &[DhcpOption<'_>]) -> Option<
         length: length(*yours, number(options, option::MASK))?,
         router,
         routes: routes.into_iter().filter(|(_, length, _)| *length != 0).collect(),
-        dns: addresses(options, option::DNS, 3),
+        dns: addresses(options, option::DNS, DNS_MAX),
         search,
-        ntp: addresses(options, option::NTP, 3),
-        mtu: mtu.map(u16::from_be_bytes).filter(|mtu| *mtu >= 576),
+        mtu: mtu.map(u16::from_be_bytes).filter(|mtu| *mtu >= MTU_MIN),
         server: address(options, option::SERVER)?,
         server_mac: from,
         seconds,

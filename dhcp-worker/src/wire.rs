@@ -114,3 +114,20 @@ pub enum Trouble {
     /// It has ended, and nobody has renewed it.
     Ended,
 }
+
+/// A client for tests.
+#[cfg(test)]
+pub(crate) mod example {
+    use super::Identity;
+
+    pub(crate) const MAC: [u8; 6] = [2, 0, 0, 0, 0, 1];
+
+    pub(crate) fn identity() -> Identity {
+        Identity {
+            mac: MAC,
+            client_id: vec![1, 2, 0, 0, 0, 0, 1],
+            hostname: "web".to_owned(),
+            broadcast: false,
+        }
+    }
+}

@@ -1,19 +1,10 @@
 use super::*;
 use crate::packet::PACKET_MAX;
+use crate::wire::example::{MAC, identity};
 use proptest::prelude::*;
 
-const MAC: [u8; 6] = [2, 0, 0, 0, 0, 1];
 const OTHER: [u8; 6] = [2, 0, 0, 0, 0, 2];
 const START: Moment = Duration::from_secs(1000);
-
-fn identity() -> Identity {
-    Identity {
-        mac: MAC,
-        client_id: vec![1, 2, 0, 0, 0, 0, 1],
-        hostname: "web".to_owned(),
-        broadcast: false,
-    }
-}
 
 fn lease(last: u8) -> Lease {
     Lease {
@@ -23,7 +14,6 @@ fn lease(last: u8) -> Lease {
         routes: Vec::new(),
         dns: Vec::new(),
         search: Vec::new(),
-        ntp: Vec::new(),
         mtu: None,
         server: Ipv4Addr::new(192, 0, 2, 53),
         server_mac: OTHER,

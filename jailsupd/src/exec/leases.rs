@@ -150,7 +150,6 @@ mod tests {
             routes: Vec::new(),
             dns: Vec::new(),
             search: Vec::new(),
-            ntp: Vec::new(),
             mtu: None,
             server: Ipv4Addr::new(192, 0, 2, 1),
             server_mac: [2; 6],

@@ -11,17 +11,10 @@ use crate::plan::link::show_mac;
 use crate::unit::amount::show_duration;
 use crate::unit::value::FromText as _;
 use crate::unit::{HostName, IpPrefix};
-use dhcp_worker::lease::Lease;
+use dhcp_worker::lease::{DNS_MAX, DOMAINS_MAX, Lease, MTU_MIN, ROUTES_MAX};
 use dhcp_worker::wire::{Order, Trouble};
 use std::net::IpAddr;
 use std::time::Duration;
-
-/// What is taken of each list in a lease.
-const SERVERS_MAX: usize = 3;
-const DOMAINS_MAX: usize = 6;
-const ROUTES_MAX: usize = 32;
-/// Bytes of a packet that every host takes (RFC 791).
-const MTU_MIN: u16 = 576;
 
 /// Why there is no address, to be read after "waits for an address, which".
 pub(super) fn told(trouble: &Trouble, lower: &str) -> String {
@@ -148,8 +141,7 @@ impl Supervisor {
         }
         lease.mtu = lease.mtu.filter(|mtu| *mtu >= MTU_MIN);
         lease.seconds = lease.seconds.max(1);
-        lease.dns.truncate(SERVERS_MAX);
-        lease.ntp.truncate(SERVERS_MAX);
+        lease.dns.truncate(DNS_MAX);
         lease.search.retain(|name| HostName::from_text(name).is_ok());
         lease.search.truncate(DOMAINS_MAX);
         lease.routes.truncate(ROUTES_MAX);
