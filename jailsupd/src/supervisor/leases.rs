@@ -11,8 +11,8 @@ pub(super) use worker::WORKER;
 
 use super::jail::{Jail, Kept, Loaded};
 use super::links::MAKE_FOR;
+use super::namespaces::{is_beside, link_in, link_key};
 use super::poller::JailId;
-use super::start::{is_beside, link_in, link_key};
 use super::{Supervisor, clock};
 use crate::exec::dhcp::Worker;
 use crate::exec::leases::{self, Now};

@@ -4,8 +4,8 @@
 //! Level-triggered, like [`super::dependencies`]: after any change all links are listed, and each jail is looked at.
 
 use super::jail::Jail;
+use super::namespaces::{is_beside, link_key};
 use super::poller::{JailId, Source};
-use super::start::{self, link_key};
 use super::{Supervisor, clock};
 use crate::exec::net::{self, Interface, Monitor};
 use crate::machine::Moment;
@@ -192,7 +192,7 @@ impl Supervisor {
         let Some(jail) = self.jails.get(id).filter(|jail| jail.is_running()) else { return };
         let kept_key = jail.kept.as_ref().map(|kept| kept.key.as_str());
         // One of two lives of its jail gets the jail's own when the other one is gone.
-        let is_due = |key: &str| key.is_empty() || start::is_beside(key);
+        let is_due = |key: &str| key.is_empty() || is_beside(key);
         if !kept_key.is_some_and(is_due) {
             return;
         }
@@ -222,7 +222,7 @@ impl Supervisor {
         match self.network.make_link(&kept.namespaces.net, link.as_ref(), &self.host.uplink) {
             Ok(lower) => {
                 // What had the link until now was the jail's other life.
-                let is_same_net = start::is_beside(&kept.key);
+                let is_same_net = is_beside(&kept.key);
                 kept.lower = lower;
                 kept.key = key;
                 let net = kept.namespaces.net.try_clone();

@@ -31,6 +31,7 @@ mod leaving;
 mod limits;
 mod links;
 mod losses;
+mod namespaces;
 mod notify;
 mod output;
 mod policy;

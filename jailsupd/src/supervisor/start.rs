@@ -17,11 +17,10 @@ use crate::exec::state::State;
 use crate::exec::terminal::Terminal;
 use crate::exec::worker::Worker;
 use crate::exec::{
-    Error, cores, devices, faults, given, image, limits, namespaces, net, overlay, root, spawn,
-    volume, walls,
+    Error, cores, devices, faults, given, image, limits, overlay, root, spawn, volume, walls,
 };
-use crate::plan::{self, GivenFile, HostStep, IdMap, Learned, Link};
-use crate::unit::{Bytes, Device, ImageSource, Unit};
+use crate::plan::{self, GivenFile, HostStep, Learned};
+use crate::unit::{Bytes, Device, ImageSource};
 use keeper::Slot;
 use rustix::fd::{AsFd as _, OwnedFd};
 use std::io;
@@ -30,12 +29,12 @@ use std::io;
 pub(super) struct Building<'a> {
     pub(super) loaded: &'a Loaded,
     /// See [`super::jail::Jail`].
-    id: JailId,
-    key: String,
+    pub(super) id: JailId,
+    pub(super) key: String,
     cgroup: Cgroup,
     pub(super) kept: Option<Kept>,
     /// What the jail's link sat on until now.
-    lower_before: Option<u32>,
+    pub(super) lower_before: Option<u32>,
     /// The cgroup was made for this start: nothing in it is to be taken back.
     is_new: bool,
     source: Option<&'a ImageSource>,
@@ -50,7 +49,7 @@ pub(super) struct Building<'a> {
 
 impl<'a> Building<'a> {
     /// Nothing yet but what is kept of the jail from earlier, which is taken out of it meanwhile.
-    fn new(id: JailId, jail: &mut Jail, loaded: &'a Loaded) -> Self {
+    pub(super) fn new(id: JailId, jail: &mut Jail, loaded: &'a Loaded) -> Self {
         Self {
             loaded,
             id,
@@ -68,38 +67,6 @@ impl<'a> Building<'a> {
             client: None,
         }
     }
-}
-
-/// In what is remembered of a network namespace: here begins what its kernel settings were.
-const SYSCTLS: &str = "; sysctl ";
-
-/// And so begins one of a life that is beside the one with the jail's link.
-const BESIDE: &str = "beside: ";
-
-/// What a network namespace was set up with, as it is remembered: another one is made, or another link in it, when this
-/// changes.
-pub(super) fn link_key(loaded: &Loaded, link: Option<&Link>, is_beside: bool) -> String {
-    let prefix = if is_beside { BESIDE } else { "" };
-    let link = link.map_or_else(|| "loopback only".to_owned(), ToString::to_string);
-    format!("{prefix}{link}{SYSCTLS}{}", sysctls(&loaded.unit))
-}
-
-/// Whether a network namespace was set up for a life that is beside the one with the jail's link.
-pub(super) fn is_beside(key: &str) -> bool {
-    key.starts_with(BESIDE)
-}
-
-fn sysctls(unit: &Unit) -> String {
-    unit.security.sysctl.iter().map(|(name, value)| format!("{name}={value} ")).collect()
-}
-
-/// The link, in words, that a network namespace has which was set up like this.
-pub(super) fn link_in(key: &str) -> &str {
-    key.split_once(SYSCTLS).map_or(key, |(link, _)| link)
-}
-
-fn set_in(key: &str) -> &str {
-    key.split_once(SYSCTLS).map_or("", |(_, sysctls)| sysctls)
 }
 
 /// How far a start has come.
@@ -128,27 +95,6 @@ impl Supervisor {
         jail.rested = None;
         jail.hook_problem = None;
         self.build_and_spawn(id, &loaded)
-    }
-
-    /// Makes the link of a jail that waits, before its start; what else that needs, too.
-    pub(super) fn make_link_ahead(&mut self, id: JailId) -> Result<(), Error> {
-        let Some(jail) = self.jails.get_mut(id) else { return Ok(()) };
-        let Some(loaded) = jail.loaded.clone() else { return Err(Error::NoUnit) };
-        let name = jail.name.clone();
-        let mut building = Building::new(id, jail, &loaded);
-        let is_of_link = |step: &&HostStep| {
-            matches!(step, HostStep::CreateNamespaces { .. } | HostStep::SetUpNetwork(_))
-        };
-        let made = self.renew_namespaces(&mut building).and_then(|()| {
-            let mut steps = loaded.plan.host.iter().filter(is_of_link);
-            steps.try_for_each(|step| self.perform(&name, step, &mut building))
-        });
-        if let Some(jail) = self.jails.get_mut(id) {
-            jail.kept = building.kept;
-        }
-        // The keeper was told to forget how the jail is, before anything was done to its link.
-        self.store_rest(id);
-        made
     }
 
     /// Performs a plan's host steps, and makes the processes.
@@ -253,7 +199,7 @@ impl Supervisor {
         gone
     }
 
-    fn perform<'a>(
+    pub(super) fn perform<'a>(
         &mut self,
         name: &str,
         step: &'a HostStep,
@@ -354,85 +300,6 @@ impl Supervisor {
             let users = kept.namespaces.user.as_fd();
             let mount = cores::open(name, size, users, &self.layout)?;
             building.devices.push(cores::pinned(mount));
-        }
-        Ok(())
-    }
-
-    /// A jail that may configure its network, or whose settings of it have changed, gets a new one each time: nothing that an earlier life of it
-    /// did to routes, addresses or filters is left for the next.
-    fn renew_namespaces(&mut self, building: &mut Building<'_>) -> Result<(), Error> {
-        const CAP_NET_ADMIN: u64 = 1 << 12;
-        let ids = building.loaded.plan.ids.to_string();
-        let other_ids = building.kept.as_ref().is_some_and(|kept| kept.ids.as_ref() != Some(&ids));
-        let may_change_it = building.loaded.plan.capabilities & CAP_NET_ADMIN != 0;
-        // Settings that the unit does not name any more are to be the kernel's own again.
-        let wanted = sysctls(&building.loaded.unit);
-        let is_set = |kept: &Kept| !kept.key.is_empty() && set_in(&kept.key) != wanted;
-        if other_ids || may_change_it || building.kept.as_ref().is_some_and(is_set) {
-            let former = building.kept.take();
-            let slots = [Slot::UserNamespace, Slot::NetNamespace];
-            self.keeper.remove(&building.key, &slots).map_err(Error::Keeper)?;
-            if let Some(kept) = former {
-                self.network.clear(&kept.namespaces.net)?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Namespaces go to the keeper at once, so that they outlive this program, and with them the
-    /// Ethernet address: it is taken as long as anything holds the network namespace.
-    fn make_namespaces(&mut self, building: &mut Building<'_>, ids: &IdMap) -> Result<(), Error> {
-        if building.kept.is_none() {
-            let namespaces = namespaces::create(ids)?;
-            faults::reach("namespaces-made")?;
-            let slots = [
-                (Slot::UserNamespace, namespaces.user.as_fd()),
-                (Slot::NetNamespace, namespaces.net.as_fd()),
-            ];
-            self.keeper.put(&building.key, &slots).map_err(Error::Keeper)?;
-            let ids = Some(ids.to_string());
-            building.kept = Some(Kept { namespaces, key: String::new(), lower: None, ids });
-        }
-        Ok(())
-    }
-
-    /// Sets the network namespace up, unless it is already as the plan wants it.
-    fn make_link(&mut self, building: &mut Building<'_>) -> Result<(), Error> {
-        let (loaded, jail) = (building.loaded, self.jails.get(building.id));
-        let link = jail.and_then(|jail| self.link_of(jail, loaded));
-        let is_beside = jail.is_some_and(|jail| self.has_link_beside(jail));
-        if let Some(own) = loaded.plan.link().filter(|_| is_beside) {
-            // It gets that when the other version is gone, which is too late to learn that it cannot have it.
-            net::fits(own, &self.host.uplink, self.links.there())?;
-        }
-        let key = link_key(loaded, link, is_beside);
-        let Some(kept) = &mut building.kept else { return Ok(()) };
-        if kept.key == key {
-            self.renew_identity(building.id, &kept.namespaces.net);
-            return Ok(());
-        }
-        // From here on nobody, not even the next jailsupd, may believe that the former link is there.
-        kept.key.clear();
-        self.keeper.remove(&building.key, &[Slot::State]).map_err(Error::Keeper)?;
-        faults::reach("link-forgotten")?;
-        let former = kept.lower.take();
-        let made = self.network.make_link(&kept.namespaces.net, link, &self.host.uplink);
-        let is_made = made.is_ok();
-        match made {
-            Ok(lower) => (kept.lower, kept.key) = (lower, key),
-            // It gets its link when the parent comes.
-            Err(Error::NoParent { .. }) if !building.loaded.unit.network.wait_for_parent => {
-                self.network.make_link(&kept.namespaces.net, None, &self.host.uplink)?;
-            }
-            Err(error) => return Err(error),
-        }
-        if former.is_some() && former != kept.lower {
-            self.sweep_links();
-        }
-        if is_made {
-            let before = building.lower_before;
-            let is_same_net = before.is_some() && before == kept.lower;
-            self.begin_lease(building.id, &kept.namespaces.net, is_same_net);
         }
         Ok(())
     }
