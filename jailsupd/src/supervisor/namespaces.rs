@@ -126,7 +126,7 @@ impl Supervisor {
         kept.key.clear();
         self.keeper.remove(&building.key, &[Slot::State]).map_err(Error::Keeper)?;
         faults::reach("link-forgotten")?;
-        let former = kept.lower.take();
+        kept.lower = None;
         let made = self.network.make_link(&kept.namespaces.net, link, &self.host.uplink);
         let is_made = made.is_ok();
         match made {
@@ -137,12 +137,11 @@ impl Supervisor {
             }
             Err(error) => return Err(error),
         }
-        if former.is_some() && former != kept.lower {
+        let is_same_net = building.lower_before.is_some() && building.lower_before == kept.lower;
+        if building.lower_before.is_some() && !is_same_net {
             self.sweep_links();
         }
         if is_made {
-            let before = building.lower_before;
-            let is_same_net = before.is_some() && before == kept.lower;
             self.begin_lease(building.id, &kept.namespaces.net, is_same_net);
         }
         Ok(())
