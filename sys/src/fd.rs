@@ -3,22 +3,38 @@
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
 
-/// Closes every descriptor whose number is not in `keep`, which must be sorted ascending.
+/// `CLOSE_RANGE_UNSHARE` of linux/close_range.h.
+const UNSHARE: u32 = 1 << 1;
+
+/// Closes every descriptor whose number is not in `keep`, which must be sorted ascending. From then on the
+/// table is the caller's own: one that it shared (`CLONE_FILES`) is copied as far as the last of `keep`, and
+/// loses nothing.
 ///
 /// close_range(2); rustix and nix lack it, and a loop over /proc/self/fd would allocate.
 ///
 /// # Errors
-/// The errno of close_range(2) (`EINVAL` when `keep` is not sorted).
+/// The errno of close_range(2) (`EINVAL` when `keep` is not sorted; `ENOMEM` for the copy, and then nothing was closed).
 pub fn close_all_except(keep: &[BorrowedFd<'_>]) -> io::Result<()> {
+    let after = |fd: &BorrowedFd<'_>| fd.as_raw_fd().unsigned_abs() + 1;
+    close_range(keep.last().map_or(0, after), u32::MAX, UNSHARE)?;
     let mut first = 0u32;
     for fd in keep {
-        let number = fd.as_raw_fd().unsigned_abs();
-        if number > first {
-            close_range(first, number - 1)?;
+        let next = after(fd);
+        if next - 1 > first {
+            close_range(first, next - 2, 0)?;
         }
-        first = number + 1;
+        first = next;
     }
-    close_range(first, u32::MAX)
+    Ok(())
+}
+
+/// Has a table of its own from then on, with all that is in the one that was shared (`CLONE_FILES`).
+///
+/// # Errors
+/// The errno of unshare(2).
+pub fn unshare() -> io::Result<()> {
+    // SAFETY: plain integers; no descriptor is opened or closed.
+    check(unsafe { libc::unshare(libc::CLONE_FILES) }.into())
 }
 
 /// Closes every descriptor from number `first` on.
@@ -26,13 +42,13 @@ pub fn close_all_except(keep: &[BorrowedFd<'_>]) -> io::Result<()> {
 /// # Errors
 /// The errno of close_range(2).
 pub fn close_from(first: u32) -> io::Result<()> {
-    close_range(first, u32::MAX)
+    close_range(first, u32::MAX, 0)
 }
 
-fn close_range(first: u32, last: u32) -> io::Result<()> {
+fn close_range(first: u32, last: u32, flags: u32) -> io::Result<()> {
     // SAFETY: no memory is passed. Descriptors that someone in this process still owns are closed
     // under them: callers are children that are about to execute and own nothing else.
-    let result = unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) };
+    let result = unsafe { libc::syscall(libc::SYS_close_range, first, last, flags) };
     check(result)
 }
 
@@ -73,12 +89,12 @@ pub fn inherit(number: i32) -> io::Result<std::os::fd::OwnedFd> {
 pub fn close_from_except(first: u32, keep: BorrowedFd<'_>) -> io::Result<()> {
     let number = keep.as_raw_fd().unsigned_abs();
     if number < first {
-        return close_range(first, u32::MAX);
+        return close_range(first, u32::MAX, 0);
     }
     if number > first {
-        close_range(first, number - 1)?;
+        close_range(first, number - 1, 0)?;
     }
-    close_range(number + 1, u32::MAX)
+    close_range(number + 1, u32::MAX, 0)
 }
 
 /// Sets or clears close-on-exec of a descriptor that is open, by its number: of all that a program hands

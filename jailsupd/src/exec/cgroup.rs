@@ -1,6 +1,7 @@
 //! A jail's cgroup: Documentation/admin-guide/cgroup-v2.rst.
 
 use super::Error;
+use super::descriptors::of_jail;
 use crate::plan::Limit;
 use rustix::fd::OwnedFd;
 use rustix::fs::{Mode, OFlags};
@@ -111,7 +112,8 @@ impl Cgroup {
     pub fn events(&self) -> Result<OwnedFd, Error> {
         let flags = OFlags::RDONLY | OFlags::CLOEXEC;
         let file = self.path.join("cgroup.events");
-        rustix::fs::open(file, flags, Mode::empty()).map_err(|e| self.error("watch", e.into()))
+        let opened = rustix::fs::open(file, flags, Mode::empty());
+        opened.map(of_jail).map_err(|e| self.error("watch", e.into()))
     }
 
     /// What the kernel counted.

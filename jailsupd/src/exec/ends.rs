@@ -1,7 +1,8 @@
 //! The two sides of a program with a client: the client's ends, and those that the program gets.
 
 use super::account::Account;
-use super::spawn::{above_fixed, pipe};
+use super::descriptors::above_fixed;
+use super::spawn::pipe;
 use crate::plan::IdMap;
 use rustix::fd::OwnedFd;
 use rustix::fs::{Gid, Mode, OFlags, Uid};

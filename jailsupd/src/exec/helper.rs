@@ -33,5 +33,5 @@ pub fn seal(path: &Path) -> io::Result<OwnedFd> {
     let flags = rustix::fs::OFlags::PATH | rustix::fs::OFlags::CLOEXEC;
     let kept = rustix::fs::open(path, flags, Mode::empty())?;
     // A jail's child has it open while it fills the low numbers.
-    super::spawn::above_fixed(kept)
+    super::descriptors::above_fixed(kept)
 }

@@ -10,6 +10,7 @@ mod child;
 mod copy;
 pub mod cores;
 pub mod deploys;
+pub mod descriptors;
 pub mod device_filter;
 pub mod devices;
 pub mod dhcp;

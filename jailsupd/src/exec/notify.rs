@@ -68,7 +68,7 @@ impl AsFd for Socket {
 pub fn make() -> io::Result<OwnedFd> {
     let (kind, flags) = (SocketType::DGRAM, SocketFlags::CLOEXEC);
     let made = socket_with(AddressFamily::UNIX, kind, flags, None)?;
-    super::spawn::above_fixed(made)
+    super::descriptors::above_fixed(made)
 }
 
 /// Gives it its name, in the jail. For whoever is between clone and exec: nothing is allocated.

@@ -3,6 +3,7 @@
 //! again and again: each is a descriptor on which the kernel raises `POLLPRI`.
 
 use super::cgroup::Cgroup;
+use super::descriptors::of_jail;
 use rustix::fd::OwnedFd;
 use rustix::fs::{Mode, OFlags};
 use std::io;
@@ -54,7 +55,7 @@ pub fn open(cgroup: &Cgroup, signal: Signal, threshold: Option<Duration>) -> io:
     let path = cgroup.path().join(signal.file());
     let access = if threshold.is_some() { OFlags::RDWR } else { OFlags::RDONLY };
     let flags = access | OFlags::CLOEXEC | OFlags::NONBLOCK;
-    let file = rustix::fs::open(path, flags, Mode::empty())?;
+    let file = of_jail(rustix::fs::open(path, flags, Mode::empty())?);
     match threshold {
         Some(threshold) => {
             let trigger = format!("some {} {}\0", threshold.as_micros(), WINDOW.as_micros());

@@ -15,6 +15,7 @@ mod handover;
 use super::Error;
 use super::account::Account;
 use super::child::{At, Confinement, Jail, Staged};
+use super::descriptors::{above_fixed, of_jail};
 use super::devices::Pinned;
 use super::ends::{Inside, Size};
 use super::faults;
@@ -38,10 +39,6 @@ use sys::exec::Vector;
 
 /// Bytes that a service may write ahead of a jailsupd that is being replaced.
 const LOG_PIPE_SIZE: usize = 1 << 20;
-
-/// Descriptors that the child places at fixed numbers are made above this one, so that placing one
-/// never closes another.
-pub(super) const ABOVE_FIXED: i32 = 16;
 
 /// What was made for a jail before its processes.
 #[derive(Debug)]
@@ -179,26 +176,26 @@ pub fn spawn(
     keep.extend(prepared.mounts());
     keep.extend(streams(&pipes, prepared.client));
     keep.extend(prepared.devices.iter().map(|device| device.mount.as_fd()).chain(jail.notify));
+    let namespaces = prepared.namespaces.near().map_err(Error::Namespaces)?;
     let mut keep_intermediate = keep.clone();
     keep_intermediate.push(pipes.hand_over.1.as_fd());
-    keep_intermediate.push(prepared.namespaces.user.as_fd());
-    keep_intermediate.push(prepared.namespaces.net.as_fd());
+    keep_intermediate.push(namespaces.user.as_fd());
+    keep_intermediate.push(namespaces.net.as_fd());
     keep.sort_by_key(AsRawFd::as_raw_fd);
     keep_intermediate.sort_by_key(AsRawFd::as_raw_fd);
     let program = Program { helper, argv: &argv, envp: &envp };
     let child = Child { jail, pipes: &pipes, client: prepared.client, keep: &keep, program };
     let oom_score = plan.oom_score_adjust.to_string();
     let intermediate = Intermediate {
-        namespaces: prepared.namespaces,
+        namespaces: &namespaces,
         keep: &keep_intermediate,
         oom_score: &oom_score,
         child,
     };
-    let flags = u64::from(libc::CLONE_PARENT.unsigned_abs());
-    let cgroup = Some(prepared.cgroup.as_fd());
-    let request = Request { flags, exit_signal: 0, cgroup };
-    intermediate.clone_by(&request)?;
-    pipes.into_spawned()
+    let intermediate = intermediate.spawn_in(&prepared.cgroup)?;
+    let gone_on = faults::reach("cloned");
+    let spawned = pipes.into_spawned(&intermediate)?;
+    gone_on.map(|()| spawned)
 }
 
 /// What becomes the program's standard streams, and a client's session.
@@ -258,28 +255,27 @@ impl Pipes {
         })
     }
 
-    /// Closes the child's ends and receives the pidfd.
-    fn into_spawned(self) -> Result<Spawned, Error> {
-        drop((self.go.0, self.start_error.1, self.exit_report.1));
+    /// Receives the pidfd and closes the child's ends, in this order: until then the intermediate process
+    /// may have this very table.
+    fn into_spawned(self, intermediate: &OwnedFd) -> Result<Spawned, Error> {
+        let (pid, pidfd) = match handover::receive(&self.hand_over.0, intermediate) {
+            Ok(process) => process,
+            Err(source) => return Err(start_error(&self.start_error.0, source)),
+        };
         let (stdout, stderr, terminal) = match self.output {
             Output::Logs([(stdout, _), (stderr, _)]) => (Some(stdout), Some(stderr), None),
             Output::Terminal((ours, _)) => (None, None, Some(ours)),
             Output::Client => (None, None, None),
         };
-        drop(self.hand_over.1);
-        let (pid, pidfd) = match handover::receive(&self.hand_over.0) {
-            Ok(process) => process,
-            Err(source) => return Err(start_error(&self.start_error.0, source)),
-        };
         Ok(Spawned {
             pid,
-            pidfd,
+            pidfd: of_jail(pidfd),
             start_error: self.start_error.0,
-            exit_report: self.exit_report.0,
-            stdout,
-            stderr,
-            terminal,
-            notify: self.notify,
+            exit_report: of_jail(self.exit_report.0),
+            stdout: stdout.map(of_jail),
+            stderr: stderr.map(of_jail),
+            terminal: terminal.map(of_jail),
+            notify: self.notify.map(of_jail),
             go: self.go.1,
         })
     }
@@ -288,29 +284,6 @@ impl Pipes {
 pub(super) fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
     let (read, write) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC)?;
     Ok((above_fixed(read)?, above_fixed(write)?))
-}
-
-pub(super) fn above_fixed(fd: OwnedFd) -> io::Result<OwnedFd> {
-    if fd.as_raw_fd() >= ABOVE_FIXED {
-        return Ok(fd);
-    }
-    Ok(rustix::io::fcntl_dupfd_cloexec(&fd, ABOVE_FIXED)?)
-}
-
-/// Takes all low numbers for good, so that what is opened later is above them as it is.
-///
-/// # Errors
-/// When /dev/null cannot be opened.
-pub fn fill_low_numbers() -> io::Result<Vec<OwnedFd>> {
-    let flags = OFlags::RDONLY | OFlags::CLOEXEC;
-    let mut filled = Vec::new();
-    loop {
-        let fd = rustix::fs::open(c"/dev/null", flags, Mode::empty())?;
-        if fd.as_raw_fd() >= ABOVE_FIXED {
-            return Ok(filled);
-        }
-        filled.push(fd);
-    }
 }
 
 /// The intermediate is gone without a pidfd, or stuck: its own word for it, or what was seen here.
@@ -370,13 +343,19 @@ struct Intermediate<'a> {
 }
 
 impl Intermediate<'_> {
-    fn clone_by(&self, request: &Request<'_>) -> Result<(), Error> {
+    /// Makes it, in this cgroup. Returns its pidfd.
+    fn spawn_in(&self, cgroup: &OwnedFd) -> Result<OwnedFd, Error> {
+        let flags = libc::CLONE_PARENT | libc::CLONE_PIDFD | libc::CLONE_FILES;
+        let flags = u64::from(flags.unsigned_abs());
+        let request = Request { flags, exit_signal: 0, cgroup: Some(cgroup.as_fd()) };
         faults::reach("pipes-made")?;
         faults::arm();
-        let cloned = sys::clone::spawn(request, &mut || self.run());
+        let cloned = sys::clone::spawn(&request, &mut || self.run());
         faults::disarm();
-        cloned.map_err(|source| Error::Process { what: "clone", source })?;
-        faults::reach("cloned")
+        let failed = |source| Error::Process { what: "clone", source };
+        cloned
+            .and_then(|child| child.pidfd.ok_or_else(|| io::ErrorKind::NotFound.into()))
+            .map_err(failed)
     }
 
     fn run(&self) -> u8 {
@@ -387,10 +366,11 @@ impl Intermediate<'_> {
     }
 
     fn make(&self) -> Staged {
+        // First of all: until then its descriptors are jailsupd's.
+        close_all_except(self.keep).at(Stage::CloseFiles)?;
+        walls::leak();
         set_oom_score(self.oom_score).at(Stage::OomScore)?;
         rlimit::make_room(self.child.jail.steps).at(Stage::Limits)?;
-        walls::leak();
-        close_all_except(self.keep).at(Stage::CloseFiles)?;
         join(&self.namespaces.user, libc::CLONE_NEWUSER).at(Stage::JoinNamespaces)?;
         join(&self.namespaces.net, libc::CLONE_NEWNET).at(Stage::JoinNamespaces)?;
         become_root().at(Stage::BecomeRoot)?;
@@ -494,7 +474,10 @@ impl Child<'_> {
 }
 
 fn close_all_except(keep: &[BorrowedFd<'_>]) -> io::Result<()> {
-    walls::raise(Wall::CloseFiles, || sys::fd::close_all_except(keep))
+    if walls::is_down(Wall::CloseFiles) {
+        return sys::fd::unshare();
+    }
+    sys::fd::close_all_except(keep)
 }
 
 /// jailsupd protects itself from the out-of-memory killer; a jail is not to inherit that.

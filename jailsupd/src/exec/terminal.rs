@@ -2,8 +2,8 @@
 //! program's hands, and the jail's numbers and owners hold. Opening one is done in the jail's processes:
 //! nothing of that allocates. [`Terminal`] is jailsupd's side of a service's.
 
+use super::descriptors::ABOVE_FIXED;
 use super::ends::Size;
-use super::spawn::ABOVE_FIXED;
 use jail_init::session::Message;
 use rustix::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags, makedev};

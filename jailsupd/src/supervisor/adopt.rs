@@ -11,6 +11,7 @@ use super::{end, poststop};
 use crate::exec::cgroup::{self, Cgroup};
 use crate::exec::check;
 use crate::exec::deploys::Version;
+use crate::exec::descriptors::of_jail;
 use crate::exec::namespaces::Namespaces;
 use crate::exec::state::{Notified, Part, Rest, State as Stored, Stopping};
 use crate::exec::terminal::Terminal;
@@ -330,7 +331,7 @@ struct Slots(Vec<(Slot, OwnedFd)>);
 impl Slots {
     fn take(&mut self, slot: Slot) -> Option<OwnedFd> {
         let index = self.0.iter().position(|(other, _)| *other == slot)?;
-        Some(self.0.swap_remove(index).1)
+        Some(of_jail(self.0.swap_remove(index).1))
     }
 }
 

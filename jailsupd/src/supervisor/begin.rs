@@ -22,7 +22,7 @@ use crate::exec::logs::Log;
 use crate::exec::net::Network;
 use crate::exec::unit_store::{self, Store};
 use crate::exec::watch::Watch;
-use crate::exec::{self, Layout, helper, spawn, units};
+use crate::exec::{self, Layout, descriptors, helper, units};
 use crate::machine::Moment;
 use crate::plan::Shared;
 use crate::unit::host::Host;
@@ -62,7 +62,7 @@ impl Supervisor {
     /// When a thing is missing without which no jail could run. The keeper tries again.
     pub fn start(layout: Layout) -> Result<Self, StartError> {
         let keeper = to("reach the keeper: is this its child?", Client::inherit())?;
-        let low_numbers = to("use /dev/null", spawn::fill_low_numbers())?;
+        let low_numbers = to("use /dev/null", descriptors::fill_low_numbers())?;
         to("use a mount namespace of its own", own_mounts())?;
         to("make its run directory", layout.make())?;
         to("make the jails' cgroup", make_cgroups(&layout.cgroups))?;

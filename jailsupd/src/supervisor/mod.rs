@@ -162,7 +162,7 @@ pub struct Supervisor {
     going_down: bool,
     /// The keeper is gone, or told us to end: leave the loop with this status.
     done: Option<u8>,
-    /// See [`crate::exec::spawn::fill_low_numbers`].
+    /// See [`crate::exec::descriptors::fill_low_numbers`].
     _low_numbers: Vec<OwnedFd>,
 }
 

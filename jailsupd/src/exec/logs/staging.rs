@@ -17,7 +17,7 @@
 //! more of the same.
 
 use super::Stream;
-use crate::exec::spawn::above_fixed;
+use crate::exec::descriptors::above_fixed;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{MemfdFlags, Mode, OFlags};
 use rustix::io::Errno;
