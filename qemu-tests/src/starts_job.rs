@@ -41,6 +41,11 @@ pub enum How {
         /// Its name.
         jail: String,
     },
+    /// Warder, by ending the program of a jail that runs: its policy starts it again at once.
+    Crash {
+        /// Its name.
+        jail: String,
+    },
     /// A command line that starts the program and ends with it.
     Command {
         /// Absolute path and arguments.

@@ -33,6 +33,10 @@ pub(crate) fn all(vm: &mut Vm) -> Result<Vec<Contender>> {
             named: named("Warder, read-only root", How::Jail { jail: "stamp-ro".into() }),
             leaves_out: "the writable layer",
         },
+        Contender {
+            named: named("Warder, crash to next exec", How::Crash { jail: "stamp-crash".into() }),
+            leaves_out: "",
+        },
     ];
     let root = format!("{HERE}/rootfs");
     let program = ["/bin/stamp"];

@@ -97,11 +97,16 @@ fn filters(dir: &Path) -> Result<Vec<PathBuf>> {
 
 fn boot(filters: &[PathBuf]) -> Result<Vm> {
     let stamp = image::program("examples/stamp")?;
+    let crash = UNIT
+        .replace("enabled = false\n", "")
+        .replace("[\"/bin/stamp\"]", "[\"/bin/stamp\", \"stay\"]")
+        .replace("policy = \"no\"", "delay = \"1ms\"\ndelay_max = \"1ms\"\njitter = 0");
     let read_only = format!("{UNIT}[root]\nmode = \"read-only\"\n");
     let mut jails = Jails::new()?
         .image("stamp", &stamp)?
         .unit("stamp", UNIT)?
         .unit("stamp-ro", &read_only)?
+        .unit("stamp-crash", &crash)?
         .copy(&image::program("starts")?, "images/bench/starts")?
         .copy(&image::program("examples/floor")?, "images/bench/floor")?
         .copy(&image::youki()?, "images/bench/youki")?

@@ -25,6 +25,7 @@ pub(crate) struct Contender {
 enum Asked {
     Floor { floor: Floor, kind: String },
     Warder(Warder),
+    Crash(Warder),
     Command { argv: Vec<String>, after: Vec<String> },
 }
 
@@ -32,7 +33,7 @@ impl Contender {
     pub(crate) fn new(named: &Named, job: &Job) -> io::Result<Self> {
         let name = named.name.clone();
         let cgroup = match &named.how {
-            How::Jail { .. } => None,
+            How::Jail { .. } | How::Crash { .. } => None,
             How::Floor { .. } | How::Command { .. } => Some(cgroup::make(&named.cgroup)?),
         };
         let asked = match &named.how {
@@ -44,6 +45,7 @@ impl Contender {
                 Asked::Floor { floor: Floor::start(&argv, cgroup.as_deref())?, kind: kind.clone() }
             }
             How::Jail { jail } => Asked::Warder(Warder::new(jail)?),
+            How::Crash { jail } => Asked::Crash(Warder::new(jail)?),
             How::Command { argv, after } => {
                 Asked::Command { argv: argv.clone(), after: after.clone() }
             }
@@ -95,6 +97,7 @@ impl Contender {
         match &mut self.asked {
             Asked::Floor { floor, kind } => floor.ask(kind),
             Asked::Warder(warder) => warder.start_and_end(),
+            Asked::Crash(warder) => warder.crash(),
             Asked::Command { argv, after } => run_command(argv, after),
         }
     }
@@ -102,7 +105,7 @@ impl Contender {
     pub(crate) fn end(self) -> io::Result<()> {
         match self.asked {
             Asked::Floor { floor, .. } => floor.end(),
-            Asked::Warder(_) | Asked::Command { .. } => Ok(()),
+            Asked::Warder(_) | Asked::Crash(_) | Asked::Command { .. } => Ok(()),
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Warder as a client sees it: the control socket.
 
 use std::{
+    fs,
     io::{self, Read as _, Write as _},
     os::unix::net::UnixStream,
     thread,
@@ -38,9 +39,42 @@ impl Warder {
         // off: the answer is sent when it is executed.
         thread::sleep(SETTLED);
         self.receive().and_then(results::<Reached>)?;
-        let down = JailState::Down;
+        self.wait(JailState::Down)?;
+        self.executed_after(begin)
+    }
+
+    /// Kills the program of the jail, which the unit has restarted after a millisecond. That millisecond counts.
+    pub(crate) fn crash(&mut self) -> io::Result<(u64, u64)> {
+        self.wait(JailState::Up)?;
+        let program = self.program()?;
+        let begin = now();
+        sys::signal::send(program, libc::SIGKILL)?;
+        while !self.program().is_ok_and(|now| now != program) {
+            thread::sleep(SETTLED);
+        }
+        self.wait(JailState::Up)?;
+        self.executed_after(begin)
+    }
+
+    /// The process that the in-jail init has started.
+    fn program(&self) -> io::Result<i32> {
+        let path = format!("/sys/fs/cgroup/jails/{}/cgroup.procs", self.jail);
+        let text = fs::read_to_string(path)?;
+        let mut processes: Vec<i32> = text.lines().filter_map(|line| line.parse().ok()).collect();
+        processes.sort_unstable();
+        match processes[..] {
+            [_, program] => Ok(program),
+            _ => Err(io::Error::other(format!("not an init and its program: {text}"))),
+        }
+    }
+
+    fn wait(&mut self, state: JailState) -> io::Result<()> {
         let name = self.jail.clone();
-        self.ask::<Reached>(&Request::Wait { name, state: down, timeout_ms: Some(60_000) })?;
+        self.ask::<Reached>(&Request::Wait { name, state, timeout_ms: Some(60_000) }).map(drop)
+    }
+
+    /// When the program says that it was executed, which must be later than `begin`; and that.
+    fn executed_after(&mut self, begin: u64) -> io::Result<(u64, u64)> {
         let (name, names, lines) = (Some(self.jail.clone()), None, Some(4));
         let (follow, since, until, kernel) = (false, None, None, None);
         let request = Request::Logs { name, names, lines, follow, since, until, kernel };
