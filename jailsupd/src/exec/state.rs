@@ -104,6 +104,9 @@ pub struct Notified {
     pub ready_by_us: Option<u64>,
     /// When it was ready: `CLOCK_BOOTTIME`.
     pub ready_us: Option<u64>,
+    /// Since when its checks say that it is well: `CLOCK_BOOTTIME`. Missing when they do not, or there are none.
+    #[serde(default)]
+    pub well_us: Option<u64>,
     /// When it has run long enough: `CLOCK_BOOTTIME`.
     #[serde(default)]
     pub runtime_until_us: Option<u64>,

@@ -124,7 +124,9 @@ mod tests {
     fn one_that_is_not_ready_yet_is_only_coming() {
         let machine = |state| Machine { state, want: Want::Up, ..Machine::NEW };
         let activating = State::Activating { ready_by: Duration::ZERO };
-        let up = State::Up { since: Duration::ZERO, watchdog_at: None, runtime_until: None };
+        let well_since = Some(Duration::ZERO);
+        let up =
+            State::Up { since: Duration::ZERO, well_since, watchdog_at: None, runtime_until: None };
         assert_eq!(prospect(&machine(activating)), Prospect::Coming);
         assert_eq!(prospect(&machine(up)), Prospect::Ready);
     }

@@ -68,6 +68,8 @@ pub enum State {
     Up {
         /// Since when.
         since: Moment,
+        /// Since when its checks, if it has any, say that it is well; `None` while they do not.
+        well_since: Option<Moment>,
         /// When it must have given a sign of life; `None` when it need not, or is frozen.
         watchdog_at: Option<Moment>,
         /// When it has run long enough.
@@ -81,8 +83,8 @@ pub enum State {
         cause: Cause,
         /// What people have said since: whether it is to start again.
         again: Option<bool>,
-        /// When it was ready, to judge its uptime.
-        up_since: Option<Moment>,
+        /// If it was ready: since when, to judge its uptime.
+        ready: Option<Ready>,
     },
     /// Its processes are gone; what they leave behind is being cleared away.
     Cleaning {
@@ -92,7 +94,7 @@ pub enum State {
         cause: Cause,
         /// What people have said: whether it is to start again.
         again: Option<bool>,
-        /// How long it was up.
+        /// How long it was up and well.
         uptime: Duration,
     },
     /// It failed and is started again at this time.
@@ -102,6 +104,15 @@ pub enum State {
     },
     /// It failed and stays down until someone acts.
     Failed,
+}
+
+/// Of a jail that was ready.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ready {
+    /// Since when.
+    pub since: Moment,
+    /// Since when its checks, if it has any, said that it is well; `None` when they did not.
+    pub well_since: Option<Moment>,
 }
 
 /// Why a jail ends.
@@ -191,6 +202,8 @@ pub enum News {
     Stuck,
     /// Its program says that it is about to end.
     Stopping,
+    /// Its checks have begun to say that it is well.
+    Healthy,
     /// Its checks have failed often enough.
     Unhealthy,
     /// The kernel has killed some of it for want of memory.
@@ -229,6 +242,8 @@ pub struct Policy {
     pub watchdog: Option<Duration>,
     /// How long it may run.
     pub runtime_max: Option<Duration>,
+    /// Its unit has it checked, and the checks do not say that it is well.
+    pub is_unproven: bool,
     /// What follows when its checks fail.
     pub on_unhealthy: Reaction,
     /// What follows when some of it was killed for want of memory.

@@ -1,7 +1,7 @@
 //! The transitions, one function for each state.
 
 use super::after::{after_end, reaction};
-use super::{Action, Cause, End, Event, Limit, Machine, Moment, News, Policy, State, Want};
+use super::{Action, Cause, End, Event, Limit, Machine, Moment, News, Policy, Ready, State, Want};
 use crate::unit::{Reaction, Signal};
 use std::time::Duration;
 
@@ -35,11 +35,12 @@ pub fn next(machine: Machine, event: Event, now: Moment, policy: &Policy) -> Nex
         State::Preparing => preparing(wanted, event, now, policy),
         State::Starting => starting(wanted, event, now, policy),
         State::Activating { ready_by } => activating(wanted, ready_by, event, now, policy),
-        State::Up { since, watchdog_at, runtime_until } => {
-            up(wanted, (since, watchdog_at, runtime_until), event, now, policy)
+        State::Up { since, well_since, watchdog_at, runtime_until } => {
+            let up_now = Up { since, well_since, watchdog_at, runtime_until };
+            up(wanted, up_now, event, now, policy)
         }
-        State::Stopping { kill_at, cause, again, up_since } => {
-            stopping(wanted, (kill_at, cause, again, up_since), event, now)
+        State::Stopping { kill_at, cause, again, ready } => {
+            stopping(wanted, (kill_at, cause, again, ready), event, now)
         }
         State::Cleaning { end, cause, again, uptime } => {
             cleaning(wanted, (end, cause, again, uptime), event, now, policy)
@@ -161,6 +162,7 @@ fn starting(machine: Machine, event: Event, now: Moment, policy: &Policy) -> Nex
             | News::Frozen(_)
             | News::Stuck
             | News::Stopping
+            | News::Healthy
             | News::Unhealthy
             | News::OutOfMemory
             | News::Pressure,
@@ -195,71 +197,99 @@ fn ready(now: Moment, policy: &Policy) -> State {
     let after = |time: Duration| now.saturating_add(time);
     State::Up {
         since: now,
+        well_since: (!policy.is_unproven).then_some(now),
         watchdog_at: policy.watchdog.map(after),
         runtime_until: policy.runtime_max.map(after),
     }
 }
 
-fn up(
-    machine: Machine,
-    (since, watchdog_at, runtime_until): (Moment, Option<Moment>, Option<Moment>),
-    event: Event,
-    now: Moment,
-    policy: &Policy,
-) -> Next {
-    let with = |watchdog_at, runtime_until| State::Up { since, watchdog_at, runtime_until };
-    let next_sign = policy.watchdog.map(|time| now.saturating_add(time));
-    let has_passed = |at: Option<Moment>| at.is_some_and(|at| now >= at);
-    let (started, since) = (since, Some(since));
-    match event {
-        // One that is frozen gives no sign.
-        Event::News(News::Alive) if watchdog_at.is_some() => {
-            go(machine, with(next_sign, runtime_until), Vec::new())
+/// What [`State::Up`] says.
+struct Up {
+    since: Moment,
+    well_since: Option<Moment>,
+    watchdog_at: Option<Moment>,
+    runtime_until: Option<Moment>,
+}
+
+impl Up {
+    const fn state(self) -> State {
+        let Self { since, well_since, watchdog_at, runtime_until } = self;
+        State::Up { since, well_since, watchdog_at, runtime_until }
+    }
+
+    /// By another version of its unit. It may have asked for more time than that says, and keeps it.
+    fn by_unit(self, next_sign: Option<Moment>, now: Moment, policy: &Policy) -> Self {
+        let asked = self.runtime_until.unwrap_or_default();
+        let until = policy.runtime_max.map(|time| self.since.saturating_add(time).max(asked));
+        Self {
+            well_since: (!policy.is_unproven).then_some(self.well_since.unwrap_or(now)),
+            watchdog_at: next_sign.and(self.watchdog_at.or(next_sign)),
+            runtime_until: until,
+            ..self
         }
-        Event::News(News::Frozen(frozen)) => {
-            go(machine, with(next_sign.filter(|_| !frozen), runtime_until), Vec::new())
-        }
-        Event::News(News::UnitRead) => {
-            // It may have asked for more, and keeps that.
-            let asked = runtime_until.unwrap_or_default();
-            let until = policy.runtime_max.map(|time| started.saturating_add(time).max(asked));
-            go(machine, with(next_sign.and(watchdog_at.or(next_sign)), until), Vec::new())
-        }
-        Event::News(News::Extend(time)) => {
-            let longer = runtime_until.map(|until| until.max(now.saturating_add(time)));
-            go(machine, with(watchdog_at, longer), Vec::new())
-        }
-        Event::Tick if has_passed(watchdog_at) => abort(machine, since, now, policy),
-        Event::Tick if has_passed(runtime_until) => {
-            ask_to_stop(machine, Cause::RuntimeMax, since, now, policy)
-        }
-        other => running(machine, since, other, now, policy),
     }
 }
 
-/// What is the same for Activating and Up: the program runs, and was ready at `up_since`.
+fn up(machine: Machine, up: Up, event: Event, now: Moment, policy: &Policy) -> Next {
+    let next_sign = policy.watchdog.map(|time| now.saturating_add(time));
+    let has_passed = |at: Option<Moment>| at.is_some_and(|at| now >= at);
+    let ready = Some(Ready { since: up.since, well_since: up.well_since });
+    let goes_on = |up: Up| go(machine, up.state(), Vec::new());
+    match event {
+        // One that is frozen gives no sign.
+        Event::News(News::Alive) if up.watchdog_at.is_some() => {
+            goes_on(Up { watchdog_at: next_sign, ..up })
+        }
+        Event::News(News::Frozen(frozen)) => {
+            goes_on(Up { watchdog_at: next_sign.filter(|_| !frozen), ..up })
+        }
+        Event::News(News::UnitRead) => goes_on(up.by_unit(next_sign, now, policy)),
+        Event::News(News::Extend(time)) => {
+            let longer = |until: Moment| until.max(now.saturating_add(time));
+            goes_on(Up { runtime_until: up.runtime_until.map(longer), ..up })
+        }
+        Event::News(News::Healthy) => {
+            goes_on(Up { well_since: Some(up.well_since.unwrap_or(now)), ..up })
+        }
+        Event::News(News::Unhealthy)
+            if matches!(reaction(Cause::Unhealthy, policy), None | Some(Reaction::None)) =>
+        {
+            goes_on(Up { well_since: None, ..up })
+        }
+        Event::Tick if has_passed(up.watchdog_at) => abort(machine, ready, now, policy),
+        Event::Tick if has_passed(up.runtime_until) => {
+            ask_to_stop(machine, Cause::RuntimeMax, ready, now, policy)
+        }
+        other => running(machine, ready, other, now, policy),
+    }
+}
+
+/// What is the same for Activating and Up: the program runs, and is ready if there is a `ready`.
 fn running(
     machine: Machine,
-    up_since: Option<Moment>,
+    ready: Option<Ready>,
     event: Event,
     now: Moment,
     policy: &Policy,
 ) -> Next {
     match event {
-        Event::Stop | Event::Restart => ask_to_stop(machine, Cause::Asked, up_since, now, policy),
-        Event::News(News::Stuck) => abort(machine, up_since, now, policy),
-        Event::News(News::Stopping) => ends(machine, up_since, now, policy),
-        Event::News(News::Unhealthy) => react(machine, (Cause::Unhealthy, up_since), now, policy),
-        Event::News(News::OutOfMemory) => {
-            react(machine, (Cause::OutOfMemory, up_since), now, policy)
-        }
-        Event::News(News::Pressure) => react(machine, (Cause::Pressure, up_since), now, policy),
+        Event::Stop | Event::Restart => ask_to_stop(machine, Cause::Asked, ready, now, policy),
+        Event::News(News::Stuck) => abort(machine, ready, now, policy),
+        Event::News(News::Stopping) => ends(machine, ready, now, policy),
+        Event::News(News::Unhealthy) => react(machine, (Cause::Unhealthy, ready), now, policy),
+        Event::News(News::OutOfMemory) => react(machine, (Cause::OutOfMemory, ready), now, policy),
+        Event::News(News::Pressure) => react(machine, (Cause::Pressure, ready), now, policy),
         Event::News(News::DependencyGone) => {
-            ask_to_stop(machine, Cause::Dependency, up_since, now, policy)
+            ask_to_stop(machine, Cause::Dependency, ready, now, policy)
         }
-        Event::Ended(end) => clean(machine, end, (Cause::Own, None), uptime(up_since, now)),
+        Event::Ended(end) => clean(machine, end, (Cause::Own, None), uptime(ready, now)),
         Event::News(
-            News::Ready | News::Alive | News::Extend(_) | News::UnitRead | News::Frozen(_),
+            News::Ready
+            | News::Alive
+            | News::Extend(_)
+            | News::UnitRead
+            | News::Frozen(_)
+            | News::Healthy,
         )
         | Event::Start
         | Event::Admitted
@@ -271,59 +301,59 @@ fn running(
     }
 }
 
-fn uptime(since: Option<Moment>, now: Moment) -> Duration {
+/// How long it was well.
+fn uptime(ready: Option<Ready>, now: Moment) -> Duration {
+    let since = ready.and_then(|ready| ready.well_since);
     since.map_or(Duration::ZERO, |since| now.saturating_sub(since))
 }
 
 fn ask_to_stop(
     machine: Machine,
     cause: Cause,
-    up_since: Option<Moment>,
+    ready: Option<Ready>,
     now: Moment,
     policy: &Policy,
 ) -> Next {
-    end_by(machine, policy.stop.signal, (cause, up_since), now, policy)
+    end_by(machine, policy.stop.signal, (cause, ready), now, policy)
 }
 
 /// No sign of life: it is to leave a core, if it may.
-fn abort(machine: Machine, up_since: Option<Moment>, now: Moment, policy: &Policy) -> Next {
-    end_by(machine, WATCHDOG_SIGNAL, (Cause::Watchdog, up_since), now, policy)
+fn abort(machine: Machine, ready: Option<Ready>, now: Moment, policy: &Policy) -> Next {
+    end_by(machine, WATCHDOG_SIGNAL, (Cause::Watchdog, ready), now, policy)
 }
 
 /// It has begun to end by itself, and has as long for it as if it were asked.
-fn ends(machine: Machine, up_since: Option<Moment>, now: Moment, policy: &Policy) -> Next {
+fn ends(machine: Machine, ready: Option<Ready>, now: Moment, policy: &Policy) -> Next {
     let kill_at = Some(now.saturating_add(policy.stop.timeout));
-    let state = State::Stopping { kill_at, cause: Cause::Own, again: None, up_since };
+    let state = State::Stopping { kill_at, cause: Cause::Own, again: None, ready };
     go(machine, state, Vec::new())
 }
 
 fn end_by(
     machine: Machine,
     signal: Signal,
-    (cause, up_since): (Cause, Option<Moment>),
+    (cause, ready): (Cause, Option<Ready>),
     now: Moment,
     policy: &Policy,
 ) -> Next {
     let kill_at = Some(now.saturating_add(policy.stop.timeout));
     let again = (cause == Cause::Asked).then_some(machine.want == Want::Up);
-    let state = State::Stopping { kill_at, cause, again, up_since };
+    let state = State::Stopping { kill_at, cause, again, ready };
     go(machine, state, vec![Action::Signal(signal)])
 }
 
 /// What the unit says for this cause.
 fn react(
     machine: Machine,
-    (cause, up_since): (Cause, Option<Moment>),
+    (cause, ready): (Cause, Option<Ready>),
     now: Moment,
     policy: &Policy,
 ) -> Next {
     match reaction(cause, policy) {
         None | Some(Reaction::None) => stay(machine),
-        Some(Reaction::Restart | Reaction::Stop) => {
-            ask_to_stop(machine, cause, up_since, now, policy)
-        }
+        Some(Reaction::Restart | Reaction::Stop) => ask_to_stop(machine, cause, ready, now, policy),
         Some(Reaction::Kill) => {
-            let state = State::Stopping { kill_at: None, cause, again: None, up_since };
+            let state = State::Stopping { kill_at: None, cause, again: None, ready };
             go(machine, state, vec![Action::Kill])
         }
     }
@@ -331,11 +361,11 @@ fn react(
 
 fn stopping(
     machine: Machine,
-    (kill_at, cause, again, up_since): (Option<Moment>, Cause, Option<bool>, Option<Moment>),
+    (kill_at, cause, again, ready): (Option<Moment>, Cause, Option<bool>, Option<Ready>),
     event: Event,
     now: Moment,
 ) -> Next {
-    let with = |kill_at, again| State::Stopping { kill_at, cause, again, up_since };
+    let with = |kill_at, again| State::Stopping { kill_at, cause, again, ready };
     match event {
         Event::Tick if kill_at.is_some_and(|at| now >= at) => {
             go(machine, with(None, again), vec![Action::Kill])
@@ -346,7 +376,7 @@ fn stopping(
             let longer = kill_at.map(|at| at.max(now.saturating_add(time)));
             go(machine, with(longer, again), Vec::new())
         }
-        Event::Ended(end) => clean(machine, end, (cause, again), uptime(up_since, now)),
+        Event::Ended(end) => clean(machine, end, (cause, again), uptime(ready, now)),
         Event::Tick
         | Event::Admitted
         | Event::Spawned
@@ -359,6 +389,7 @@ fn stopping(
             | News::Frozen(_)
             | News::Stuck
             | News::Stopping
+            | News::Healthy
             | News::Unhealthy
             | News::OutOfMemory
             | News::Pressure
@@ -374,10 +405,12 @@ fn clean(
     (cause, again): (Cause, Option<bool>),
     uptime: Duration,
 ) -> Next {
-    let (end, cause) = match (end, cause) {
-        (End::OutOfMemory, Cause::Own) => (End::Failure, Cause::OutOfMemory),
-        (End::OutOfMemory, _) => (End::Failure, cause),
-        _ => (end, cause),
+    let (end, cause) = match end {
+        End::OutOfMemory if cause == Cause::Own => (End::Failure, Cause::OutOfMemory),
+        End::OutOfMemory => (End::Failure, cause),
+        End::Success | End::Failure | End::Final { .. } | End::NotStarted | End::NeverStarts => {
+            (end, cause)
+        }
     };
     go(machine, State::Cleaning { end, cause, again, uptime }, vec![Action::Clean])
 }

@@ -17,7 +17,7 @@ fn with_policy(policy: RestartPolicy) -> Policy {
 }
 
 fn up_since(since: Moment) -> State {
-    State::Up { since, watchdog_at: None, runtime_until: None }
+    State::Up { since, well_since: Some(since), watchdog_at: None, runtime_until: None }
 }
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -353,8 +353,12 @@ fn what_is_wrong_leads_to_what_the_unit_says() {
         assert_eq!(stopped, (State::Failed, vec![term, clean]), "{news:?}");
         let killed = after(Reaction::Kill, RestartPolicy::No);
         assert_eq!(killed, (State::Failed, vec![kill, clean]), "{news:?}");
-        let told = after_up(&policy(), &[Event::News(news)]).0.state;
-        assert_eq!(told, up_since(SECOND * 2), "{news:?}");
+        let State::Up { since, well_since, .. } = after_up(&policy(), &[Event::News(news)]).0.state
+        else {
+            panic!("{news:?}: it is up no more");
+        };
+        let is_well = well_since == Some(since);
+        assert_eq!(is_well, news != News::Unhealthy, "{news:?}");
     }
 }
 
@@ -422,6 +426,7 @@ fn any_event() -> impl Strategy<Value = Event> {
         1 => Just(Event::News(News::UnitRead)),
         1 => Just(Event::News(News::Stuck)),
         1 => Just(Event::News(News::Stopping)),
+        2 => Just(Event::News(News::Healthy)),
         1 => Just(Event::News(News::Unhealthy)),
         1 => Just(Event::News(News::OutOfMemory)),
         1 => Just(Event::News(News::Pressure)),
@@ -444,12 +449,14 @@ fn any_restart() -> impl Strategy<Value = Restart> {
         Just(RestartPolicy::Always)
     ];
     let limits = proptest::option::of(1u64..5);
-    (policies, 0u64..=100, limits, 1u64..60_000).prop_map(|(policy, jitter, burst, interval)| {
+    let times = (1u64..60_000, 1u64..60_000);
+    (policies, 0u64..=100, limits, times).prop_map(|(policy, jitter, burst, (interval, reset))| {
         Restart {
             policy,
             jitter: Jitter::clamped(jitter),
             start_limit_burst: burst.and_then(StartLimit::new),
             start_limit_interval: Duration::from_millis(interval),
+            reset_after: Duration::from_millis(reset),
             ..Restart::default()
         }
     })
@@ -466,8 +473,8 @@ fn any_policy() -> impl Strategy<Value = Policy> {
     };
     let times = (any_time(20_000), any_time(20_000), any_time(90_000));
     let reactions = (reaction(), reaction(), reaction());
-    (any_restart(), any::<bool>(), times, reactions).prop_map(
-        |(restart, waits, (ready_within, watchdog, runtime_max), reactions)| {
+    (any_restart(), any::<(bool, bool)>(), times, reactions).prop_map(
+        |(restart, (waits, is_unproven), (ready_within, watchdog, runtime_max), reactions)| {
             let (on_unhealthy, on_oom, on_pressure) = reactions;
             Policy {
                 restart,
@@ -476,6 +483,7 @@ fn any_policy() -> impl Strategy<Value = Policy> {
                 ready_within,
                 watchdog,
                 runtime_max,
+                is_unproven,
                 on_unhealthy,
                 on_oom,
                 on_pressure,
@@ -530,7 +538,9 @@ impl World {
             | Event::News(News::Frozen(_))
             | Event::News(News::Stuck)
             | Event::News(News::Stopping)
-            | Event::News(News::Unhealthy | News::OutOfMemory | News::Pressure) => self.alive,
+            | Event::News(News::Healthy | News::Unhealthy | News::OutOfMemory | News::Pressure) => {
+                self.alive
+            }
             Event::Spawned if self.preparing => {
                 *self = Self { alive: true, ..Self::default() };
                 true
@@ -547,6 +557,44 @@ impl World {
             Event::Cleaned => std::mem::take(&mut self.cleaning),
             Event::Spawned | Event::Executed | Event::News(News::Ready) => false,
         }
+    }
+}
+
+/// How long a life was up and well, by what was said of it.
+#[derive(Debug, Default)]
+struct Seen {
+    well_since: Option<Moment>,
+    uptime: Duration,
+}
+
+impl Seen {
+    fn see(&mut self, before: State, event: Event, after: State, now: Moment, policy: &Policy) {
+        let proven = (!policy.is_unproven).then_some(now);
+        let (was_up, is_up) =
+            (matches!(before, State::Up { .. }), matches!(after, State::Up { .. }));
+        match event {
+            _ if is_up && !was_up => self.well_since = proven,
+            Event::News(News::Healthy) if is_up => self.well_since = self.well_since.or(Some(now)),
+            Event::News(News::Unhealthy) if is_up => self.well_since = None,
+            Event::News(News::UnitRead) if is_up => {
+                self.well_since = proven.and(self.well_since.or(proven));
+            }
+            Event::Spawned => self.well_since = None,
+            Event::Ended(_) => {
+                let since = self.well_since.take();
+                self.uptime = since.map_or(Duration::ZERO, |since| now.saturating_sub(since));
+            }
+            Event::PrepareFailed(_) => self.uptime = Duration::ZERO,
+            _ => {}
+        }
+    }
+}
+
+/// What a start by hand leads to.
+fn begun(policy: &Policy) -> (State, Vec<Action>) {
+    match policy.waits {
+        true => (State::Waiting, Vec::new()),
+        false => (State::Preparing, vec![Action::Prepare]),
     }
 }
 
@@ -572,6 +620,7 @@ proptest! {
         events in proptest::collection::vec((any_event(), 0u64..20_000), 0..60),
     ) {
         let (mut machine, mut world, mut now) = (Machine::NEW, World::default(), Duration::ZERO);
+        let mut health = Seen::default();
         for (event, gap) in events {
             now += Duration::from_millis(gap);
             if !world.allows(event) {
@@ -579,6 +628,14 @@ proptest! {
             }
             let before = machine;
             machine = step(machine, event, now, &policy, &mut world);
+            if event == Event::Start && matches!(before.state, State::Down | State::Failed | State::Backoff { .. }) {
+                prop_assert_eq!(machine.state, begun(&policy).0);
+            }
+            health.see(before.state, event, machine.state, now, &policy);
+            if matches!((before.state, machine.state), (State::Cleaning { .. }, State::Backoff { .. })) {
+                let earlier = if health.uptime >= policy.restart.reset_after { 0 } else { before.failures };
+                prop_assert_eq!(machine.failures, earlier.saturating_add(1));
+            }
             let alive = matches!(
                 machine.state,
                 State::Starting
@@ -617,11 +674,7 @@ proptest! {
         prop_assert!(!world.alive);
         // And a manual start is never blocked.
         let (machine, actions) = next(machine, Event::Start, now, &policy);
-        let begun = match policy.waits {
-            true => (State::Waiting, Vec::new()),
-            false => (State::Preparing, vec![Action::Prepare]),
-        };
-        prop_assert_eq!((machine.state, actions), begun);
+        prop_assert_eq!((machine.state, actions), begun(&policy));
     }
 }
 

@@ -79,13 +79,26 @@ pub fn judge(trial: Trial, seen: Seen, now: Moment, deploy: &Deploy) -> (Trial, 
         State::Failed => Verdict::Failed(Failure::GaveUp),
         // It has done what it had to do.
         State::Down => Verdict::Proven,
-        _ if u64::from(seen.failures) >= deploy.attempts.get() => {
-            Verdict::Failed(Failure::TooOften)
-        }
-        _ if now >= until => Verdict::Failed(Failure::TooLate),
-        _ => Verdict::Open { until: Some(until) },
+        State::Waiting
+        | State::Preparing
+        | State::Starting
+        | State::Activating { .. }
+        | State::Up { .. }
+        | State::Stopping { .. }
+        | State::Cleaning { .. }
+        | State::Backoff { .. } => while_it_is_tried(seen.failures, now, until, deploy),
     };
     (trial, verdict)
+}
+
+fn while_it_is_tried(failures: u32, now: Moment, until: Moment, deploy: &Deploy) -> Verdict {
+    if u64::from(failures) >= deploy.attempts.get() {
+        Verdict::Failed(Failure::TooOften)
+    } else if now >= until {
+        Verdict::Failed(Failure::TooLate)
+    } else {
+        Verdict::Open { until: Some(until) }
+    }
 }
 
 #[cfg(test)]
@@ -101,7 +114,8 @@ mod tests {
     }
 
     fn up() -> State {
-        State::Up { since: SECOND, watchdog_at: None, runtime_until: None }
+        let well_since = Some(SECOND);
+        State::Up { since: SECOND, well_since, watchdog_at: None, runtime_until: None }
     }
 
     #[test]

@@ -15,7 +15,7 @@ use crate::exec::descriptors::of_jail;
 use crate::exec::namespaces::Namespaces;
 use crate::exec::state::{Notified, Part, Rest, State as Stored, Stopping};
 use crate::exec::terminal::Terminal;
-use crate::machine::{Cause, Event, Limit, Machine, Moment, State, Want};
+use crate::machine::{Cause, Event, Limit, Machine, Moment, Ready, State, Want};
 use crate::unit::BESIDE;
 use keeper::{ExitRecord, Slot};
 use rustix::fd::OwnedFd;
@@ -234,14 +234,14 @@ fn found(stored: &Stored, frozen: bool) -> (State, Want) {
     let kill_at = kill_at_us.map(Duration::from_micros);
     let cause = end::cause_of(reason);
     let again = (cause == Cause::Asked).then_some(again);
-    (State::Stopping { kill_at, cause, again, up_since: ready_at(stored) }, wanted(again))
+    (State::Stopping { kill_at, cause, again, ready: ready(stored) }, wanted(again))
 }
 
 /// The state of a jail that runs. It has as long as it would have had without this change of jailsupd; but the time
 /// that nobody heard its signs of life is not held against it.
 fn running(stored: &Stored, frozen: bool) -> State {
     let Notified { within_us, ready_by_us, watchdog_us, runtime_until_us, .. } = stored.notified;
-    let Some(since) = ready_at(stored) else {
+    let Some(Ready { since, well_since }) = ready(stored) else {
         let by_us = ready_by_us
             .unwrap_or_else(|| stored.started_us.saturating_add(within_us.unwrap_or_default()));
         return State::Activating { ready_by: Duration::from_micros(by_us) };
@@ -249,7 +249,14 @@ fn running(stored: &Stored, frozen: bool) -> State {
     let watchdog = watchdog_us.filter(|_| !frozen).map(Duration::from_micros);
     let watchdog_at = watchdog.map(|time| super::clock::now().saturating_add(time));
     let runtime_until = runtime_until_us.map(Duration::from_micros);
-    State::Up { since, watchdog_at, runtime_until }
+    State::Up { since, well_since, watchdog_at, runtime_until }
+}
+
+/// Since when it was ready, and well. That one is not well which is checked comes out when its unit is read.
+fn ready(stored: &Stored) -> Option<Ready> {
+    let since = ready_at(stored)?;
+    let well = stored.notified.well_us.map_or(since, Duration::from_micros);
+    Some(Ready { since, well_since: Some(well) })
 }
 
 fn machine(former: Machine, (state, want): (State, Want), stored: &Stored) -> Machine {

@@ -320,6 +320,7 @@ impl Supervisor {
         if makes_ready {
             self.apply(id, Event::News(News::Ready), "its health check succeeded");
         }
+        self.apply(id, Event::News(News::Healthy), "its checks say that it is well");
     }
 
     fn is_unhealthy(&mut self, id: JailId, before: Verdict, settings: &Settings) {

@@ -76,7 +76,7 @@ impl Supervisor {
         // answer its hook either.
         let in_order = matches!(
             jail.machine.state,
-            State::Stopping { up_since: Some(_), cause, .. } if cause != Cause::Watchdog
+            State::Stopping { ready: Some(_), cause, .. } if cause != Cause::Watchdog
         );
         if !in_order {
             return false;

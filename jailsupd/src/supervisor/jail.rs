@@ -9,7 +9,7 @@ use super::losses::Intake;
 use super::notify::Voice;
 use super::poller::{JailId, Poller};
 use super::pressure::Watched;
-use crate::control::wire::{Exit, JailState};
+use crate::control::wire::{Exit, HealthState, JailState};
 use crate::exec::cgroup::Cgroup;
 use crate::exec::logs::Log;
 use crate::exec::namespaces::Namespaces;
@@ -211,6 +211,12 @@ impl Jail {
         }
     }
 
+    /// Its checks say that it is well.
+    pub(super) fn is_well(&self) -> bool {
+        let health = self.life.as_ref().and_then(|life| life.stored.health.as_ref());
+        health.is_some_and(|health| health.state == HealthState::Healthy)
+    }
+
     /// The policy of the unit in force; a jail without one is only ever stopped.
     pub(super) fn policy(&self) -> Policy {
         self.loaded.as_ref().map_or_else(Policy::default, |loaded| Policy {
@@ -222,6 +228,7 @@ impl Jail {
             // One that is frozen owes no sign of life.
             watchdog: self.watchdog().filter(|_| !self.frozen),
             runtime_max: loaded.unit.process.runtime_max,
+            is_unproven: loaded.unit.health.check().is_some() && !self.is_well(),
             on_unhealthy: loaded.unit.health.on_failure,
             on_oom: loaded.unit.resources.oom_action,
             on_pressure: loaded.unit.resources.pressure_action,

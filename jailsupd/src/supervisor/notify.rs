@@ -164,7 +164,8 @@ impl Supervisor {
         match jail.machine.state {
             State::Activating { ready_by } => notified.ready_by_us = Some(microseconds(ready_by)),
             // A jail that need not say anything is ready as of its start.
-            State::Up { since, runtime_until, .. } => {
+            State::Up { since, well_since, runtime_until, .. } => {
+                notified.well_us = well_since.filter(|well| *well != since).map(microseconds);
                 if notified.within_us.is_some() {
                     notified.ready_us = Some(microseconds(since));
                 }

@@ -3,7 +3,6 @@
 use super::jail::Jail;
 use super::poller::JailId;
 use super::{Supervisor, clock, end, health};
-use crate::control::wire::HealthState;
 use crate::exec::deploys::{self, Deploys, Good, Known, Refused, Version};
 use crate::exec::image;
 use crate::machine::trial::{self, Failure, Seen, Trial, Verdict};
@@ -116,10 +115,8 @@ impl Trials {
 impl Jail {
     /// It is up, and its checks, if it has any, say that it is well.
     fn is_healthy(&self) -> bool {
-        let verdict = self.life.as_ref().and_then(|life| life.stored.health.as_ref());
         let is_checked = self.loaded.as_ref().is_some_and(|l| l.unit.health.check().is_some());
-        let is_well = verdict.is_some_and(|health| health.state == HealthState::Healthy);
-        matches!(self.machine.state, State::Up { .. }) && (is_well || !is_checked)
+        matches!(self.machine.state, State::Up { .. }) && (self.is_well() || !is_checked)
     }
 }
 

@@ -417,7 +417,7 @@ static KEYS: &[Key<Draft>] = &[
     key!("restart" "delay_max": Duration = restart.delay_max; Live; Default("\"1m\""); "\"5m\"";
         "The longest wait that the doubling leads to."),
     key!("restart" "reset_after": Duration = restart.reset_after; Live; Default("\"10m\""); "\"1h\"";
-        "After that long up without an end, the next restart waits for `delay` again."),
+        "After that long up without an end, and healthy where its health is checked, the next restart waits for `delay` again."),
     key!("restart" "jitter": Jitter = restart.jitter; Live; Default("10"); "25";
         "By up to how many percent each wait is shorter or longer, at random, so that jails that failed together do not all come back in the same moment."),
     key!("restart" "start_limit_burst": Option<StartLimit> = restart.start_limit_burst; Live; Unset("no limit: `delay_max` is the longest wait, and it is tried for ever"); "5";

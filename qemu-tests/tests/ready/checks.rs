@@ -1,6 +1,7 @@
 //! Checks by exec, http and tcp, and what follows when they fail.
 
-use jailsupd::control::wire::{ExitReason, HealthState, JailState};
+use jailsupd::control::wire::{Evidence, ExitReason, HealthState, JailState};
+use qemu_tests::Guest;
 
 use super::{SOON, Shell as _, failed, guest, speaker, wait_checked_after};
 
@@ -50,6 +51,48 @@ fn nginx_is_asked_by_http_and_tcp_inside_its_jail() {
     guest.sh("rm -r /etc/jails.d/nginx.toml.d");
     guest.ctl(&["apply"]);
     assert_eq!(guest.agent().listed("nginx").unwrap().health, None);
+}
+
+/// Ends the program by a signal; the milliseconds until it is tried again, as they are told at once.
+fn wait_after_crash(guest: &mut Guest<'_>, jail: &str) -> u64 {
+    let pid = guest.agent().service(jail, "speaker").unwrap().pid;
+    guest.sh(&format!("kill -KILL {pid}"));
+    guest.agent().wait_state(jail, JailState::Backoff).unwrap();
+    guest.agent().ask::<Evidence>(&["why", jail]).unwrap().next_try_ms.unwrap()
+}
+
+#[test]
+fn only_a_life_that_was_long_enough_well_makes_the_next_wait_short_again() {
+    let mut guest = guest();
+    let restart = "[restart]\ndelay = \"8s\"\njitter = 0\nreset_after = \"2s\"\n";
+    let unit = |steps: &[&str]| {
+        let health = "[health]\nexec = [\"speaker\", \"exists\", \"/good\"]\ninterval = \"200ms\"\n\
+                      retries = 2\non_failure = \"none\"\n";
+        let path = "environment = { PATH = \"/sbin:/bin\" }";
+        speaker(steps, path, &format!("{health}{restart}"))
+    };
+    guest.put_up("well", &unit(&["touch", "/good", "stay"]));
+    guest.put_up("sick", &unit(&["stay"]));
+    for round in 0..2 {
+        guest.wait_health("well", HealthState::Healthy);
+        guest.wait_health("sick", HealthState::Unhealthy);
+        guest.let_pass(3);
+        if round == 1 {
+            // What was before it counts for the next jailsupd, too.
+            guest.agent().kill_jailsupd().unwrap();
+        }
+        let (well, sick) =
+            (wait_after_crash(&mut guest, "well"), wait_after_crash(&mut guest, "sick"));
+        let doubled = if round == 0 { 0..=8000 } else { 8001..=16_000 };
+        assert!(well <= 8000, "round {round}: {well} ms");
+        assert!(doubled.contains(&sick), "round {round}: {sick} ms");
+        if round == 0 {
+            guest.up("well");
+            guest.up("sick");
+        }
+    }
+    guest.remove("well");
+    guest.remove("sick");
 }
 
 #[test]
