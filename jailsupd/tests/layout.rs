@@ -3,6 +3,8 @@
 
 #![allow(clippy::unwrap_used)] // test helpers: a panic is the report
 
+use jail_init::Stage;
+use jailsupd::control::wire::JailState;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -175,8 +177,33 @@ fn fault_points() -> Vec<String> {
             found.extend(after.filter_map(|rest| Some(rest.split_once('"')?.0.to_owned())));
         }
     }
+    let weak = fs::read_to_string(workspace().join("jailsupd/src/exec/faults/chosen.rs")).unwrap();
+    let steps = weak.split("\"step-").skip(1).filter_map(|rest| Some(rest.split_once('"')?.0));
+    found.extend(steps.map(|step| format!("step-{step}")));
+    // A unit that is invalid has no machine.
+    let states = JailState::ALL.iter().filter(|state| **state != JailState::Invalid);
+    found.extend(states.map(|state| format!("came-to-{state}")));
+    found.extend(
+        Stage::ALL
+            .iter()
+            .filter(|stage| !NOT_INJECTED.contains(stage))
+            .map(|stage| format!("{stage:?}")),
+    );
     found
 }
+
+/// Stages that no fault is injected at: one of them is the end of jailsupd itself, one would be struck when the jail
+/// exists already; at the others the process executes something else, or is no part of a start.
+const NOT_INJECTED: [Stage; 8] = [
+    Stage::Go,
+    Stage::HandOver,
+    Stage::Clone,
+    Stage::Init,
+    Stage::StartContainer,
+    Stage::Exec,
+    Stage::JoinJail,
+    Stage::Terminal,
+];
 
 #[test]
 fn every_point_of_a_fault_is_gone_through_by_the_vm_tests() {

@@ -4,13 +4,14 @@
 //! `witness DIRECTORY steady|mortal`. Each line goes to standard output first and then to the file
 //! `record`, so that what the record has was certainly said. Each life holds a lock; one that does not get
 //! it writes `collision`: two of them at once. A mortal one ends by itself after a while, in a way that
-//! depends on which life it is, and writes how before.
+//! depends on which life it is, and writes how before. Where somebody waits for it, it says that it is ready (sd_notify(3)).
 
 #![forbid(unsafe_code)]
 
 use std::{
     fs::{self, File},
     io::{self, Write as _},
+    os::unix::net::UnixDatagram,
     path::Path,
     process,
     sync::{
@@ -53,6 +54,9 @@ fn main() -> io::Result<()> {
         record.write_all(words.as_bytes())
     };
     say(&format!("start {life} {}\n", getpid().as_raw_nonzero()))?;
+    if let Some(socket) = std::env::var_os("NOTIFY_SOCKET") {
+        UnixDatagram::unbound()?.send_to(b"READY=1", socket)?;
+    }
     let span = 5 + life * 7 % 13;
     for beat in 1.. {
         if stopped.load(Ordering::Relaxed) {

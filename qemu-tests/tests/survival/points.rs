@@ -37,7 +37,7 @@ const START: &[&str] = &[
 ];
 
 /// Points of a start where it may only die.
-const STARTING: &[&str] = &["came-to-starting", "came-to-up"];
+const STARTING: &[&str] = &["came-to-preparing", "came-to-starting", "came-to-up"];
 
 /// Points of an end.
 const END: &[&str] = &[
@@ -62,6 +62,12 @@ const END: &[&str] = &[
 
 /// Points of the start of a jail with a persistent root and core dumps.
 const KEPT: &[&str] = &["step-open-root", "step-open-cores"];
+
+/// Points of the start of a jail that waits for another one and says itself when it is ready.
+const READY: &[&str] = &["came-to-waiting", "came-to-activating"];
+
+/// The point of a jail that has crashed and waits for its next start.
+const CRASHED: &str = "came-to-backoff";
 
 /// Points where a new version takes the place of the one that it was beside.
 const HANDING_OVER: &[&str] =
@@ -98,6 +104,9 @@ const STAGES: &[&str] = &[
     "Filter",
 ];
 
+/// The same of a jail with settings of the kernel that says itself when it is ready.
+const STAGES_OF_READY: &[&str] = &["Sysctl", "Notify"];
+
 static WEAK: Shared = Shared::new();
 
 const SOON: Duration = Duration::from_secs(20);
@@ -121,6 +130,12 @@ timeout = \"5m\"
 name = \"victim\"
 path = \"/record\"
 ";
+
+/// The unit of one that waits for another one, has a setting of the kernel and says itself when it is ready.
+fn ready() -> String {
+    let more = "notify = \"ready\"\n[security]\nsysctl = { \"net.core.somaxconn\" = \"1024\" }\n[dependencies]\nafter = [\"nginx\"]\n[restart]";
+    UNIT.replace("[restart]", more)
+}
 
 fn guest() -> Guest<'static> {
     WEAK.guest(|| {
@@ -166,6 +181,42 @@ fn failure_of_each_stage_of_the_jails_own_processes_is_told_and_leaves_nothing_b
     for stage in STAGES {
         life(&mut vm, &format!("stage {stage}"), None);
     }
+    for stage in STAGES_OF_READY {
+        life_of(&mut vm, &ready(), &format!("stage {stage}"), None);
+    }
+}
+
+#[test]
+fn death_at_the_points_that_only_a_jail_has_which_waits_or_is_waited_for_leaves_nothing_behind() {
+    let mut vm = guest_with_weak_jailsupd();
+    for point in READY {
+        life_of(&mut vm, &ready(), &format!("kill {point}"), Some("kill came-to-stopping"));
+    }
+}
+
+#[test]
+fn death_when_a_jail_has_crashed_and_waits_for_its_next_start_starts_it_once() {
+    let mut vm = guest_with_weak_jailsupd();
+    let before = Left::see(&mut vm);
+    let lives = story(&mut vm).lives.len();
+    vm.put_up("victim", UNIT);
+    vm.agent()
+        .wait_until(&format!("[ $(grep -c ^start {RECORD}) -eq {} ]", lives + 1), SOON)
+        .unwrap();
+    let what = format!("kill {CRASHED}");
+    vm.agent().write(SELECTOR, &what).unwrap();
+    let pid = vm.agent().service("victim", "witness").unwrap().pid;
+    vm.sh(&format!("kill -KILL {pid}"));
+    has_happened(&mut vm, &what);
+    vm.agent()
+        .wait_until(&format!("[ $(grep -c ^start {RECORD}) -eq {} ]", lives + 2), SOON)
+        .unwrap();
+    vm.up("victim");
+    assert_eq!(vm.agent().last_exit("victim").unwrap().signal.as_deref(), Some("SIGKILL"));
+    vm.ctl(&["stop", "victim"]);
+    assert_eq!((story(&mut vm).lives.len(), story(&mut vm).faults), (lives + 2, vec![]));
+    vm.remove("victim");
+    assert_eq!(Left::see(&mut vm), before);
 }
 
 #[test]
