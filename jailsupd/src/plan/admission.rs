@@ -85,7 +85,7 @@ pub const INOTIFY: [(&str, u64); 2] =
     [("user.max_inotify_instances", 1024), ("user.max_inotify_watches", 524_288)];
 
 /// Kernel settings that all jails share, each with what so many jails need of it (Documentation/admin-guide/sysctl). What is
-/// larger already stays. The files that may be open are limited by memory alone, and keys by user, of which each jail has its own.
+/// larger already stays. Keys are limited by user, of which each jail has its own.
 #[must_use]
 pub fn kernel_limits(jails: usize) -> Vec<(&'static str, u64)> {
     // In steps, so that not each unit writes all of them.
@@ -102,6 +102,8 @@ pub fn kernel_limits(jails: usize) -> Vec<(&'static str, u64)> {
         _ => "user.max_cgroup_namespaces",
     });
     let mut all = vec![
+        // All open files of all jails; what they take of memory counts for the jail.
+        ("fs.file-max", of_each(1 << 16)),
         ("fs.inotify.max_user_instances", of_each(INOTIFY[0].1)),
         ("fs.inotify.max_user_watches", of_each(INOTIFY[1].1)),
         ("fs.aio-max-nr", of_each(16_384)),

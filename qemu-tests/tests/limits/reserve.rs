@@ -77,6 +77,7 @@ fn kernel_limits_are_for_many_jails_and_one_jail_has_its_part() {
     assert_eq!(tried(&mut guest, "watcher", words[0]), "ok");
     // EMFILE (errno(3)): of its own limit, not of the host's.
     assert_eq!(tried(&mut guest, "watcher", words[1]), "24");
+    assert!(number(&mut guest, "/proc/sys/fs/file-max") >= 64 * 65_536);
     assert!(number(&mut guest, "/proc/sys/fs/inotify/max_user_instances") >= 64 * 1024);
     assert!(number(&mut guest, "/proc/sys/net/ipv4/neigh/default/gc_thresh3") >= 64 * 128);
     assert_eq!(number(&mut guest, "/proc/sys/kernel/pid_max"), 4_194_304);
