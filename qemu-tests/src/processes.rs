@@ -96,7 +96,8 @@ impl Agent {
     /// `words` is what the guest's shell expands to process numbers. One that ends meanwhile is
     /// left out.
     fn processes(&mut self, words: &str) -> Result<Vec<Process>> {
-        let script = format!("for p in {words}; do echo \"@$p\"; cat /proc/$p/status; done 2>&1");
+        let script =
+            format!("for p in {words}; do echo \"@$p\"; cat /proc/$p/status; done 2>&1; true");
         let text = self.shell(&script)?;
         let process = |entry: &str| {
             let (pid, status) = entry.split_once('\n')?;

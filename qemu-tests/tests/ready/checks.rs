@@ -53,10 +53,9 @@ fn nginx_is_asked_by_http_and_tcp_inside_its_jail() {
     assert_eq!(guest.agent().listed("nginx").unwrap().health, None);
 }
 
-/// Ends the program by a signal; the milliseconds until it is tried again, as they are told at once.
+/// Kills the jail; the milliseconds until it is tried again, as they are told at once.
 fn wait_after_crash(guest: &mut Guest<'_>, jail: &str) -> u64 {
-    let pid = guest.agent().service(jail, "speaker").unwrap().pid;
-    guest.sh(&format!("kill -KILL {pid}"));
+    guest.ctl(&["kill", jail, "--no-wait"]);
     guest.agent().wait_state(jail, JailState::Backoff).unwrap();
     guest.agent().ask::<Evidence>(&["why", jail]).unwrap().next_try_ms.unwrap()
 }
