@@ -147,7 +147,9 @@ impl Supervisor {
 
     pub(super) fn answer_waiter(&mut self, waiter: Waiter, reached: bool) {
         let reply = match waiter.answer {
-            Answer::Jail(name) => self.reached(&name),
+            Answer::Jail(name) => {
+                self.given_up(&name, &waiter.jails).unwrap_or_else(|| self.reached(&name))
+            }
             Answer::Reached(name) if reached => self.reached(&name),
             Answer::Reached(name) => {
                 let jail = self.jails.find(&name).and_then(|id| self.jails.get(id));
@@ -159,6 +161,14 @@ impl Supervisor {
         };
         self.reply(waiter.client, &reply);
         self.answer_calls(waiter.client);
+    }
+
+    /// A restart that does not come.
+    fn given_up(&self, name: &str, goals: &[(JailId, Goal)]) -> Option<Reply> {
+        let mut jails = goals.iter().filter_map(|(id, goal)| Some((self.jails.get(*id)?, goal)));
+        let (jail, _) = jails.find(|(jail, goal)| goal.is_given_up(jail))?;
+        let reason = format!("it runs on as it is: {}", jail.start_problem.as_ref()?.one_line());
+        Some(Reply::refusal(&WireError::NotPossible { name: name.to_owned(), reason }))
     }
 
     fn reached(&self, name: &str) -> Reply {

@@ -90,7 +90,7 @@ pub(super) struct Jail {
     pub(super) intake: Intake,
 }
 
-/// Work that a start waits for.
+/// Work that a start waits for, or the restart of a jail that runs.
 #[derive(Debug)]
 pub(super) struct Work {
     /// The unit's key that it is for.
@@ -98,6 +98,8 @@ pub(super) struct Work {
     pub(super) worker: Worker,
     /// When it has taken too long; none when it has, and was killed.
     pub(super) until: Option<Moment>,
+    /// The jail runs on meanwhile.
+    pub(super) is_ahead: bool,
 }
 
 /// A unit with everything that was made from it when it was loaded.

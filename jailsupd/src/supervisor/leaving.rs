@@ -54,6 +54,11 @@ impl Jail {
         matches!(self.machine.state, State::Down | State::Failed | State::Backoff { .. })
     }
 
+    /// Whether it waits to end until its next image is there.
+    fn runs_until_work_is_done(&self) -> bool {
+        self.is_running() && self.work.as_ref().is_some_and(|work| work.is_ahead)
+    }
+
     pub(super) fn is_startable(&self) -> bool {
         self.loaded.is_some() && !self.removed
     }
@@ -66,15 +71,21 @@ impl Supervisor {
         let (name, is_there) = (jail.name.clone(), jail.is_there());
         // Preparing is not interrupted: that one is to end as soon as it has processes.
         let is_early = event == Event::News(News::DependencyGone) && jail.is_prepared();
-        if is_early || (is_there && !self.living_dependents(&name).is_empty()) {
+        let is_imported = event == Event::Restart && self.import_ahead(id);
+        if is_early || is_imported || (is_there && !self.living_dependents(&name).is_empty()) {
             if let Some(jail) = self.jails.get_mut(id) {
                 jail.leaving = Some(Leaving { event, why: why.to_owned() });
-                log::info!("jail={name} is to end after those that depend on it: {why}");
+                if !is_imported {
+                    log::info!("jail={name} is to end after those that depend on it: {why}");
+                }
             }
             self.ties.leavers.insert(id);
             self.store_stop(id);
             self.ties.moved = true;
             return;
+        }
+        if let Some(jail) = self.jails.get_mut(id) {
+            jail.leaving = None;
         }
         self.apply(id, event, why);
         // Those that are on their way up; and where it did not run, those that did without it until someone wants
@@ -129,7 +140,8 @@ impl Supervisor {
             let Some(jail) = self.jails.get(*id) else { continue };
             let Some(Leaving { event, .. }) = jail.leaving.clone() else { continue };
             let name = jail.name.clone();
-            if event == Event::News(News::DependencyGone) && jail.is_prepared() {
+            let is_early = event == Event::News(News::DependencyGone) && jail.is_prepared();
+            if is_early || jail.runs_until_work_is_done() {
                 continue;
             }
             if jail.is_there() && !self.living_dependents(&name).is_empty() {
@@ -152,7 +164,9 @@ impl Supervisor {
         // A version on trial goes with the one that it is beside.
         let all = self.jails.all().map(|(_, jail)| jail).filter(|jail| jail.part != Part::OnTrial);
         let mut there = all.filter(|jail| jail.is_there()).peekable();
-        let waits = |jail: &Jail| jail.leaving.is_some() && !jail.is_prepared();
+        let waits = |jail: &Jail| {
+            jail.leaving.is_some() && !jail.is_prepared() && !jail.runs_until_work_is_done()
+        };
         there.peek().is_some() && there.all(waits)
     }
 

@@ -82,6 +82,9 @@ impl Supervisor {
     /// Prepares and spawns the jail.
     pub(super) fn start_jail(&mut self, id: JailId) -> Result<Progress, Error> {
         self.allow_start(id)?;
+        if self.takes_work_over(id)? {
+            return Ok(Progress::Waits);
+        }
         self.require_room(id)?;
         self.require_client(id)?;
         let Some(jail) = self.jails.get_mut(id) else { return Ok(Progress::Waits) };

@@ -62,7 +62,8 @@ impl Goal {
         let up = matches!(jail.machine.state, State::Up { .. });
         match self {
             // One that waits for somebody to do something does not start for now.
-            Self::Started(count) => jail.is_stuck() || (jail.starts >= count && (up || tried)),
+            Self::Started(_) if jail.is_stuck() || self.is_given_up(jail) => true,
+            Self::Started(count) => jail.starts >= count && (up || tried),
             Self::Stopped => at_rest && jail.life.is_none() && jail.beside.is_none(),
             Self::Ended(starts) => jail.life.is_none() || jail.starts > starts,
             Self::Frozen(frozen) => jail.frozen == frozen || jail.life.is_none(),
@@ -77,6 +78,12 @@ impl Goal {
             },
             Self::Now => true,
         }
+    }
+
+    /// Whether it is a restart that does not come: the jail runs on, since its image cannot be had.
+    pub(super) fn is_given_up(self, jail: &Jail) -> bool {
+        let runs_on = jail.is_running() && jail.leaving.is_none() && jail.start_problem.is_some();
+        matches!(self, Self::Started(count) if jail.starts < count && runs_on)
     }
 }
 

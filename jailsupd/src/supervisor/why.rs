@@ -64,7 +64,12 @@ fn explain(jail: &Jail, next_try_ms: Option<u64>) -> Vec<String> {
         text.push("It is frozen: its processes stand still until `jailctl thaw`.".into());
     }
     if let Some(problem) = &jail.start_problem {
-        text.push(format!("Its last start failed: {}.", problem.one_line()));
+        let what = if jail.is_running() {
+            "It runs on as it is, since its new version cannot be started"
+        } else {
+            "Its last start failed"
+        };
+        text.push(format!("{what}: {}.", problem.one_line()));
     }
     if let Some(exit) = &jail.last_exit {
         let more = match (exit.reason, &jail.evidence) {

@@ -1,5 +1,6 @@
 //! What a start must wait for: a root or a volume that a worker makes. The jail is preparing meanwhile, and
-//! its start begins anew when the work is done.
+//! its start begins anew when the work is done. An archive for a jail that runs is imported before that is asked to
+//! end: one that cannot be imported stops nothing.
 
 use super::jail::Work;
 use super::poller::{JailId, Source};
@@ -13,6 +14,10 @@ use crate::unit::amount::show_duration;
 use crate::unit::{ImageKind, ImageSource};
 use keeper::Slot;
 use rustix::fd::AsFd as _;
+use std::time::Duration;
+
+/// The key that names the image.
+const IMAGE: &str = "image.source";
 
 /// Whose ids those are that archives are read with; no jail can have this name.
 pub(super) const READER: &str = ".reader";
@@ -25,16 +30,9 @@ impl Supervisor {
         step: &HostStep,
         building: &Building<'_>,
     ) -> Result<Option<(&'static str, Worker)>, Error> {
-        let archive = match step {
-            HostStep::OpenImage(source) => Some(source),
-            HostStep::OpenRoot { source, .. } if root::find(&self.layout, name).is_none() => {
-                Some(source)
-            }
-            _ => None,
-        };
-        if let Some(source) = archive {
+        if let Some(source) = self.source_of(name, step) {
             if let Some(worker) = self.import_archive(source)? {
-                return Ok(Some(("image.source", worker)));
+                return Ok(Some((IMAGE, worker)));
             }
         }
         let (key, worker) = match step {
@@ -55,6 +53,77 @@ impl Supervisor {
             _ => return Ok(None),
         };
         Ok(worker.map(|worker| (key, worker)))
+    }
+
+    /// The image that this step of the plan needs.
+    fn source_of<'a>(&self, name: &str, step: &'a HostStep) -> Option<&'a ImageSource> {
+        match step {
+            HostStep::OpenImage(source) => Some(source),
+            HostStep::OpenRoot { source, .. } if root::find(&self.layout, name).is_none() => {
+                Some(source)
+            }
+            _ => None,
+        }
+    }
+
+    /// Starts to import the archive that a jail is to be restarted with, while it runs on. False when there is nothing to
+    /// wait for.
+    pub(super) fn import_ahead(&mut self, id: JailId) -> bool {
+        let Some(jail) = self.jails.get(id).filter(|jail| jail.is_running()) else { return false };
+        let Some(loaded) = jail.loaded.clone() else { return false };
+        let name = jail.name.clone();
+        let mut steps = loaded.plan.host.iter();
+        let Some(source) = steps.find_map(|step| self.source_of(&name, step)) else { return false };
+        // What cannot even begin is told by the start.
+        let Ok(Some(worker)) = self.import_archive(source) else { return false };
+        self.drop_work(id);
+        if self.poller.watch(&worker.report, Source::Work(id)).is_err() {
+            return false;
+        }
+        let until = Some(clock::now().saturating_add(loaded.unit.image.timeout));
+        let Some(jail) = self.jails.get_mut(id) else { return false };
+        jail.work = Some(Work { key: IMAGE, worker, until, is_ahead: true });
+        self.record(&name, None, "it runs on until its new image is imported");
+        true
+    }
+
+    /// Gives up what is being done for it.
+    fn drop_work(&mut self, id: JailId) {
+        if let Some(work) = self.jails.get_mut(id).and_then(|jail| jail.work.take()) {
+            self.poller.forget(&work.worker.report);
+            work.worker.kill();
+        }
+    }
+
+    /// A jail that ends by itself while its next image is imported starts with that: whether its start waits for the work
+    /// which was begun.
+    pub(super) fn takes_work_over(&mut self, id: JailId) -> Result<bool, Error> {
+        let Some(jail) = self.jails.get_mut(id) else { return Ok(false) };
+        let Some(work) = jail.work.as_mut().filter(|work| work.is_ahead) else { return Ok(false) };
+        work.is_ahead = false;
+        jail.leaving = None;
+        let key = jail.key.clone();
+        self.keeper.remove(&key, &[Slot::State]).map_err(Error::Keeper)?;
+        Ok(true)
+    }
+
+    /// The image of a jail that runs is there, or cannot be had.
+    fn imported_ahead(&mut self, id: JailId, said: Said, is_late: bool) {
+        // It goes on where it waits to end.
+        self.ties.moved = true;
+        let Some(jail) = self.jails.get_mut(id).filter(|jail| jail.is_running()) else { return };
+        let Said::Failed(failure) = said else { return };
+        jail.leaving = None;
+        let timeout = jail.loaded.as_ref().map(|loaded| loaded.unit.image.timeout);
+        let name = jail.name.clone();
+        let error = match is_late {
+            true => late(IMAGE, timeout),
+            false => Error::Work { key: IMAGE, failure },
+        };
+        self.start_failed(id, &error);
+        let why = format!("it runs on with its former image: {}", error.chain());
+        self.record(&name, None, &why);
+        self.store_stop(id);
     }
 
     /// Starts to import the archive that a unit names, unless that was done.
@@ -88,7 +157,7 @@ impl Supervisor {
         let Some(jail) = self.jails.get_mut(id) else { return Ok(()) };
         let timeout = jail.loaded.as_ref().map(|loaded| loaded.unit.image.timeout);
         let until = timeout.map(|timeout| clock::now().saturating_add(timeout));
-        jail.work = Some(Work { key, worker, until });
+        jail.work = Some(Work { key, worker, until, is_ahead: false });
         // The next jailsupd is to begin anew, not to take it for one that has come to rest.
         let key = jail.key.clone();
         self.keeper.remove(&key, &[Slot::State]).map_err(Error::Keeper)
@@ -106,13 +175,15 @@ impl Supervisor {
         let wanted = jail.machine.want == Want::Up;
         if let Some(work) = jail.work.take() {
             self.poller.forget(&work.worker.report);
+            if work.is_ahead {
+                return self.imported_ahead(id, said, is_late);
+            }
         }
         match said {
             Said::Done(_) if wanted => self.ties.starts.want(id),
             Said::Failed(_) if wanted && is_late => {
                 let timeout = jail.loaded.as_ref().map(|loaded| loaded.unit.image.timeout);
-                let timeout = show_duration(timeout.unwrap_or_default());
-                self.work_failed(id, &Error::WorkTimeout { key, timeout });
+                self.work_failed(id, &late(key, timeout));
             }
             Said::Failed(failure) if wanted => self.work_failed(id, &Error::Work { key, failure }),
             _ => {
@@ -143,4 +214,8 @@ impl Supervisor {
             work.worker.kill();
         }
     }
+}
+
+fn late(key: &'static str, timeout: Option<Duration>) -> Error {
+    Error::WorkTimeout { key, timeout: show_duration(timeout.unwrap_or_default()) }
 }

@@ -13,6 +13,7 @@ static SHARED: Shared = Shared::new();
 
 const SOON: Duration = Duration::from_secs(30);
 const PROBLEMS: Status = Status::Exit(6);
+const REFUSED: Status = Status::Exit(1);
 const QUICK: &str = "[deploy]\nmin_healthy_time = \"1500ms\"\n";
 
 fn jails() -> Jails {
@@ -249,6 +250,59 @@ fn archive_that_was_overwritten_comes_back_as_it_was() {
     // The event, and the change of state that it leads to: once, and not for ever.
     assert!(guest.ctl(&["events", "packed"]).matches(BACK).count() <= 2);
     guest.remove("packed");
+    guest.remove("model");
+    guest.sh("rm -r /data/images/app.tar /data/tree");
+}
+
+#[test]
+fn archive_is_imported_before_the_jail_is_asked_to_end_and_one_that_cannot_be_stops_nothing() {
+    let mut guest = guest();
+    put_from_archive(&mut guest, "ahead", "[restart]\npolicy = \"no\"");
+    let first = guest.agent().service("ahead", "nuisance").unwrap().pid;
+
+    guest.sh("echo nonsense >/data/images/new && mv /data/images/new /data/images/app.tar");
+    let said = guest.refused(&["restart", "ahead"], REFUSED);
+    assert!(said.contains("it runs on as it is"), "{said}");
+    assert_eq!(guest.agent().service("ahead", "nuisance").unwrap().pid, first);
+    let text = why(&mut guest, "ahead");
+    assert!(
+        text.contains("It runs on as it is, since its new version cannot be started"),
+        "{text}"
+    );
+    assert!(!guest.ctl(&["events", "ahead"]).contains("stopping"));
+
+    write_archive(&mut guest, "second", true);
+    guest.ctl(&["restart", "ahead"]);
+    guest.up("ahead");
+    let second = guest.agent().service("ahead", "nuisance").unwrap().pid;
+    guest.sh(&format!("[ -e /proc/{second}/root/second ]"));
+    assert!(!why(&mut guest, "ahead").contains("cannot be started"));
+    // It was asked to end when there was something to start.
+    let events = guest.ctl(&["events", "ahead"]);
+    let imports = events.rfind("it runs on until its new image is imported").unwrap();
+    assert!(events.rfind("stopping").is_some_and(|stopping| imports < stopping), "{events}");
+    guest.remove("ahead");
+    guest.remove("model");
+    guest.sh("rm -r /data/images/app.tar /data/tree");
+}
+
+#[test]
+fn archive_that_a_jail_waits_for_is_taken_by_its_next_start_when_it_crashes_meanwhile() {
+    let mut guest = guest();
+    put_from_archive(&mut guest, "hasty", "[restart]\ndelay = \"10ms\"");
+    write_archive(&mut guest, "second", true);
+    // So much that the jail has ended long before it is imported.
+    guest.sh("cd /data/tree && dd if=/dev/urandom of=much bs=1M count=24 2>/dev/null && \
+         tar -cf ../new.tar . && mv ../new.tar /data/images/app.tar");
+    let pid = guest.agent().service("hasty", "nuisance").unwrap().pid;
+    guest.ctl(&["restart", "hasty", "--no-wait"]);
+    assert_eq!(guest.agent().service("hasty", "nuisance").unwrap().pid, pid);
+    guest.sh(&format!("kill -KILL {pid}"));
+    let procs = "/sys/fs/cgroup/jails/hasty/cgroup.procs";
+    let new = format!("ls $(sed 's,.*,/proc/&/root/much,' {procs}) >/dev/null 2>&1");
+    guest.agent().wait_until(&new, SOON * 4).unwrap();
+    guest.up("hasty");
+    guest.remove("hasty");
     guest.remove("model");
     guest.sh("rm -r /data/images/app.tar /data/tree");
 }
