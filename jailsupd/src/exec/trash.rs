@@ -29,6 +29,8 @@ pub struct Janitor {
     /// Readable when it has ended.
     pub pidfd: OwnedFd,
     pid: i32,
+    /// Open until it has ended: it may have this very descriptor.
+    _trash: OwnedFd,
 }
 
 impl Janitor {
@@ -80,18 +82,19 @@ pub fn empty(layout: &Layout) -> io::Result<Option<Janitor>> {
     if is_empty(&trash)? {
         return Ok(None);
     }
-    let flags = u64::from(libc::CLONE_PIDFD.unsigned_abs());
+    // It shares jailsupd's descriptors, so that they need not be copied, until it closes all but one.
+    let flags = u64::from((libc::CLONE_PIDFD | libc::CLONE_FILES).unsigned_abs());
     let request = Request { flags, exit_signal: libc::SIGCHLD, cgroup: None };
     let child = sys::clone::spawn(&request, &mut || {
         // Each of these is for the others' sake: without it the trash is emptied all the same.
-        let _ = super::spawn::set_oom_score("0");
         let _ = sys::fd::close_all_except(&[trash.as_fd()]);
+        let _ = super::spawn::set_oom_score("0");
         let _ = sys::signal::reset();
         let _ = rustix::process::nice(NICE);
         u8::from(sweep(trash.as_fd()).is_err())
     })?;
     let pidfd = child.pidfd.ok_or(io::ErrorKind::Unsupported)?;
-    Ok(Some(Janitor { pidfd, pid: child.pid }))
+    Ok(Some(Janitor { pidfd, pid: child.pid, _trash: trash }))
 }
 
 /// Whether nothing is in the trash.

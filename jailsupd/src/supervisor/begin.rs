@@ -10,6 +10,7 @@ use super::links::Links;
 use super::output::Output;
 use super::poller::{Poller, Source};
 use super::syncing::Syncing;
+use super::trash::Trash;
 use super::trials::Trials;
 use super::{Supervisor, host_file, policy, runs};
 use crate::control::server::Server;
@@ -111,7 +112,7 @@ impl Supervisor {
             directories,
             rescan_at: None,
             changed_at: Moment::ZERO,
-            janitor: None,
+            trash: Trash::default(),
             protected: None,
             admission: Admission::default(),
             going_down: false,

@@ -150,7 +150,7 @@ impl Supervisor {
             self.store_cleaning(id, &mut life);
             self.let_go(&key, &life);
         }
-        self.empty_trash();
+        self.empty_trash_soon();
     }
 
     /// At last, when nothing is left to be cleared away: a jailsupd that died before this adopts the life that has

@@ -51,6 +51,7 @@ mod step;
 mod streams;
 mod syncing;
 mod ties;
+mod trash;
 mod trials;
 mod unknown;
 mod usage;
@@ -68,7 +69,6 @@ use crate::exec::images::Images;
 use crate::exec::last_good::LastGood;
 use crate::exec::logs::Log;
 use crate::exec::net::Network;
-use crate::exec::trash::{self, Janitor};
 use crate::exec::unit_store::Store;
 use crate::exec::watch::Watch;
 use crate::exec::{Layout, cores};
@@ -98,6 +98,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 use streams::LogStream;
 use syncing::Syncing;
+use trash::Trash;
 use trials::Trials;
 use waiters::Waiter;
 
@@ -154,8 +155,7 @@ pub struct Supervisor {
     rescan_at: Option<Moment>,
     /// When they first changed.
     changed_at: Moment,
-    /// The process that removes what jails have left, while there is one.
-    janitor: Option<Janitor>,
+    trash: Trash,
     /// What all jails together have of `memory.min` and `memory.low`, once that was written.
     protected: Option<[u64; 2]>,
     admission: Admission,
@@ -289,30 +289,6 @@ impl Supervisor {
         }
     }
 
-    /// Has what jails have left removed by a process of its own: it is as much as they like it to be.
-    fn empty_trash(&mut self) {
-        if self.janitor.is_some() {
-            return;
-        }
-        let started = trash::empty(&self.layout).and_then(|janitor| {
-            let Some(janitor) = janitor else { return Ok(()) };
-            self.poller.watch(&janitor.pidfd, Source::Janitor)?;
-            self.janitor = Some(janitor);
-            Ok(())
-        });
-        if let Err(error) = started {
-            log::warn!("the trash is not emptied: {error}");
-        }
-    }
-
-    fn on_janitor(&mut self) {
-        if let Some(janitor) = self.janitor.take() {
-            self.poller.forget(&janitor.pidfd);
-            janitor.reap();
-        }
-        self.reclaim_ids();
-    }
-
     /// A range of ids is given to another jail when its own has neither a unit nor anything on the data
     /// partition: looked at when jailsupd has read the units for the first time, and after each emptying of
     /// the trash.
@@ -409,6 +385,7 @@ impl Supervisor {
         let next = machines.chain(rescan_at).chain(self.waiters_deadline());
         let next = next.chain(self.ties.starts.deadline()).chain(self.hooks.deadline());
         let more = [
+            self.trash.deadline(),
             self.output.deadline(),
             self.syncing.deadline(),
             self.trials.deadline(),
@@ -425,6 +402,7 @@ impl Supervisor {
         if self.rescan_at.is_some_and(|at| at <= now) && !self.going_down {
             self.rescan();
         }
+        self.tick_trash(now);
         self.tick_links();
         self.tick_leases();
         self.end_late_hooks();

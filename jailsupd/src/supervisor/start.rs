@@ -245,7 +245,7 @@ impl Supervisor {
                 if let Some(root) = &building.root {
                     building.root = Some(overlay::mount(root, &request, &self.layout)?);
                     // What an interrupted start had left there has just gone to the trash.
-                    self.empty_trash();
+                    self.empty_trash_soon();
                 }
                 Ok(())
             }

@@ -18,6 +18,9 @@ use crate::contender::{now, stamp};
 /// Longer than a start takes, as a rule: a longer one costs only the precision of its time.
 const SETTLED: Duration = Duration::from_millis(50);
 
+/// Where jailsupd puts what a jail has left.
+const TRASH: &str = "/proc/1/root/data/jails/.trash";
+
 pub(crate) struct Warder {
     jail: String,
     socket: UnixStream,
@@ -94,6 +97,10 @@ impl Warder {
         }
         // The last one: lines of earlier starts may be among them.
         let last = said.lines().rev().find_map(stamp);
+        // What is cleared away later counts, too.
+        while fs::read_dir(TRASH).is_ok_and(|mut left| left.next().is_some()) {
+            thread::sleep(SETTLED);
+        }
         match last.filter(|executed| *executed > begin) {
             Some(executed) => Ok((begin, executed)),
             None => Err(io::Error::other(format!("no stamp in the jail's log: {said}"))),
