@@ -7,10 +7,12 @@ use std::{
     time::Duration,
 };
 
-use qemu_tests::{End, Error, Image, Machine, Result, disk, image};
+use qemu_tests::{End, Error, Image, Jails, Machine, Result, disk, image, unit_of};
 
 const BOOT: Duration = Duration::from_secs(45);
 const SOON: Duration = Duration::from_secs(10);
+/// docs/control.md
+const STOP_DEADLINE: Duration = Duration::from_secs(90);
 const LARGER: u64 = 2 << 30;
 
 #[test]
@@ -46,6 +48,23 @@ fn power_button_is_obeyed_while_the_first_jail_starts() {
 
     vm.console.wait_for("init: going down", SOON).unwrap();
     vm.console.wait_for("init: unmounted /data", SOON).unwrap();
+    assert_eq!(vm.wait_end().unwrap(), End::PowerOff);
+}
+
+#[test]
+#[ignore = "takes 90 s by its nature: make test-long"]
+fn jail_with_a_longer_stop_timeout_holds_the_host_for_90_seconds_and_no_longer() {
+    let machine = Machine::new("poweroff-deaf", Image::Debug).jails(Jails::new().unwrap());
+    let mut vm = machine.start().unwrap();
+    vm.wait_boot().unwrap();
+    vm.put_up("deaf", &unit_of("nuisance", &["ignore"], "[stop]\ntimeout = \"10m\""));
+
+    vm.agent().output(&["/usr/bin/jailctl", "host", "poweroff"]).unwrap();
+
+    let begin = vm.console.wait_for("init: going down", SOON).unwrap().stamp().unwrap();
+    let end = vm.console.wait_for("init: unmounted /data", STOP_DEADLINE * 2).unwrap();
+    let took = end.stamp().unwrap() - begin;
+    assert!((STOP_DEADLINE..STOP_DEADLINE + BOOT).contains(&took), "{took:?}");
     assert_eq!(vm.wait_end().unwrap(), End::PowerOff);
 }
 

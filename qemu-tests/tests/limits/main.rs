@@ -7,6 +7,7 @@ mod devices;
 mod events;
 mod files;
 mod hits;
+mod idle;
 mod ids;
 mod reserve;
 mod top;
