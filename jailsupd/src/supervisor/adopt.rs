@@ -7,7 +7,7 @@ use super::notify::Voice;
 use super::output::{self, Output};
 use super::poller::JailId;
 use super::pressure::Watched;
-use super::{end, poststop};
+use super::{clock, end, poststop};
 use crate::exec::cgroup::{self, Cgroup};
 use crate::exec::check;
 use crate::exec::deploys::Version;
@@ -55,6 +55,8 @@ impl Supervisor {
         self.sweep_besides();
         if is_first {
             self.entrust_staging()?;
+        } else {
+            self.syncing.mark_all(clock::now());
         }
         self.store_staged();
         self.open_kernel_log(is_first);
@@ -247,7 +249,7 @@ fn running(stored: &Stored, frozen: bool) -> State {
         return State::Activating { ready_by: Duration::from_micros(by_us) };
     };
     let watchdog = watchdog_us.filter(|_| !frozen).map(Duration::from_micros);
-    let watchdog_at = watchdog.map(|time| super::clock::now().saturating_add(time));
+    let watchdog_at = watchdog.map(|time| clock::now().saturating_add(time));
     let runtime_until = runtime_until_us.map(Duration::from_micros);
     State::Up { since, well_since, watchdog_at, runtime_until }
 }

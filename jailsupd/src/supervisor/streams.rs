@@ -269,7 +269,7 @@ impl Supervisor {
 
     /// Something was stored.
     pub(super) fn grown_log(&mut self, of: Of) {
-        self.syncing.mark(of);
+        self.syncing.mark(of, clock::now());
         for stream in &mut self.streams {
             for part in stream.parts.iter_mut().filter(|part| part.of == of && !part.gone) {
                 part.grown = true;

@@ -1,15 +1,21 @@
 //! When the disk is to have what was logged: half a second after the first line that it need not have, by a process of
 //! its own. While nothing is logged there is neither a timer nor the process.
+//!
+//! What an earlier jailsupd has stored, and what was in an order that nobody has carried out, is in files that nobody
+//! knows any more: then the whole file system is synced.
 
 use super::poller::{JailId, Source};
 use super::{Supervisor, clock};
 use crate::exec::logs::{Log, Outcome, Syncer};
 use crate::machine::Moment;
 use std::collections::BTreeSet;
+use std::fs::File;
+use std::io;
+use std::os::fd::AsFd as _;
 use std::time::Duration;
 
-/// From the first line to the order, and between an answer and the next order. With what an order takes, a power cut
-/// costs less than a second.
+/// From the first line to the order, and between one order and the next. A line waits for at most this, or for the order
+/// before it, and then for its own: a power cut costs less than a second where the disk takes less than half of one.
 const PAUSE: Duration = Duration::from_millis(500);
 /// How long the process waits for more.
 const IDLE: Duration = Duration::from_secs(5);
@@ -31,9 +37,11 @@ pub(super) struct Syncing {
     unsynced: BTreeSet<Of>,
     /// Logs of jails that are gone.
     orphans: Vec<Log>,
+    /// The disk need not have something of files that are not known.
+    all: bool,
     process: Option<Syncer>,
-    /// An order is not answered yet.
-    busy: bool,
+    /// When the order was given that is not answered yet.
+    ordered: Option<Moment>,
     due: Option<Moment>,
     failed: bool,
 }
@@ -44,10 +52,17 @@ impl Syncing {
     }
 
     /// A log has more than the disk.
-    pub(super) fn mark(&mut self, of: Of) {
-        if self.unsynced.insert(of) && !self.busy && self.unsynced.len() == 1 {
-            self.due = Some(clock::now() + PAUSE);
+    pub(super) fn mark(&mut self, of: Of, now: Moment) {
+        if self.unsynced.insert(of) && self.ordered.is_none() && self.unsynced.len() == 1 {
+            let soon = now + PAUSE;
+            self.due = Some(self.due.map_or(soon, |due| due.min(soon)));
         }
+    }
+
+    /// Any file may have more than the disk, for some time already.
+    pub(super) fn mark_all(&mut self, now: Moment) {
+        self.all = true;
+        self.due = Some(now);
     }
 
     /// A jail is gone, its log stays.
@@ -58,44 +73,85 @@ impl Syncing {
     }
 
     fn has_work(&self) -> bool {
-        !self.unsynced.is_empty() || !self.orphans.is_empty()
+        self.all || !self.unsynced.is_empty() || !self.orphans.is_empty()
+    }
+
+    fn is_due(&self, now: Moment) -> bool {
+        self.ordered.is_none() && self.due.is_some_and(|due| due <= now)
+    }
+
+    /// An order is answered, or never will be.
+    fn answered(&mut self, outcome: Outcome, now: Moment) {
+        let ordered = self.ordered.take();
+        let is_soon = self.has_work() || outcome == Outcome::Gone;
+        // Which files it was for is forgotten.
+        self.all |= ordered.is_some() && outcome != Outcome::Done;
+        let next = ordered.map_or(now, |ordered| now.max(ordered + PAUSE));
+        self.due = Some(if is_soon { next } else { now + IDLE });
     }
 }
 
 impl Supervisor {
     /// Orders what is due.
     pub(super) fn sync_logs(&mut self) {
-        if self.syncing.due.is_none_or(|due| due > clock::now()) || self.syncing.busy {
+        let now = clock::now();
+        if !self.syncing.is_due(now) {
             return;
         }
         self.syncing.due = None;
         if !self.syncing.has_work() {
             return self.end_syncer();
         }
-        if let Err(error) = self.order_sync() {
-            self.sync_failed(&error.to_string());
-            self.end_syncer();
-            self.syncing.due = Some(clock::now() + IDLE);
+        match self.order_sync() {
+            Ok(true) => self.syncing.ordered = Some(now),
+            Ok(false) => self.syncing.due = Some(now + IDLE),
+            Err(error) => {
+                self.sync_failed(&error.to_string());
+                self.end_syncer();
+                self.syncing.due = Some(now + PAUSE);
+            }
         }
     }
 
-    fn order_sync(&mut self) -> std::io::Result<()> {
+    /// False when there is no file with anything to be synced.
+    fn order_sync(&mut self) -> io::Result<bool> {
         if self.syncing.process.is_none() {
             let process = Syncer::start()?;
             self.poller.watch(&process, Source::Synced)?;
             self.syncing.process = Some(process);
         }
-        let (jails, history, kernel) = (&self.jails, &self.history, &self.kernel.log);
+        let Some(process) = &self.syncing.process else { return Ok(false) };
+        let is_ordered = match self.syncing.all {
+            true => self.order_all(process)?,
+            false => self.order_marked(process)?,
+        };
+        self.forget_unsynced();
+        Ok(is_ordered)
+    }
+
+    fn order_all(&self, process: &Syncer) -> io::Result<bool> {
+        match File::open(self.layout.logs()) {
+            Ok(directory) => process.order_all(directory.as_fd()).map(|()| true),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn order_marked(&self, process: &Syncer) -> io::Result<bool> {
         let logs = self.syncing.unsynced.iter().filter_map(|of| match of {
-            Of::Jail(id) => jails.get(*id).map(|jail| &jail.log),
-            Of::Events => Some(history),
-            Of::Kernel => Some(kernel),
+            Of::Jail(id) => self.jails.get(*id).map(|jail| &jail.log),
+            Of::Events => Some(&self.history),
+            Of::Kernel => Some(&self.kernel.log),
         });
         let files: Vec<_> = logs.chain(&self.syncing.orphans).flat_map(Log::unsynced).collect();
-        if let (Some(process), false) = (&self.syncing.process, files.is_empty()) {
-            process.order(&files)?;
-            self.syncing.busy = true;
+        if files.is_empty() {
+            return Ok(false);
         }
+        process.order(&files).map(|()| true)
+    }
+
+    /// All that was to be synced is ordered.
+    fn forget_unsynced(&mut self) {
         for of in std::mem::take(&mut self.syncing.unsynced) {
             match of {
                 Of::Jail(id) => {
@@ -108,26 +164,25 @@ impl Supervisor {
             }
         }
         self.syncing.orphans.clear();
-        Ok(())
+        self.syncing.all = false;
     }
 
     /// The process has answered, or is gone.
     pub(super) fn on_synced(&mut self) {
         let Some(process) = &self.syncing.process else { return };
-        match process.outcome() {
+        let outcome = process.outcome();
+        match outcome {
             Outcome::NotYet => return,
             Outcome::Done => self.syncing.failed = false,
             Outcome::Failed(errno) => {
-                self.sync_failed(&std::io::Error::from_raw_os_error(errno).to_string());
+                self.sync_failed(&io::Error::from_raw_os_error(errno).to_string());
             }
             Outcome::Gone => {
                 self.sync_failed("its process was killed");
                 self.end_syncer();
             }
         }
-        self.syncing.busy = false;
-        let pause = if self.syncing.has_work() { PAUSE } else { IDLE };
-        self.syncing.due = Some(clock::now() + pause);
+        self.syncing.answered(outcome, clock::now());
     }
 
     fn end_syncer(&mut self) {
@@ -141,5 +196,86 @@ impl Supervisor {
         if !std::mem::replace(&mut self.syncing.failed, true) {
             log::warn!("the disk may not have the newest log lines: {error}");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const fn at(ms: u64) -> Moment {
+        Duration::from_millis(ms)
+    }
+
+    /// One line has come at 1 s, and its order is given.
+    fn ordered() -> Syncing {
+        let mut syncing = Syncing::default();
+        syncing.mark(Of::Events, at(1000));
+        assert!(!syncing.is_due(at(1499)) && syncing.is_due(at(1500)));
+        syncing.unsynced.clear();
+        (syncing.due, syncing.ordered) = (None, Some(at(1500)));
+        syncing
+    }
+
+    #[test]
+    fn a_line_waits_for_half_a_second_whatever_comes_after_it() {
+        let mut syncing = Syncing::default();
+        syncing.mark(Of::Events, at(1000));
+        syncing.mark(Of::Kernel, at(1400));
+        syncing.mark(Of::Events, at(1400));
+        assert_eq!(syncing.deadline(), Some(at(1500)));
+    }
+
+    #[test]
+    fn the_pause_counts_from_when_the_order_before_was_given() {
+        let mut syncing = ordered();
+        syncing.mark(Of::Jail(1), at(1600));
+        assert_eq!(syncing.deadline(), None);
+        syncing.answered(Outcome::Done, at(1700));
+        assert_eq!(syncing.deadline(), Some(at(2000)));
+    }
+
+    #[test]
+    fn after_an_order_that_took_long_the_next_one_follows_at_once() {
+        let mut syncing = ordered();
+        syncing.mark(Of::Jail(1), at(1600));
+        syncing.answered(Outcome::Done, at(4000));
+        assert!(syncing.is_due(at(4000)) && !syncing.all);
+    }
+
+    #[test]
+    fn a_line_that_comes_while_the_process_is_idle_does_not_wait_for_that() {
+        let mut syncing = ordered();
+        syncing.answered(Outcome::Done, at(1600));
+        assert_eq!(syncing.deadline(), Some(at(1600) + IDLE));
+        syncing.mark(Of::Jail(1), at(2000));
+        assert_eq!(syncing.deadline(), Some(at(2500)));
+    }
+
+    #[test]
+    fn what_was_ordered_and_not_done_is_ordered_again() {
+        for (outcome, due) in
+            [(Outcome::Gone, at(2000)), (Outcome::Failed(libc::EIO), at(1600) + IDLE)]
+        {
+            let mut syncing = ordered();
+            syncing.answered(outcome, at(1600));
+            assert!(syncing.all && syncing.has_work(), "{outcome:?}");
+            assert_eq!(syncing.deadline(), Some(due), "{outcome:?}");
+        }
+    }
+
+    #[test]
+    fn a_process_that_had_no_order_takes_nothing_with_it() {
+        let mut syncing = ordered();
+        syncing.answered(Outcome::Done, at(1600));
+        syncing.answered(Outcome::Gone, at(1700));
+        assert!(!syncing.has_work());
+    }
+
+    #[test]
+    fn what_an_earlier_jailsupd_has_stored_is_synced_at_once() {
+        let mut syncing = Syncing::default();
+        syncing.mark_all(at(1000));
+        assert!(syncing.has_work() && syncing.is_due(at(1000)));
     }
 }

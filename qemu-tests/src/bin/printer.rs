@@ -24,6 +24,10 @@ fn main() -> io::Result<()> {
             wait_for_usr1()?;
             flood(number(megabytes)? << 20)?;
         }
+        ["burst", total] => {
+            wait_for_usr1()?;
+            burst(number(total)?)?;
+        }
         ["bytes", byte_count] => {
             // Character by character: a line whose end comes when it is asked for.
             for _ in 0..number(byte_count)? {
@@ -34,7 +38,7 @@ fn main() -> io::Result<()> {
         }
         _ => {
             return Err(io::Error::other(
-                "usage: printer count TOTAL PAUSE_US | flood [MEGABYTES] | flood-on-usr1 MEGABYTES | bytes COUNT",
+                "usage: printer count TOTAL PAUSE_US | flood [MEGABYTES] | flood-on-usr1 MEGABYTES | burst TOTAL | bytes COUNT",
             ));
         }
     }
@@ -77,6 +81,19 @@ fn count(total: u64, pause_us: u64) -> io::Result<()> {
         }
     }
     write(&mut io::stdout(), b"all written\n")
+}
+
+/// So many lines as fast as they are taken, and a word on the other stream when the last one was.
+fn burst(total: u64) -> io::Result<()> {
+    let mut block = Vec::with_capacity(BLOCK + 100);
+    for number in 0..total {
+        block.extend_from_slice(format!("burst {number}\n").as_bytes());
+        if block.len() >= BLOCK || number + 1 == total {
+            write(&mut io::stdout().lock(), &block)?;
+            block.clear();
+        }
+    }
+    write(&mut io::stderr(), b"burst is over\n")
 }
 
 /// Lines of a hundred bytes as fast as they are taken.

@@ -67,3 +67,42 @@ fn a_power_cut_costs_at_most_the_last_second_and_nothing_before_it() {
     }
     assert_eq!(kernel.lines().count(), 2, "{kernel}");
 }
+
+/// Has the jail print, and kills jailsupd as soon as the last line is stored, which is before it has the disk keep it.
+/// Says when that was, in seconds.
+fn print_and_kill(vm: &mut Vm) -> u64 {
+    let brain = vm.agent().jailsupd().unwrap();
+    let script = format!(
+        "/usr/bin/jailctl kill bursts -s SIGUSR1; \
+         while ! grep -q ' burst 499$' /data/log/bursts.log; do :; done; kill -KILL {brain}; \
+         cut -d . -f 1 /proc/uptime"
+    );
+    vm.sh(&script).trim().parse().unwrap()
+}
+
+#[test]
+fn a_power_cut_after_jailsupds_death_costs_at_most_the_last_second_too() {
+    let bursting = || jails().unit("bursts", &printer(&["burst", "500"], "")).unwrap();
+    let mut first = Machine::new("logs-cut-dead", Image::Debug).jails(bursting()).start().unwrap();
+    first.wait_boot().unwrap();
+    first.up("bursts");
+    let waits = "/usr/bin/jailctl logs bursts | grep -q 'stderr waits'";
+    first.agent().wait_until(waits, LIMIT).unwrap();
+
+    let killed = print_and_kill(&mut first);
+    // Another one answers, and has had more than a second.
+    let later = format!(
+        "/usr/bin/jailctl ls >/dev/null && [ $(cut -d . -f 1 /proc/uptime) -gt {} ]",
+        killed + 3
+    );
+    first.agent().wait_until(&later, LIMIT).unwrap();
+    first.kill();
+
+    let again = Machine::new("logs-cut-dead-again", Image::Debug).jails(bursting());
+    let mut second = again.own_disk(first.disk()).start().unwrap();
+    second.wait_boot().unwrap();
+    second.up("bursts");
+    let log = entries(&second.ctl(&["logs", "bursts", "--json", "--grep", "^burst "]));
+    let numbers: Vec<u64> = log.iter().map(|entry| number(&entry.text)).collect();
+    assert_eq!(numbers, (0..500).collect::<Vec<u64>>());
+}

@@ -74,10 +74,21 @@ impl Syncer {
     /// # Errors
     /// When the process is gone.
     pub fn order(&self, files: &[BorrowedFd<'_>]) -> io::Result<()> {
-        let (word, files) = match files.len() {
-            0..=FILES_MAX => (FILES, files),
-            _ => (FILE_SYSTEM, &files[..1]),
-        };
+        match files.len() {
+            0..=FILES_MAX => self.send(FILES, files),
+            _ => self.send(FILE_SYSTEM, &files[..1]),
+        }
+    }
+
+    /// As [`Syncer::order`] for all files of the file system that has this one.
+    ///
+    /// # Errors
+    /// When the process is gone.
+    pub fn order_all(&self, file: BorrowedFd<'_>) -> io::Result<()> {
+        self.send(FILE_SYSTEM, &[file])
+    }
+
+    fn send(&self, word: u8, files: &[BorrowedFd<'_>]) -> io::Result<()> {
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(FILES_MAX))];
         let mut ancillary = SendAncillaryBuffer::new(&mut space);
         ancillary.push(SendAncillaryMessage::ScmRights(files));
@@ -157,6 +168,7 @@ fn serve(socket: &OwnedFd) -> u8 {
 mod tests {
     use super::*;
     use rustix::event::{PollFd, PollFlags, poll};
+    use std::fs::File;
 
     fn outcome(syncer: &Syncer) -> Outcome {
         poll(&mut [PollFd::new(syncer, PollFlags::IN)], None).unwrap();
@@ -171,6 +183,9 @@ mod tests {
         syncer.order(&[file.as_fd()]).unwrap();
         assert_eq!(outcome(&syncer), Outcome::Done);
         syncer.order(&[file.as_fd(); FILES_MAX + 1]).unwrap();
+        assert_eq!(outcome(&syncer), Outcome::Done);
+        let directory = File::open(std::env::temp_dir()).unwrap();
+        syncer.order_all(directory.as_fd()).unwrap();
         assert_eq!(outcome(&syncer), Outcome::Done);
         // A pipe is nothing that a disk could keep.
         let (pipe, _other) = rustix::pipe::pipe().unwrap();
