@@ -83,7 +83,7 @@ impl AsFd for KernelLog {
 
 /// `PRIORITY,SEQUENCE,TIME,FLAGS;TEXT`, then lines about the device. What a program has written has a priority of 8
 /// and more.
-fn parse(record: &str) -> Option<Record> {
+pub(crate) fn parse(record: &str) -> Option<Record> {
     let (head, text) = record.lines().next()?.split_once(';')?;
     let mut fields = head.split(',');
     let priority: u32 = fields.next()?.parse().ok()?;

@@ -2,6 +2,7 @@
 
 use super::admission::Admission;
 use super::dependencies::Ties;
+use super::history::History;
 use super::hooks::Hooks;
 use super::jails::Jails;
 use super::kernel::Kernel;
@@ -19,7 +20,6 @@ use crate::exec::device_filter::Programs;
 use crate::exec::ids::Table;
 use crate::exec::images::Images;
 use crate::exec::last_good::LastGood;
-use crate::exec::logs::Log;
 use crate::exec::net::Network;
 use crate::exec::unit_store::{self, Store};
 use crate::exec::watch::Watch;
@@ -33,12 +33,6 @@ use rustix::fd::AsFd as _;
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
-
-/// Bytes of events that are kept: half of that at least.
-const EVENTS_MAX: u64 = 1 << 20;
-
-/// The file of events; no jail's name starts like this.
-const EVENTS: &str = "_events.log";
 
 /// The in-jail init on the host.
 const HELPER: &str = "/usr/lib/warder/jail-init";
@@ -83,7 +77,7 @@ impl Supervisor {
             shared: Shared::default(),
             helper: to("seal the in-jail init", helper::seal(Path::new(HELPER)))?,
             machine_id: std::fs::read_to_string("/etc/machine-id").unwrap_or_default(),
-            history: Log::in_file(layout.logs().join(EVENTS), EVENTS_MAX),
+            history: History::new(&layout),
             ties: Ties::on(&host),
             output: to("make the pipe to the logs", Output::new(None))?,
             syncing: Syncing::default(),

@@ -1,14 +1,72 @@
 //! What happened to jails: kept in a bounded file beside the jails' logs, passed on to who follows.
 
 use super::jail::Jail;
+use super::losses::Unstored;
 use super::syncing::Of;
 use super::{Supervisor, clock};
 use crate::control::server::ClientId;
 use crate::control::wire::{Event, EventLine, JailState, Reply};
+use crate::exec::Layout;
 use crate::exec::logs::{Line, Log, Stream};
+use crate::machine::Moment;
+use std::io;
 
+/// The file; no jail's name starts like this.
+const FILE: &str = "_events.log";
+/// The most that is kept; half of that at least.
+const SIZE_MAX: u64 = 1 << 20;
 /// Events that `why` shows.
 const RECENT: usize = 10;
+
+/// The events of all jails.
+#[derive(Debug)]
+pub(super) struct History {
+    pub(super) log: Log,
+    unstored: Unstored,
+}
+
+impl History {
+    pub(super) fn new(layout: &Layout) -> Self {
+        let log = Log::in_file(layout.logs().join(FILE), SIZE_MAX);
+        Self { log, unstored: Unstored::default() }
+    }
+
+    /// When events that are missing are to be told.
+    pub(super) fn deadline(&self) -> Option<Moment> {
+        self.unstored.deadline()
+    }
+
+    fn store(&mut self, event: &Event) -> io::Result<()> {
+        let text = serde_json::to_string(event)?;
+        self.log.append(&[Line { time: event.time, stream: Stream::Warder, text }])
+    }
+
+    /// Stores an event, and before it how many are missing, if any are. Gives what is to be passed on.
+    fn add(&mut self, event: Event, now: Moment) -> Vec<Event> {
+        let told = self.tell_unstored(now);
+        let stored = told.and_then(|told| self.store(&event).map(|()| told));
+        let told = stored.unwrap_or_else(|error| {
+            if self.unstored.add(1, now) {
+                log::error!("events cannot be stored: {error}");
+            }
+            None
+        });
+        told.into_iter().chain([event]).collect()
+    }
+
+    /// Tells how many events are missing, if any are.
+    fn tell_unstored(&mut self, now: Moment) -> io::Result<Option<Event>> {
+        let Some(why) = self.unstored.sentence("event") else { return Ok(None) };
+        let event =
+            Event { time: clock::wall_ms(), jail: String::new(), from: None, to: None, why };
+        if let Err(error) = self.store(&event) {
+            self.unstored.put_off(now);
+            return Err(error);
+        }
+        self.unstored = Unstored::default();
+        Ok(Some(event))
+    }
+}
 
 impl Supervisor {
     /// Records a change of state, or with no states something else that people should know.
@@ -20,16 +78,30 @@ impl Supervisor {
             to: states.map(|(_, to)| to),
             why: why.to_owned(),
         };
-        let Ok(text) = serde_json::to_string(&event) else { return };
-        let line = Line { time: event.time, stream: Stream::Warder, text };
-        // A full disk is said once, where jails' lines are lost.
-        let _ = self.history.append(&[line]);
+        for event in self.history.add(event, clock::now()) {
+            self.pass_on(&event);
+        }
         self.grown_log(Of::Events);
         self.note_event(jail, states.map(|(_, to)| to), why);
+    }
+
+    /// Tells how many events are missing, when its time has come.
+    pub(super) fn tell_unstored_events(&mut self, now: Moment) {
+        if self.history.deadline().is_none_or(|at| at > now) {
+            return;
+        }
+        if let Ok(Some(event)) = self.history.tell_unstored(now) {
+            self.grown_log(Of::Events);
+            self.pass_on(&event);
+        }
+    }
+
+    /// Sends it to who follows.
+    fn pass_on(&mut self, event: &Event) {
         let following: Vec<ClientId> = self
             .event_followers
             .iter()
-            .filter(|(_, name)| name.as_ref().is_none_or(|name| name == jail))
+            .filter(|(_, name)| concerns(event, name.as_deref()))
             .map(|(client, _)| *client)
             .collect();
         for client in following {
@@ -67,10 +139,11 @@ impl Supervisor {
         (name, lines): (Option<String>, Option<u64>),
         follow: bool,
     ) {
-        let mut past = past(&self.history, name.as_deref());
+        let mut past = past(&self.history.log, name.as_deref());
         // Of a jail that is to come one may wait for events.
         let unknown = name.as_deref().filter(|name| self.jails.find(name).is_none());
-        if let Some(name) = unknown.filter(|_| past.is_empty() && !follow) {
+        let is_its = |event: &Event| !event.jail.is_empty();
+        if let Some(name) = unknown.filter(|_| !past.iter().any(is_its) && !follow) {
             return self.reply(client, &Reply::refusal(&self.no_such_jail(name)));
         }
         let lines = lines.map_or(usize::MAX, |lines| usize::try_from(lines).unwrap_or(usize::MAX));
@@ -89,7 +162,7 @@ impl Supervisor {
 
     /// The last events of a jail, the oldest first.
     pub(super) fn recent_events(&self, name: &str) -> Vec<Event> {
-        let mut events = past(&self.history, Some(name));
+        let mut events = past(&self.history.log, Some(name));
         events.split_off(events.len().saturating_sub(RECENT))
     }
 }
@@ -100,5 +173,43 @@ fn past(history: &Log, name: Option<&str>) -> Vec<Event> {
         Vec::new()
     });
     let events = lines.iter().filter_map(|line| serde_json::from_str::<Event>(&line.text).ok());
-    events.filter(|event| name.is_none_or(|name| event.jail == name)).collect()
+    events.filter(|event| concerns(event, name)).collect()
+}
+
+/// Whether who asks for this jail, or for all, is to see it. That some are missing concerns everyone.
+fn concerns(event: &Event, name: Option<&str>) -> bool {
+    event.jail.is_empty() || name.is_none_or(|name| event.jail == name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn event(why: &str) -> Event {
+        Event { time: 1, jail: "web".into(), from: None, to: None, why: why.into() }
+    }
+
+    fn whys(events: &[Event]) -> Vec<&str> {
+        events.iter().map(|event| event.why.as_str()).collect()
+    }
+
+    #[test]
+    fn events_without_room_are_passed_on_and_told_as_soon_as_there_is_some() {
+        let directory = tempfile::tempdir().unwrap();
+        let place = directory.path().join("log");
+        let log = Log::in_file(place.join(FILE), SIZE_MAX);
+        let mut history = History { log, unstored: Unstored::default() };
+        let now = Moment::ZERO;
+        // A file where the directory should be.
+        std::fs::write(&place, "").unwrap();
+        assert_eq!(whys(&history.add(event("one"), now)), ["one"]);
+        assert_eq!(whys(&history.add(event("two"), now)), ["two"]);
+        assert!(history.tell_unstored(now).is_err() && history.deadline().is_some());
+        std::fs::remove_file(&place).unwrap();
+        let told = "2 events were not stored: the data partition had no room for them";
+        assert_eq!(whys(&history.add(event("three"), now)), [told, "three"]);
+        assert_eq!(history.deadline(), None);
+        assert_eq!(whys(&past(&history.log, Some("web"))), [told, "three"]);
+        assert_eq!(whys(&past(&history.log, Some("other"))), [told]);
+    }
 }

@@ -1,4 +1,5 @@
-//! What of a jail's output was not stored: counted, and told in its log as soon as that takes it.
+//! What of a jail's output, of the events and of the kernel's log was not stored: counted, and told in the log itself as
+//! soon as that takes it.
 
 use super::poller::JailId;
 use super::{Supervisor, clock};
@@ -9,6 +10,9 @@ use std::time::Duration;
 
 /// Between two lines about losses.
 const PAUSE: Duration = Duration::from_secs(1);
+
+/// Why lines are lost, as a rule.
+pub(super) const FULL: &str = "the data partition had no room for them";
 
 /// How a jail fares with its log.
 #[derive(Debug, Default)]
@@ -41,6 +45,39 @@ struct Lost {
     amount: Amount,
     why: String,
     tell_at: Moment,
+}
+
+/// How many entries a log that is no jail's is short of, and when that is told where nothing else comes.
+#[derive(Debug, Default)]
+pub(super) struct Unstored {
+    count: u64,
+    tell_at: Option<Moment>,
+}
+
+impl Unstored {
+    /// Counts some. True for the first ones.
+    pub(super) fn add(&mut self, count: u64, now: Moment) -> bool {
+        let is_first = self.count == 0;
+        self.count += count;
+        self.put_off(now);
+        is_first
+    }
+
+    /// There is still no room to tell it.
+    pub(super) fn put_off(&mut self, now: Moment) {
+        self.tell_at = Some(now + PAUSE);
+    }
+
+    /// When a loss is to be told.
+    pub(super) fn deadline(&self) -> Option<Moment> {
+        self.tell_at
+    }
+
+    /// A sentence for people, where something is missing.
+    pub(super) fn sentence(&self, what: &str) -> Option<String> {
+        let (verb, ending) = if self.count == 1 { ("was", "") } else { ("were", "s") };
+        (self.count > 0).then(|| format!("{} {what}{ending} {verb} not stored: {FULL}", self.count))
+    }
 }
 
 impl Amount {
@@ -186,6 +223,18 @@ mod tests {
         intake.window.0 = Moment::ZERO;
         let short = Logs { rate_limit_interval: Some(Duration::from_millis(1)), ..limits };
         assert_eq!(intake.admit(b"e\n", false, &short), 2);
+    }
+
+    #[test]
+    fn what_no_jail_has_said_is_counted_too() {
+        let mut unstored = Unstored::default();
+        assert_eq!((unstored.sentence("event"), unstored.deadline()), (None, None));
+        assert!(unstored.add(1, Moment::ZERO));
+        let one = "1 event was not stored: the data partition had no room for them";
+        assert_eq!(unstored.sentence("event").unwrap(), one);
+        assert!(!unstored.add(2, PAUSE));
+        assert_eq!(unstored.deadline(), Some(PAUSE * 2));
+        assert!(unstored.sentence("event").unwrap().starts_with("3 events were not stored: "));
     }
 
     #[test]

@@ -80,6 +80,7 @@ use admission::Admission;
 pub use begin::StartError;
 use consoles::Console;
 use dependencies::Ties;
+use history::History;
 use hooks::Hooks;
 use images::Import;
 use jail::Jail;
@@ -138,7 +139,7 @@ pub struct Supervisor {
     reexec: Option<Reexec>,
     /// Of the last import.
     import_number: u32,
-    history: Log,
+    history: History,
     output: Output,
     syncing: Syncing,
     kernel: Kernel,
@@ -388,6 +389,8 @@ impl Supervisor {
             self.trash.deadline(),
             self.output.deadline(),
             self.syncing.deadline(),
+            self.history.deadline(),
+            self.kernel.deadline(),
             self.trials.deadline(),
             self.links.deadline(),
             self.leases_deadline(),
@@ -409,6 +412,8 @@ impl Supervisor {
         if self.output.deadline().is_some_and(|at| at <= now) {
             self.store_staged();
         }
+        self.tell_unstored_events(now);
+        self.tell_unstored_kernel_log(now);
         self.sync_logs();
         let is_due = |jail: &Jail| jail.deadline().is_some_and(|at| at <= now);
         let due = self.jails.all().filter(|(_, jail)| is_due(jail));

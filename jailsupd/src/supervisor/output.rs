@@ -2,7 +2,7 @@
 //! it when the disk is full or a jail prints without end.
 
 use super::jail::Jail;
-use super::losses::Amount;
+use super::losses::{Amount, FULL};
 use super::poller::{JailId, Source};
 use super::{Supervisor, clock};
 use crate::exec::logs::{self, Batch, Filled, Line, Log, Pipe, Staging, Stream};
@@ -413,9 +413,6 @@ impl Supervisor {
         }
     }
 }
-
-/// Why lines are lost, as a rule.
-const FULL: &str = "the data partition had no room for them";
 
 fn no_room() -> io::Error {
     io::Error::from_raw_os_error(libc::ENOSPC)

@@ -140,7 +140,7 @@ impl Supervisor {
     fn order_marked(&self, process: &Syncer) -> io::Result<bool> {
         let logs = self.syncing.unsynced.iter().filter_map(|of| match of {
             Of::Jail(id) => self.jails.get(*id).map(|jail| &jail.log),
-            Of::Events => Some(&self.history),
+            Of::Events => Some(&self.history.log),
             Of::Kernel => Some(&self.kernel.log),
         });
         let files: Vec<_> = logs.chain(&self.syncing.orphans).flat_map(Log::unsynced).collect();
@@ -159,7 +159,7 @@ impl Supervisor {
                         jail.log.forget_unsynced();
                     }
                 }
-                Of::Events => self.history.forget_unsynced(),
+                Of::Events => self.history.log.forget_unsynced(),
                 Of::Kernel => self.kernel.log.forget_unsynced(),
             }
         }

@@ -9,7 +9,7 @@ use super::jail::{Exit, JailState, JailSummary, LogEntry};
 pub struct Event {
     /// When, in milliseconds since 1970.
     pub time: u64,
-    /// The jail.
+    /// The jail; empty for what concerns all: that events are missing.
     pub jail: String,
     /// The state it left; missing when the state did not change.
     #[serde(default, skip_serializing_if = "Option::is_none")]
