@@ -8,8 +8,10 @@ use crate::control::server::ClientId;
 use crate::control::wire::{Event, EventLine, JailState, Reply};
 use crate::exec::Layout;
 use crate::exec::logs::{Line, Log, Stream};
-use crate::machine::Moment;
+use crate::machine::{Moment, State};
+use crate::unit::amount::show_duration;
 use std::io;
+use std::time::Duration;
 
 /// The file; no jail's name starts like this.
 const FILE: &str = "_events.log";
@@ -128,6 +130,14 @@ impl Supervisor {
             Some(to @ (JailState::Up | JailState::Stopping | JailState::Failed)) => {
                 self.note(id, &format!("{to}: {why}"));
             }
+            Some(to @ JailState::Backoff) => {
+                let state = self.jails.get(id).map(|jail| jail.machine.state);
+                if let Some(State::Backoff { until }) = state {
+                    let wait = show_wait(until.saturating_sub(clock::now()));
+                    self.note(id, &format!("{to}: the next try is in {wait}"));
+                }
+            }
+            // What it waits for is told without a state.
             Some(_) => {}
         }
     }
@@ -167,6 +177,12 @@ impl Supervisor {
     }
 }
 
+/// To tenths of a second, upwards.
+fn show_wait(wait: Duration) -> String {
+    let tenths = u64::try_from(wait.as_millis().div_ceil(100)).unwrap_or(u64::MAX);
+    show_duration(Duration::from_millis(tenths.saturating_mul(100)))
+}
+
 fn past(history: &Log, name: Option<&str>) -> Vec<Event> {
     let lines = history.tail(usize::MAX).unwrap_or_else(|error| {
         log::warn!("the events cannot be read: {error}");
@@ -191,6 +207,13 @@ mod tests {
 
     fn whys(events: &[Event]) -> Vec<&str> {
         events.iter().map(|event| event.why.as_str()).collect()
+    }
+
+    #[test]
+    fn a_wait_is_told_in_tenths_of_a_second() {
+        for (ms, shown) in [(0, "0s"), (998, "1s"), (1001, "1s100ms"), (90_000, "1m30s")] {
+            assert_eq!(show_wait(Duration::from_millis(ms)), shown);
+        }
     }
 
     #[test]

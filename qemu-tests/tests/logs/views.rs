@@ -87,3 +87,14 @@ fn a_following_reader_gets_what_matches() {
     assert_eq!(found.lines().count(), 11, "{found}");
     guest.remove("followed");
 }
+
+#[test]
+fn when_a_crashed_jail_is_tried_again_is_beside_what_it_said() {
+    let mut guest = guest();
+    guest.put_up("falls", &printer(&["burst", "1"], ""));
+    guest.ctl(&["kill", "falls", "-s", "SIGKILL"]);
+
+    let told = "/usr/bin/jailctl logs falls --stream warder | grep -q 'backoff: the next try is in [0-9.]*m*s'";
+    guest.agent().wait_until(told, SOON).unwrap();
+    guest.remove("falls");
+}
