@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use jailsupd::control::wire::LogEntry;
 use qemu_tests::{Image, Jails, Machine, Vm};
+use serde_json::{Value, json};
 
 use crate::{entries, jails, printer};
 
@@ -27,6 +28,14 @@ fn number(text: &str) -> u64 {
     text.split(' ').nth(1).unwrap().parse().unwrap()
 }
 
+/// How often the guest has told its disk to keep what it was given.
+fn flushes(vm: &mut Vm) -> u64 {
+    let disks = vm.qmp.execute("query-blockstats", &json!({})).unwrap();
+    let is_root = |disk: &&Value| disk["device"] == "root";
+    let root = disks.as_array().unwrap().iter().find(is_root).unwrap();
+    root["stats"]["flush_operations"].as_u64().unwrap()
+}
+
 #[test]
 fn a_power_cut_costs_at_most_the_last_second_and_nothing_before_it() {
     let mut first = Machine::new("logs-cut", Image::Debug).jails(ticking()).start().unwrap();
@@ -36,8 +45,11 @@ fn a_power_cut_costs_at_most_the_last_second_and_nothing_before_it() {
     first.agent().wait_until(some, LIMIT).unwrap();
 
     let (old, at) = last(&mut first).unwrap();
+    let flushed = flushes(&mut first);
     while last(&mut first).unwrap().1.time < at.time + SECOND {}
+    let flushed_later = flushes(&mut first);
     first.kill();
+    assert!(flushed_later > flushed, "{flushed}");
 
     let again = Machine::new("logs-cut-again", Image::Debug).jails(ticking());
     let mut second = again.own_disk(first.disk()).start().unwrap();
@@ -105,4 +117,37 @@ fn a_power_cut_after_jailsupds_death_costs_at_most_the_last_second_too() {
     let log = entries(&second.ctl(&["logs", "bursts", "--json", "--grep", "^burst "]));
     let numbers: Vec<u64> = log.iter().map(|entry| number(&entry.text)).collect();
     assert_eq!(numbers, (0..500).collect::<Vec<u64>>());
+}
+
+#[test]
+fn a_power_cut_just_after_a_rotation_costs_no_more() {
+    let unit = printer(&["count", "1000000", "500"], "size_max = \"256K\"");
+    let printing = jails().unit("ticks", &unit).unwrap();
+    let mut first = Machine::new("logs-cut-moved", Image::Debug).jails(printing).start().unwrap();
+    first.wait_boot().unwrap();
+    first.up("ticks");
+    first.agent().wait_until("[ -e /data/log/ticks.log.1 ]", LIMIT).unwrap();
+    let moved = first.sh("stat -c %i /data/log/ticks.log.1");
+    let again = format!("[ $(stat -c %i /data/log/ticks.log.1) != {} ]", moved.trim());
+    first.agent().wait_until(&again, LIMIT).unwrap();
+
+    let (old, at) = last(&mut first).unwrap();
+    while last(&mut first).unwrap().1.time < at.time + SECOND {}
+    first.kill();
+
+    // Its program prints nothing, so that what was there stays.
+    let silent = jails().unit("ticks", &printer(&["burst", "1"], "")).unwrap();
+    let again = Machine::new("logs-cut-moved-again", Image::Debug).jails(silent);
+    let mut second = again.own_disk(first.disk()).start().unwrap();
+    second.wait_boot().unwrap();
+    second.up("ticks");
+    let log = entries(&second.ctl(&["logs", "ticks", "--json"]));
+    assert!(!log.iter().any(|entry| entry.text.contains("damaged")), "{log:?}");
+    for word in ["out ", "err "] {
+        let texts = log.iter().map(|entry| entry.text.as_str());
+        let numbers: Vec<u64> = texts.filter(|text| text.starts_with(word)).map(number).collect();
+        let (begin, end) = (numbers[0], numbers[numbers.len() - 1]);
+        assert_eq!(numbers, (begin..=end).collect::<Vec<u64>>(), "{word}");
+        assert!(begin < old && end >= old, "{word}: {begin} to {end}, and not {old}");
+    }
 }
