@@ -117,5 +117,6 @@ fn flood(bytes: u64) -> io::Result<()> {
         sent += block.len() as u64;
     }
     let taken = begin.elapsed().as_micros();
-    write(&mut io::stderr(), format!("flood is over: microseconds {taken}\n").as_bytes())
+    let told = format!("flood is over: microseconds {taken} lines {number}\n");
+    write(&mut io::stderr(), told.as_bytes())
 }

@@ -124,3 +124,76 @@ fn more_lines_than_the_rate_limit_are_dropped_and_counted() {
     assert!((100..=500).contains(&kept) && dropped > 0, "{kept} kept");
     guest.remove("chatty");
 }
+
+/// What a jail's log has of its standard output, in lines and bytes: read in the files, which tell of a line that was
+/// dropped from its middle on what of it is there. A record that only ends such a line has the position of the one before.
+const KEPT: &str = "cat /data/log/exact.log.1 /data/log/exact.log 2>/dev/null | awk '{ \
+        split($3, tag, \":\"); text = length($0) - length($1 \" \" $2 \" \" $3 \" \"); \
+        if ($2 == \"stdout\") { bytes += text; \
+            if (tag[1] == \"F\" && (text > 0 || tag[2] != end)) { lines++; bytes++ } } \
+        end = tag[2] } END { printf \"%d %d\", lines, bytes }'";
+/// The same of what the log says was dropped.
+const DROPPED: &str = "/usr/bin/jailctl logs exact --stream warder --grep '^dropped' | \
+    awk '{ lines += $4; sub(/.*\\(/, \"\"); bytes += $1 } END { printf \"%d %d\", lines, bytes }'";
+
+fn pair(text: &str) -> (u64, u64) {
+    let (lines, bytes) = text.trim().split_once(' ').unwrap();
+    (lines.parse().unwrap(), bytes.parse().unwrap())
+}
+
+#[test]
+fn what_was_kept_and_what_was_dropped_are_all_that_was_written() {
+    let mut guest = guest();
+    let unit = printer(&["flood", "24"], "on_full = \"drop\"\nsize_max = \"128M\"");
+    guest.put_up("exact", &unit);
+    let over = "/usr/bin/jailctl logs exact --stream stderr | grep -q 'flood is over'";
+    guest.agent().wait_until(over, SOON * 3).unwrap();
+    let said = guest.ctl(&["logs", "exact", "--stream", "stderr", "--grep", "flood is over"]);
+    let written: u64 = said.trim().rsplit(' ').next().unwrap().parse().unwrap();
+
+    // The last loss is told a second after it began.
+    let deadline = Instant::now() + stretched(SOON * 3);
+    let (kept, dropped) = loop {
+        let (kept, dropped) = (pair(&guest.sh(KEPT)), pair(&guest.sh(DROPPED)));
+        if kept.0 + dropped.0 >= written || Instant::now() > deadline {
+            break (kept, dropped);
+        }
+    };
+
+    assert!(kept.0 > 0 && dropped.0 > 0, "{kept:?} and {dropped:?}");
+    assert_eq!(kept.0 + dropped.0, written, "{kept:?} and {dropped:?}");
+    assert_eq!(kept.1 + dropped.1, written * 100, "{kept:?} and {dropped:?}");
+    guest.remove("exact");
+}
+
+/// How many descriptors jailsupd has, as the guest's shell sees it.
+fn descriptors(brain: u32) -> String {
+    format!("$(ls /proc/{brain}/fd | wc -l)")
+}
+
+#[test]
+fn readers_that_are_killed_leave_nothing_behind() {
+    let mut guest = guest();
+    guest.put_up("watched", &printer(&["count", "1000000", "20000"], ""));
+    let stored = "/usr/bin/jailctl logs watched | grep -q 'out 50 '";
+    guest.agent().wait_until(stored, SOON).unwrap();
+    let brain = guest.agent().jailsupd().unwrap();
+    let count = descriptors(brain);
+    let before: u32 = guest.sh(&format!("echo {count}")).trim().parse().unwrap();
+
+    let readers = guest.sh(
+        "for i in $(seq 30); do /usr/bin/jailctl logs -f watched </dev/null >/dev/null 2>&1 & echo $!; done",
+    );
+    let all = format!("[ {count} -ge {} ]", before + 29);
+    guest.agent().wait_until(&all, SOON).unwrap();
+    guest.sh(&format!("kill -KILL {}", readers.replace('\n', " ")));
+
+    let none = format!("[ {count} -le {before} ]");
+    guest.agent().wait_until(&none, SOON).unwrap();
+    let last = "/usr/bin/jailctl logs watched -n 1 --grep '^out ' | awk '{ print $(NF - 1) }'";
+    let now = guest.sh(last);
+    let more = format!("[ $({last}) -gt {} ]", now.trim());
+    guest.agent().wait_until(&more, SOON).unwrap();
+    assert_eq!(guest.agent().jailsupd().unwrap(), brain);
+    guest.remove("watched");
+}
