@@ -81,6 +81,48 @@ pub struct State {
     /// What its checks have found; missing before the first one.
     #[serde(default)]
     pub health: Option<Health>,
+    /// What people are told of it.
+    #[serde(default)]
+    pub told: Told,
+}
+
+/// What people are told of a jail beside its state. Each text is cut at [`TEXT_MAX`].
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Told {
+    /// Why it could not be started.
+    pub start_problem: Option<StartProblem>,
+    /// Which of its hooks has failed, and how.
+    pub hook_problem: Option<String>,
+    /// What its cgroup said when the kernel killed it for want of memory.
+    pub evidence: Option<String>,
+    /// Calls that its filter has denied: the number, how often, and to which program last.
+    pub denied: Vec<(i64, u64, String)>,
+}
+
+/// A start that failed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StartProblem {
+    /// Hash of the unit that could not be started.
+    pub unit: String,
+    /// The unit's key that it is about.
+    pub key: String,
+    /// What is wrong.
+    pub message: String,
+    /// What to do.
+    pub help: String,
+}
+
+/// Bytes of a text that are remembered: all of a state must fit into what is read back.
+const TEXT_MAX: usize = 1 << 10;
+
+/// The text, or as much of its beginning as is remembered.
+#[must_use]
+pub fn cut(text: &str) -> String {
+    let mut end = text.len().min(TEXT_MAX);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    text.get(..end).unwrap_or_default().to_owned()
 }
 
 /// What a life is to its jail.
@@ -234,5 +276,36 @@ mod tests {
     fn a_state_survives_its_memfd() {
         let state = State { unit: "abc".into(), uid_base: 524_288, ..State::default() };
         assert_eq!(State::load(&state.store().unwrap()), Some(state));
+    }
+
+    #[test]
+    fn a_state_with_the_longest_texts_is_read_back() {
+        // Control characters take the most room.
+        let text = cut(&"\u{1}".repeat(TEXT_MAX * 2));
+        let start_problem = Some(StartProblem {
+            unit: text.clone(),
+            key: text.clone(),
+            message: text.clone(),
+            help: text.clone(),
+        });
+        let (hook_problem, evidence) = (Some(text.clone()), Some(text));
+        let denied = (0..64).map(|call| (call, u64::MAX, "x".repeat(32))).collect();
+        let told = Told { start_problem, hook_problem, evidence, denied };
+        let state = State { told, ..State::default() };
+        assert_eq!(State::load(&state.store().unwrap()), Some(state));
+    }
+
+    #[test]
+    fn texts_are_cut_between_characters() {
+        let text = format!("x{}", "ä".repeat(TEXT_MAX));
+        assert_eq!(cut(&text).len(), TEXT_MAX - 1);
+        assert_eq!(cut("short"), "short");
+    }
+
+    #[test]
+    fn what_the_version_before_has_remembered_is_read() {
+        let mut json = serde_json::to_value(State::default()).unwrap();
+        json.as_object_mut().unwrap().remove("told");
+        assert_eq!(serde_json::from_value::<State>(json).unwrap(), State::default());
     }
 }

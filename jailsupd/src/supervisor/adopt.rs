@@ -95,6 +95,7 @@ impl Supervisor {
         jail.restarts = stored.restarts;
         jail.last_exit = stored.ended.clone().or_else(|| stored.last_exit.clone());
         jail.held_down = stored.held_down;
+        jail.take_told(&stored.told);
         let (Some(pidfd), Some(exit_report)) =
             (slots.take(Slot::Process), slots.take(Slot::ExitReport))
         else {

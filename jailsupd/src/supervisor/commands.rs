@@ -206,6 +206,7 @@ impl Supervisor {
             part: jail.part,
             rest: Some(rest),
             since_us: Some(microseconds(jail.since)),
+            told: jail.told(),
             ..Stored::default()
         };
         put_state(&mut self.keeper, &jail.key, &state);
@@ -242,8 +243,9 @@ impl Supervisor {
     }
 
     /// Has the keeper remember how a life has ended, before anything of it is forgotten.
-    pub(super) fn store_end(&mut self, id: JailId, exit: Exit) {
+    pub(super) fn store_end(&mut self, id: JailId, exit: Exit, evidence: Option<String>) {
         let Some(jail) = self.jails.get_mut(id) else { return };
+        jail.evidence = evidence;
         jail.last_exit = Some(exit.clone());
         if let Some(life) = &mut jail.life {
             life.stored.ended = Some(exit);
@@ -257,13 +259,16 @@ impl Supervisor {
         let Some(jail) = self.jails.get(id) else { return };
         life.stored.cleaning = poststop::stored(jail.machine.state);
         life.stored.owes_poststop = jail.owes_poststop;
+        life.stored.told = jail.told();
         put_state(&mut self.keeper, &jail.key, &life.stored);
     }
 
     /// Has the keeper remember a life as it is now, if anything of it is new.
     pub(super) fn store_life(&mut self, id: JailId) {
         let Some(jail) = self.jails.get_mut(id) else { return };
+        let told = jail.told();
         let Some(life) = &mut jail.life else { return };
+        life.stored.told = told;
         if life.remembered == life.stored {
             return;
         }

@@ -41,6 +41,8 @@ impl Supervisor {
             let (name, Denial { program, pid, .. }) = (call(denial.call), denial);
             self.note(id, &format!("its filter denied {name} to {program} (process {pid})"));
         }
+        // Not often: the kernel tells of ten in five seconds at most.
+        self.store_life(id);
     }
 }
 

@@ -84,14 +84,13 @@ impl Supervisor {
         };
         let restart = unit.map(|unit| unit.restart.clone()).unwrap_or_default();
         let end = end_of(life, (exit.reason, status), &restart);
-        let evidence =
-            (exit.reason == ExitReason::Oom).then(|| pressure::evidence(&jail.cgroup, unit));
+        let evidence = evidence(jail, life, &exit);
         let why = match &evidence {
             Some(evidence) => format!("{} ({evidence})", describe(&exit)),
             None => describe(&exit),
         };
         self.poller.forget(&life.pidfd);
-        self.store_end(id, exit);
+        self.store_end(id, exit, evidence);
         for stream in [Stream::Stdout, Stream::Stderr] {
             self.drain(id, stream);
         }
@@ -106,9 +105,6 @@ impl Supervisor {
         let interrupted = failed.is_some_and(|failed| failed.stage == Stage::Go);
         if let Some(failed) = failed.filter(|_| !interrupted) {
             self.start_failed(id, &Error::of_start(failed));
-        }
-        if let Some(jail) = self.jails.get_mut(id) {
-            jail.evidence = evidence;
         }
         self.apply(id, Event::Ended(end), &why);
         let wanted = |jail: &Jail| jail.machine.want == Want::Up && jail.is_at_rest();
@@ -187,6 +183,7 @@ impl Supervisor {
             log::error!("jail={} {}", jail.name, problem.one_line());
         }
         jail.start_problem = Some(problem);
+        self.store_life(id);
     }
 }
 
@@ -203,6 +200,16 @@ fn read_report(pipe: &OwnedFd) -> (Option<ExitReport>, Option<Left>) {
 fn may_be_oom(jail: &Jail, life: &Life, record: Option<ExitRecord>) -> bool {
     let ended = record.map_or_else(clock::now, |record| Duration::from_micros(record.at_us));
     life.limits.is_near(jail.cgroup.usage().oom_kills, ended)
+}
+
+/// What the kernel has counted, of an end for want of memory.
+fn evidence(jail: &Jail, life: &Life, exit: &Exit) -> Option<String> {
+    let unit = jail.loaded.as_ref().map(|loaded| &loaded.unit);
+    match life.stored.ended {
+        // An earlier jailsupd has asked, and the cgroup may be gone.
+        Some(_) => jail.evidence.clone(),
+        None => (exit.reason == ExitReason::Oom).then(|| pressure::evidence(&jail.cgroup, unit)),
+    }
 }
 
 /// What the end was: from the in-jail init's report where there is one, else from the keeper's record.

@@ -250,6 +250,7 @@ impl Supervisor {
         let name = jail.name.clone();
         log::warn!("jail={name} {text}");
         self.tell_of(id, &text);
+        self.store_life(id);
     }
 
     fn take_output(&mut self, hook: &mut Running) {

@@ -13,7 +13,7 @@ use crate::control::wire::{Exit, HealthState, JailState};
 use crate::exec::cgroup::Cgroup;
 use crate::exec::logs::Log;
 use crate::exec::namespaces::Namespaces;
-use crate::exec::state::{Part, State as Stored};
+use crate::exec::state::{Part, StartProblem, State as Stored};
 use crate::exec::terminal::Terminal;
 use crate::exec::worker::Worker;
 use crate::machine::gate::WaitsFor;
@@ -45,6 +45,8 @@ pub(super) struct Jail {
     pub(super) unit_problems: Vec<Problem>,
     /// Why it could not be started, or what else a person should know.
     pub(super) start_problem: Option<Problem>,
+    /// Why an earlier jailsupd could not start it, until its unit is read.
+    pub(super) found_problem: Option<StartProblem>,
     /// Which of its hooks has failed, and how.
     pub(super) hook_problem: Option<String>,
     pub(super) machine: Machine,
@@ -80,7 +82,7 @@ pub(super) struct Jail {
     pub(super) work: Option<Work>,
     pub(super) kept: Option<Kept>,
     pub(super) last_exit: Option<Exit>,
-    /// What its cgroup said when the kernel killed it for want of memory; as long as this jailsupd runs.
+    /// What its cgroup said when the kernel killed it for want of memory.
     pub(super) evidence: Option<String>,
     /// What its filter has denied to this life of it.
     pub(super) denied: Denied,
@@ -185,6 +187,7 @@ impl Jail {
             loaded: None,
             unit_problems: Vec::new(),
             start_problem: None,
+            found_problem: None,
             hook_problem: None,
             machine: Machine { dice: dice(name), ..Machine::NEW },
             depends: false,
@@ -285,6 +288,7 @@ impl Jail {
             path: _,
             unit_problems: _,
             start_problem: _,
+            found_problem: _,
             hook_problem: _,
             depends: _,
             lacks_link: _,

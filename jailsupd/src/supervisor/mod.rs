@@ -51,6 +51,7 @@ mod step;
 mod streams;
 mod syncing;
 mod ties;
+mod told;
 mod trash;
 mod trials;
 mod unknown;

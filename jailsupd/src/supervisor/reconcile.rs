@@ -305,6 +305,7 @@ impl Supervisor {
                 let adopted = jail.loaded.is_none() && runs;
                 jail.log.set_size_max(new.unit.logs.size_max.get());
                 jail.take(new);
+                jail.place_found_problem();
                 self.renew_good(id);
                 if adopted {
                     // Nobody has looked at its unit for a while.

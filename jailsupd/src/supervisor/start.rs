@@ -333,6 +333,7 @@ impl Supervisor {
             // It is a hook after the end when that is where the jail is.
             poststop: poststop::stored(jail.machine.state),
             last_exit: jail.last_exit.clone(),
+            told: jail.told(),
             notified: notify::expected(&loaded.unit),
             image: image::digest(&loaded.unit.image.source, &self.layout)
                 .map(|digest| digest.to_string()),

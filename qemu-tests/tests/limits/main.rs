@@ -10,6 +10,7 @@ mod hits;
 mod idle;
 mod ids;
 mod reserve;
+mod told;
 mod top;
 
 use std::time::Duration;
@@ -29,7 +30,8 @@ fn guest() -> Guest<'static> {
 }
 
 fn jails() -> Result<Jails> {
-    Jails::new()?.image("strain", &image::program("strain")?)?.unit("neighbour", &stay(""))
+    let jails = Jails::new()?.image("strain", &image::program("strain")?)?;
+    jails.image("trier", &image::program("trier")?)?.unit("neighbour", &stay(""))
 }
 
 /// A unit that runs `strain` with these words; `rest` is more of it.
