@@ -28,7 +28,7 @@ pub(crate) fn event(event: &Event, style: Style) -> String {
 pub(crate) fn why(evidence: &Evidence, now: u64, style: Style) -> String {
     let rows = [
         ("Unit", Some(evidence.jail.unit.clone())),
-        ("Next start", evidence.next_try_ms.map(|ms| format!("in {}", wait(ms)))),
+        ("Next start", next_start(evidence)),
         ("Start failed", evidence.start_problem.clone()),
         ("Last end", evidence.last_exit.as_ref().map(|exit| last_exit(exit, now))),
         ("Restarts", Some(evidence.jail.restarts.to_string())),
@@ -43,6 +43,15 @@ pub(crate) fn why(evidence: &Evidence, now: u64, style: Style) -> String {
     let events: Vec<String> = evidence.events.iter().map(|e| event(e, style)).collect();
     let log: Vec<String> = evidence.log.iter().map(|line| log_entry(line, None, style)).collect();
     out + &section("Last events", &events, style) + &section("Last output", &log, style)
+}
+
+/// "2026-11-22T15:30:12.123Z, in 40s".
+fn next_start(evidence: &Evidence) -> Option<String> {
+    let within = format!("in {}", wait(evidence.next_try_ms?));
+    Some(match evidence.next_try_at {
+        Some(at) => format!("{}, {within}", stamp(at)),
+        None => within,
+    })
 }
 
 fn section(title: &str, lines: &[String], style: Style) -> String {

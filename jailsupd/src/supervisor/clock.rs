@@ -27,3 +27,9 @@ pub(super) fn wall_ms_of(moment: Moment) -> u64 {
     let ago = now().saturating_sub(moment).as_millis();
     wall_ms().saturating_sub(u64::try_from(ago).unwrap_or(u64::MAX))
 }
+
+/// The time of the day of milliseconds since 1970. A host has no time zone.
+pub(super) fn time_of_day(ms: u64) -> String {
+    let in_day = ms / 1000 % 86_400;
+    format!("{:02}:{:02}:{:02} UTC", in_day / 3600, in_day / 60 % 60, in_day % 60)
+}

@@ -15,19 +15,15 @@ impl Supervisor {
         let Some(jail) = self.jails.find(name).and_then(|id| self.jails.get(id)) else {
             return Reply::refusal(&self.no_such_jail(name));
         };
-        let next_try_ms = match jail.machine.state {
-            State::Backoff { until } => {
-                u64::try_from(until.saturating_sub(clock::now()).as_millis()).ok()
-            }
-            _ => None,
-        };
+        let next_try = NextTry::of(jail);
         let log = jail.log.tail(LINES).unwrap_or_default();
         Reply::with(&Evidence {
             jail: report::summary(jail),
-            text: self.text(jail, next_try_ms),
+            text: self.text(jail, next_try),
             last_exit: jail.last_exit.clone(),
             start_problem: jail.start_problem.as_ref().map(Problem::one_line),
-            next_try_ms,
+            next_try_ms: next_try.map(|next| next.in_ms),
+            next_try_at: next_try.map(|next| next.at),
             problems: jail.unit_problems.iter().map(ToString::to_string).collect(),
             events: self.recent_events(name),
             log: log.iter().map(|line| report::entry(line, Some(name))).collect(),
@@ -36,8 +32,8 @@ impl Supervisor {
 }
 
 impl Supervisor {
-    fn text(&self, jail: &Jail, next_try_ms: Option<u64>) -> Vec<String> {
-        let mut text = explain(jail, next_try_ms);
+    fn text(&self, jail: &Jail, next_try: Option<NextTry>) -> Vec<String> {
+        let mut text = explain(jail, next_try);
         // The first link is the state's own sentence.
         text.extend(self.chain(jail).into_iter().skip(1));
         text.extend(self.trial_sentence(jail));
@@ -57,8 +53,34 @@ impl Supervisor {
     }
 }
 
-fn explain(jail: &Jail, next_try_ms: Option<u64>) -> Vec<String> {
-    let mut text = vec![state(jail, next_try_ms)];
+/// When a jail is tried again.
+#[derive(Clone, Copy)]
+struct NextTry {
+    /// Milliseconds from now: this is what is decided.
+    in_ms: u64,
+    /// Milliseconds since 1970, by the host's clock as it is now.
+    at: u64,
+}
+
+impl NextTry {
+    fn of(jail: &Jail) -> Option<Self> {
+        let State::Backoff { until } = jail.machine.state else { return None };
+        let in_ms = u64::try_from(until.saturating_sub(clock::now()).as_millis()).ok()?;
+        Some(Self { in_ms, at: clock::wall_ms().saturating_add(in_ms) })
+    }
+
+    /// "at 15:30:12 UTC, in 40 s".
+    fn show(self) -> String {
+        let wait = match self.in_ms {
+            ms @ 0..10_000 => format!("{ms} ms"),
+            ms => format!("{} s", ms / 1000),
+        };
+        format!("at {}, in {wait}", clock::time_of_day(self.at))
+    }
+}
+
+fn explain(jail: &Jail, next_try: Option<NextTry>) -> Vec<String> {
+    let mut text = vec![state(jail, next_try)];
     text.extend(said(jail));
     if jail.frozen {
         text.push("It is frozen: its processes stand still until `jailctl thaw`.".into());
@@ -161,7 +183,7 @@ fn activating(jail: &Jail) -> String {
     format!("Its program runs, but {missing} yet; it has {left} s left for that (`start.timeout`).")
 }
 
-fn state(jail: &Jail, next_try_ms: Option<u64>) -> String {
+fn state(jail: &Jail, next_try: Option<NextTry>) -> String {
     match jail.state() {
         JailState::Down if jail.held_down => {
             "It is down because someone stopped it; `jailctl start` starts it.".into()
@@ -178,11 +200,8 @@ fn state(jail: &Jail, next_try_ms: Option<u64>) -> String {
                 0 | 1 => "It failed".to_owned(),
                 count => format!("It failed {count} times in a row"),
             };
-            let wait = match next_try_ms.unwrap_or(0) {
-                ms @ 0..10_000 => format!("{ms} ms"),
-                ms => format!("{} s", ms / 1000),
-            };
-            format!("{often} and is tried again in {wait}.")
+            let when = next_try.map(|next| format!(" {}", next.show())).unwrap_or_default();
+            format!("{often} and is tried again{when}.")
         }
         JailState::Failed if jail.machine.limit.reached => {
             let restarts = jail.machine.limit.restarts.saturating_sub(1);
@@ -209,5 +228,17 @@ fn waiting(jail: &Jail) -> String {
             format!("It waits for {name}, which {why}. It starts by itself when {name} is ready.")
         }
         None => "It is about to start.".into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_next_try_is_told_by_the_clock_and_by_the_time_until_then() {
+        let at = 1_795_343_509_123;
+        assert_eq!(NextTry { in_ms: 40_900, at }.show(), "at 10:31:49 UTC, in 40 s");
+        assert_eq!(NextTry { in_ms: 800, at }.show(), "at 10:31:49 UTC, in 800 ms");
     }
 }

@@ -60,6 +60,8 @@ fn a_clock_that_jumps_by_a_year_changes_no_decision() {
         let why: Evidence = guest.agent().ask(&["why", "waits"]).unwrap();
         let next = why.next_try_ms.unwrap();
         assert!((3_000_000..=3_600_000).contains(&next), "{years}: {next} ms");
+        let told = why.next_try_at.unwrap();
+        assert!(told.abs_diff(at + next) < 3_600_000, "{years}: {told}, {at}");
         // Neither does the next jailsupd decide otherwise.
         guest.agent().kill_jailsupd().unwrap();
         guest.agent().wait_until("/usr/bin/jailctl ls >/dev/null", SOON).unwrap();

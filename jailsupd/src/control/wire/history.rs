@@ -45,6 +45,10 @@ pub struct Evidence {
     /// Until its next start, in milliseconds from now.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next_try_ms: Option<u64>,
+    /// When that is by the host's clock as it is now, in milliseconds since 1970. The clock may be set; the time until then
+    /// is what counts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next_try_at: Option<u64>,
     /// The problems of its unit, each as its writer reads it (several lines).
     pub problems: Vec<String>,
     /// Its last events, the oldest first.

@@ -231,6 +231,7 @@ pub(super) fn evidence(full: bool) -> Evidence {
         last_exit: full.then(|| exit(full)),
         start_problem: full.then(String::new),
         next_try_ms: full.then_some(1),
+        next_try_at: full.then_some(1),
         problems: Vec::new(),
         events: vec![event(full)],
         log: vec![log_entry(true)],
