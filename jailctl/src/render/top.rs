@@ -61,12 +61,15 @@ fn processes(before: Option<&JailUsage>, jail: &JailUsage, time: u64, style: Sty
     let all = jail.processes.as_deref().unwrap_or_default().iter();
     let line = |process: &ProcessUsage| {
         let known = earlier.iter().find(|other| other.pid == process.pid);
-        let used = process.cpu_us.saturating_sub(known.map_or(0, |known| known.cpu_us));
+        let more = |of: fn(&ProcessUsage) -> u64| of(process).saturating_sub(known.map_or(0, of));
+        let rate = |of| short(per_second(more(of), time));
         let text = format!(
-            "  {:>NUMBER$} {:>5} {:>6}  {}",
+            "  {:>NUMBER$} {:>5} {:>6}      {:>6} {:>6}  {}",
             process.pid,
-            tenths(used, time),
+            tenths(more(|used| used.cpu_us), time),
             short(process.memory),
+            rate(|used| used.io_read),
+            rate(|used| used.io_write),
             one_line(&program(&process.command)),
             NUMBER = NAME - 2,
         );
@@ -131,6 +134,28 @@ mod tests {
              b                 25.0  12.0M    3     0B     0B     0B     0B         12    0    0\n\
              a                  0.0  12.0M    3   2.0K     0B     0B     0B          0    0    0\n\
              b\u{fffd}                 0.0  12.0M    3     0B     0B     0B     2B          0    0    0\n"
+        );
+    }
+
+    #[test]
+    fn a_process_has_its_rates_in_the_columns_of_its_jail() {
+        let table = |time_us: u64, io_write: u64| {
+            let process = ProcessUsage {
+                pid: 415,
+                jail_pid: 2,
+                command: vec!["/bin/dd".to_owned()],
+                cpu_us: 0,
+                memory: 1 << 20,
+                io_read: 0,
+                io_write,
+            };
+            let jail = JailUsage { processes: Some(vec![process]), ..usage("a", 0, 0) };
+            UsageTable { time_us, jails: vec![jail] }
+        };
+        let text = top(&table(0, 4096), &table(2_000_000, 4096 + 8192), PLAIN);
+        assert_eq!(
+            text.lines().last().unwrap(),
+            "             415   0.0   1.0M          0B   4.0K  /bin/dd"
         );
     }
 

@@ -386,7 +386,9 @@ pub(super) fn key_docs() -> Vec<KeyDoc> {
 
 fn stats() -> UsageTable {
     let command = vec!["/usr/sbin/nginx".to_owned()];
-    let process = ProcessUsage { pid: 415, jail_pid: 2, command, cpu_us: 10_000, memory: 4 << 20 };
+    let (cpu_us, memory, io_read, io_write) = (10_000, 4 << 20, 3 << 20, 8 << 20);
+    let process =
+        ProcessUsage { pid: 415, jail_pid: 2, command, cpu_us, memory, io_read, io_write };
     let counters = Counters { cpu_us: 120_000, memory: 12 << 20, pids: 3, ..Counters::default() };
     let (name, processes) = ("web".to_owned(), Some(vec![process]));
     let memory_max = Some(64 << 20);

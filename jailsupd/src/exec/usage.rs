@@ -10,13 +10,17 @@ use std::path::Path;
 /// The kernel's `USER_HZ` is 100 on all processors that Warder runs on.
 const TICK_US: u64 = 10_000;
 
-/// What one process has used: proc_pid_stat(5).
+/// What one process has used: proc_pid_stat(5), proc_pid_io(5).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct OfProcess {
     /// Processor time, in microseconds, as fine as the kernel's clock ticks.
     pub cpu_us: u64,
     /// Resident memory, in bytes.
     pub memory: u64,
+    /// Bytes that it had read from disks.
+    pub io_read: u64,
+    /// Bytes that it had written to disks, or will have.
+    pub io_write: u64,
 }
 
 /// What the jail in this cgroup uses; `pid` is one of its processes. What the kernel does not say counts as nothing.
@@ -46,7 +50,11 @@ pub fn of_jail(cgroup: &Cgroup, pid: i32) -> Counters {
 #[must_use]
 pub fn of_processes(cgroup: &Cgroup) -> Vec<(processes::Process, OfProcess)> {
     let read = |pid: u32, file: &str| fs::read_to_string(format!("/proc/{pid}/{file}")).ok();
-    let used = |pid: u32| of_process(&read(pid, "stat")?, &read(pid, "status")?);
+    let used = |pid: u32| {
+        let used = of_process(&read(pid, "stat")?, &read(pid, "status")?)?;
+        let (io_read, io_write) = disks_of_process(&read(pid, "io").unwrap_or_default());
+        Some(OfProcess { io_read, io_write, ..used })
+    };
     let all = processes::of(cgroup).into_iter();
     all.filter_map(|process| used(process.pid).map(|used| (process, used))).collect()
 }
@@ -93,7 +101,17 @@ fn of_process(stat: &str, status: &str) -> Option<OfProcess> {
     Some(OfProcess {
         cpu_us: number(14)?.saturating_add(number(15)?).saturating_mul(TICK_US),
         memory: resident.unwrap_or(0_u64).saturating_mul(1024),
+        ..OfProcess::default()
     })
+}
+
+/// Of `io` what went to and came from disks; what was read and written to pipes, or to files in memory, is not among it.
+fn disks_of_process(io: &str) -> (u64, u64) {
+    let value = |key: &str| {
+        let value = io.lines().find_map(|line| line.strip_prefix(key));
+        value.and_then(|value| value.trim().parse().ok()).unwrap_or(0)
+    };
+    (value("read_bytes:"), value("write_bytes:"))
 }
 
 #[cfg(test)]
@@ -119,6 +137,14 @@ mod tests {
     fn waits_are_those_of_some() {
         let text = "some avg10=0.00 avg60=0.00 avg300=0.00 total=1234\nfull avg10=0.00 avg60=0.00 avg300=0.00 total=9\n";
         assert_eq!(waited(text), 1234);
+    }
+
+    #[test]
+    fn of_what_a_process_reads_and_writes_that_of_disks_counts() {
+        let io = "rchar: 9\nwchar: 8\nsyscr: 7\nsyscw: 6\nread_bytes: 4096\nwrite_bytes: 8192\n\
+            cancelled_write_bytes: 5\n";
+        assert_eq!(disks_of_process(io), (4096, 8192));
+        assert_eq!(disks_of_process(""), (0, 0));
     }
 
     #[test]

@@ -46,6 +46,8 @@ fn processes(jail: &Jail) -> Vec<ProcessUsage> {
         command: process.command,
         cpu_us: used.cpu_us,
         memory: used.memory,
+        io_read: used.io_read,
+        io_write: used.io_write,
     })
     .collect()
 }

@@ -32,6 +32,8 @@ fn the_busiest_jail_is_told_with_its_busiest_process() {
         / (after.time_us - before.time_us) as f64;
     assert!((0.01..0.2).contains(&share), "{share}: {before:?} {after:?}");
     assert!(late.counters.throttled_us > early.counters.throttled_us);
+    // Two threads that want a processor wait for it (PSI): it is held back by its limit, and a processor is all there is.
+    assert!(late.counters.cpu_wait_us > early.counters.cpu_wait_us, "{before:?} {after:?}");
     assert_eq!(late.memory_max, Some(64 << 20));
     assert_eq!(early.processes, None);
     let processes = late.processes.as_ref().unwrap();
@@ -64,7 +66,7 @@ fn what_goes_over_the_network_and_to_the_disk_is_counted() {
     guest.put_up("writer", &strain(&["disk"], "[resources]\nmemory_max = \"32M\""));
     let written = "grep -q 'wbytes=[1-9][0-9]\\{6\\}' /sys/fs/cgroup/jails/writer/io.stat";
     guest.agent().wait_until(written, SOON).unwrap();
-    let writer = counters(&mut guest, &["writer"]);
+    let writer = counters(&mut guest, &["writer", "-p"]);
 
     let (early, late) = (of(&before, "nginx"), of(&after, "nginx"));
     assert!(
@@ -73,6 +75,13 @@ fn what_goes_over_the_network_and_to_the_disk_is_counted() {
     );
     assert!(late.counters.net_receive > early.counters.net_receive);
     assert!(of(&writer, "writer").counters.io_write > 1_000_000, "{writer:?}");
+    let processes = of(&writer, "writer").processes.as_ref().unwrap();
+    let of_program = |program: &str| {
+        let ends = |words: &[String]| words[0].ends_with(program);
+        processes.iter().find(|process| ends(&process.command)).unwrap()
+    };
+    assert!(of_program("/strain").io_write > 1_000_000, "{processes:?}");
+    assert_eq!(processes.iter().filter(|process| process.io_write > 0).count(), 1, "{processes:?}");
     guest.ctl(&["stop", "writer"]);
     guest.remove("writer");
 }

@@ -61,6 +61,12 @@ pub struct ProcessUsage {
     pub cpu_us: u64,
     /// Resident memory, in bytes.
     pub memory: u64,
+    /// Bytes read from disks (`/proc/PID/io`).
+    #[serde(default)]
+    pub io_read: u64,
+    /// Bytes written to disks.
+    #[serde(default)]
+    pub io_write: u64,
 }
 
 /// Results of `Stats`.

@@ -249,7 +249,8 @@ pub(super) fn jail_processes() -> JailProcesses {
 
 pub(super) fn process_usage() -> ProcessUsage {
     let command = vec!["/sbin/init".to_owned()];
-    ProcessUsage { pid: 412, jail_pid: 1, command, cpu_us: 1, memory: 1 }
+    let (cpu_us, memory, io_read, io_write) = (1, 1, 1, 1);
+    ProcessUsage { pid: 412, jail_pid: 1, command, cpu_us, memory, io_read, io_write }
 }
 
 pub(super) fn jail_usage(full: bool) -> JailUsage {
