@@ -1,6 +1,6 @@
 //! What follows when a jail ends by itself, as `[restart]` and `process.runtime_max` say.
 
-use jailsupd::control::wire::{ExitReason, JailState, JailSummary};
+use jailsupd::control::wire::{Evidence, ExitReason, JailState, JailSummary};
 
 use crate::{NOT_REACHED, SOON, guest, put_ready, unit};
 
@@ -103,4 +103,29 @@ fn a_jail_that_has_run_long_enough_is_ended_also_by_the_next_jailsupd() {
     assert!(brief.problem.unwrap().contains("had run as long as it may"));
     assert!(longer.problem.unwrap().contains("had run as long as it may"));
     guest.remove("longer");
+}
+
+#[test]
+fn jails_that_fail_together_are_not_tried_again_together() {
+    const JAILS: [&str; 5] = ["same-1", "same-2", "same-3", "same-4", "same-5"];
+    let mut guest = guest();
+    let unit = unit(&["exit", "1"], "[restart]\ndelay = \"1h\"\ndelay_max = \"2h\"");
+    JAILS.iter().for_each(|jail| guest.put(jail, &unit));
+
+    let mut waits: Vec<u64> = JAILS
+        .iter()
+        .map(|jail| {
+            guest.agent().wait_state(jail, JailState::Backoff).unwrap();
+            let why: Evidence = guest.agent().ask(&["why", jail]).unwrap();
+            why.next_try_at.unwrap() - why.jail.since
+        })
+        .collect();
+
+    // An hour, and up to a tenth of it more or less.
+    waits.sort_unstable();
+    let (first, last) = (waits[0], waits[4]);
+    assert!(3_230_000 < first && last < 3_970_000, "{waits:?}");
+    // Far more than what clocks are read by, one after the other.
+    assert!(last - first > 5000, "{waits:?}");
+    JAILS.iter().for_each(|jail| guest.remove(jail));
 }

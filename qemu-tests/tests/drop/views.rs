@@ -6,7 +6,7 @@ use jailsupd::control::wire::{
 };
 use qemu_tests::proto::Status;
 
-use crate::{NO_SUCH_JAIL, NOT_REACHED, PROBLEMS, etc, guest, put_ready, stay, unit};
+use crate::{NO_SUCH_JAIL, NOT_REACHED, PROBLEMS, SOON, etc, guest, put_ready, stay, unit};
 
 #[test]
 fn check_names_all_problems_of_all_files() {
@@ -204,4 +204,37 @@ fn why_tells_how_a_jail_ended() {
     assert!(why.events.iter().any(|event| event.to == Some(JailState::Failed)), "{:?}", why.events);
     assert!(text.contains("exited with 7") && text.contains("jailctl start"), "{text}");
     guest.remove("asked");
+}
+
+#[test]
+fn why_shows_what_a_jail_has_printed_last() {
+    let mut guest = guest();
+    guest.put("told", &unit(&["say", "one", "two"], ""));
+    guest.up("told");
+    guest.agent().wait_until("/usr/bin/jailctl logs told | grep -q two", SOON).unwrap();
+
+    let why: Evidence = guest.agent().ask(&["why", "told"]).unwrap();
+    let text = guest.ctl(&["why", "told"]);
+
+    let printed: Vec<&str> = why.log.iter().map(|line| line.text.as_str()).collect();
+    assert!(printed.windows(2).any(|lines| lines == ["one", "two"]), "{printed:?}");
+    let (_, output) = text.split_once("\nLast output\n").unwrap();
+    assert!(output.contains(" one\n") && output.trim_end().ends_with(" two"), "{text}");
+    guest.remove("told");
+}
+
+#[test]
+fn why_tells_that_a_jail_did_not_stop_in_time() {
+    let mut guest = guest();
+    guest.put_up("deaf", &unit(&["ignore"], "[stop]\ntimeout = \"500ms\""));
+    guest.agent().wait_heeds("deaf", "nuisance", SOON).unwrap();
+
+    guest.ctl(&["stop", "deaf"]);
+    let why: Evidence = guest.agent().ask(&["why", "deaf"]).unwrap();
+
+    let exit = why.last_exit.unwrap();
+    assert_eq!((exit.reason, exit.signal.as_deref()), (ExitReason::Killed, Some("SIGKILL")));
+    let text = why.text.join("\n");
+    assert!(text.contains("It did not stop within its time-out."), "{text}");
+    guest.remove("deaf");
 }
