@@ -138,6 +138,9 @@ fn web() -> Jail {
             errno: None,
             detail: None,
             usage: Some(Usage { user_us: 120_000, system_us: 1_030_000, max_rss: 10 << 20 }),
+            program: Some("/usr/sbin/nginx".to_owned()),
+            pid: Some(415),
+            victim: None,
         }),
         memory_current: Some(12_900_000),
         pids_current: Some(3),
@@ -248,6 +251,9 @@ fn each_end_of_a_jail_has_its_words() {
             errno: stage.map(|_| "EPERM".to_owned()),
             detail: None,
             usage: None,
+            program: None,
+            pid: None,
+            victim: None,
         };
         jail.last_exit = Some(exit);
         let text = render::jail(&jail, NOW, PLAIN);

@@ -24,7 +24,7 @@ pub use history::{Event, EventLine, Evidence, JailProcesses, Process, ProcessTab
 pub use host::{HostInfo, InterfaceDescription, ServiceInfo, Stage, StageState};
 pub use jail::{
     Checks, Exit, ExitReason, HealthState, Inspected, Jail, JailState, JailSummary, Listed,
-    LogEntry, LogLine, Privileges, Reached, Seccomp, Stream, Usage,
+    LogEntry, LogLine, Privileges, Reached, Seccomp, Stream, Usage, Victim,
 };
 /// What goes over the session's socket of `Exec`, and the streams of `CopyFrom` and `CopyTo`.
 pub use jail_init::{ExitReport, Stage as StartStage, StartError, archive, session};

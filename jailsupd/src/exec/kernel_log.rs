@@ -42,6 +42,17 @@ pub struct Denial {
     pub call: i64,
 }
 
+/// A process that the kernel has chosen to kill for want of memory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Victim {
+    /// Its cgroup, from the root of all cgroups.
+    pub cgroup: String,
+    /// The process, as the host numbers it.
+    pub pid: u32,
+    /// Its name.
+    pub program: String,
+}
+
 /// Records that are read in one turn.
 const TURN_MAX: usize = 256;
 /// The longest record that the kernel hands out (`PRINTK_MESSAGE_MAX`).
@@ -109,6 +120,21 @@ impl Record {
             call: field("syscall")?.parse().ok()?,
         })
     }
+
+    /// The process that it says is killed for want of memory (`dump_oom_victim` of the kernel):
+    /// `oom-kill:constraint=...,task_memcg=/jails/web,task=x,pid=1,uid=2`. No program can make such a record up, but for
+    /// the name.
+    #[must_use]
+    pub fn victim(&self) -> Option<Victim> {
+        let fields = self.text.strip_prefix("oom-kill:").filter(|_| self.is_kernels)?;
+        let (_, fields) = fields.split_once(",task_memcg=")?;
+        let (cgroup, fields) = fields.split_once(",task=")?;
+        // The name may hold anything, so from the end.
+        let (fields, _uid) = fields.rsplit_once(",uid=")?;
+        let (program, pid) = fields.rsplit_once(",pid=")?;
+        let (cgroup, program) = (cgroup.to_owned(), program.to_owned());
+        Some(Victim { cgroup, pid: pid.parse().ok()?, program })
+    }
 }
 
 #[cfg(test)]
@@ -135,6 +161,22 @@ mod tests {
     fn a_record_of_the_kernel_is_a_denial() {
         let wanted = Denial { uid: 589_824, pid: 312, program: "nuisance".to_owned(), call: 165 };
         assert_eq!(denial(RECORD), Some(wanted));
+    }
+
+    const OOM: &str = "6,1022,14061822,-;oom-kill:constraint=CONSTRAINT_MEMCG,nodemask=(null),cpuset=/,\
+        mems_allowed=0,oom_memcg=/jails/web,task_memcg=/jails/web,task=a,pid=7,uid=0,pid=313,uid=589824\n";
+
+    #[test]
+    fn a_victim_is_told_with_its_cgroup_whatever_its_name() {
+        let victim = |record: &str| parse(record).unwrap().victim();
+        let wanted = Victim {
+            cgroup: "/jails/web".to_owned(),
+            pid: 313,
+            program: "a,pid=7,uid=0".to_owned(),
+        };
+        assert_eq!(victim(OOM), Some(wanted));
+        assert_eq!(victim(&OOM.replacen("6,", "14,", 1)), None);
+        assert_eq!(victim(RECORD), None);
     }
 
     #[test]

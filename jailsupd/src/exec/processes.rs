@@ -33,6 +33,18 @@ pub fn of(cgroup: &Cgroup) -> Vec<Process> {
     processes
 }
 
+/// Of the processes in the cgroup the one that this one, the in-jail init, has made first.
+#[must_use]
+pub fn first_child(cgroup: &Cgroup, init: u32) -> Option<u32> {
+    let list = std::fs::read_to_string(cgroup.path().join("cgroup.procs")).unwrap_or_default();
+    let others = list.lines().filter_map(|line| line.parse().ok()).filter(|pid| *pid != init);
+    let children = others.filter_map(|pid: u32| {
+        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+        parse(pid, &status, &[]).filter(|process| process.ppid == init)
+    });
+    children.min_by_key(|process| process.jail_pid).map(|process| process.pid)
+}
+
 fn read(pid: u32) -> Option<Process> {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
     let command = read_command(pid).unwrap_or_default();

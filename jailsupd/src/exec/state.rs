@@ -81,6 +81,12 @@ pub struct State {
     /// What its checks have found; missing before the first one.
     #[serde(default)]
     pub health: Option<Health>,
+    /// The program of its main process, as its unit names it.
+    #[serde(default)]
+    pub program: Option<String>,
+    /// Its main process, in the host's numbers, once that is executed.
+    #[serde(default)]
+    pub main_pid: Option<u32>,
     /// What people are told of it.
     #[serde(default)]
     pub told: Told,

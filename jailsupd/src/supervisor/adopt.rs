@@ -115,6 +115,7 @@ impl Supervisor {
             health: None,
             limits: Watched::default(),
             failed: None,
+            victim: None,
             // Without a time for it, that is done, or was about to be.
             killed: is_killed(&stored),
             former: None,

@@ -9,7 +9,7 @@ use super::pressure;
 use crate::control::wire::{Exit, ExitReason, Usage};
 use crate::exec::error::source_of;
 use crate::exec::logs::Stream;
-use crate::exec::{Error, faults, overlay, root};
+use crate::exec::{Error, faults, overlay, processes, root};
 use crate::machine::{self, Cause, End, Event, State, Want};
 use crate::unit::value::FromText as _;
 use crate::unit::{ExitStatus, Restart, Signal};
@@ -31,6 +31,7 @@ impl Supervisor {
                 self.poller.forget(pipe);
                 life.start_error = None;
                 if life.failed.is_none() {
+                    self.note_main(id);
                     self.apply(id, Event::Executed, "its program was executed");
                     self.ask_again(id);
                 }
@@ -39,6 +40,14 @@ impl Supervisor {
             Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR) => {}
             Err(_) => life.start_error = None,
         }
+    }
+
+    /// Looks up the process that its program was executed in.
+    fn note_main(&mut self, id: JailId) {
+        let Some(jail) = self.jails.get_mut(id) else { return };
+        let Some(life) = jail.life.as_mut().filter(|life| !life.is_poststop) else { return };
+        let init = u32::try_from(life.pid).unwrap_or(0);
+        life.stored.main_pid = processes::first_child(&jail.cgroup, init);
     }
 
     /// A jail that was asked to end while its hook before the program ran: the hook has taken the signal for its own.
@@ -255,6 +264,9 @@ fn judge(
             system_us: report.system_us,
             max_rss: report.max_rss_kib * 1024,
         }),
+        program: life.stored.program.clone(),
+        pid: life.stored.main_pid,
+        victim: life.victim.clone().filter(|_| reason == ExitReason::Oom),
     };
     let status = match u8::try_from(status) {
         _ if reason == ExitReason::Oom => None,

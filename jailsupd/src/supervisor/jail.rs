@@ -9,7 +9,7 @@ use super::losses::Intake;
 use super::notify::Voice;
 use super::poller::{JailId, Poller};
 use super::pressure::Watched;
-use crate::control::wire::{Exit, HealthState, JailState};
+use crate::control::wire::{Exit, HealthState, JailState, Victim};
 use crate::exec::cgroup::Cgroup;
 use crate::exec::logs::Log;
 use crate::exec::namespaces::Namespaces;
@@ -136,6 +136,8 @@ pub(super) struct Life {
     pub(super) failed: Option<StartError>,
     /// It had to be killed after its stop time-out.
     pub(super) killed: bool,
+    /// Whom the kernel has chosen last to kill for want of memory.
+    pub(super) victim: Option<Victim>,
     /// The unit that it was started from, when another is in force by now and it has hooks yet to run.
     pub(super) former: Option<Box<Loaded>>,
     /// It is the run of the hook after the jail's end.

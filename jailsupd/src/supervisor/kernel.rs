@@ -3,10 +3,12 @@
 use super::poller::Source;
 use super::syncing::Of;
 use super::{Supervisor, clock};
+use crate::control::wire;
 use crate::exec::Layout;
-use crate::exec::kernel_log::{KernelLog, Record};
+use crate::exec::kernel_log::{KernelLog, Record, Victim};
 use crate::exec::logs::{Line, Log, Stream};
 use crate::machine::Moment;
+use std::path::Path;
 use std::time::Duration;
 
 /// The file; no jail's name starts like this.
@@ -85,10 +87,9 @@ impl Supervisor {
         if self.kernel.keep(&new, clock::now()) {
             self.grown_log(Of::Kernel);
         }
-        let denials = new.iter().filter(|record| record.time_us >= began_us);
-        let denials: Vec<_> = denials.filter_map(|record| record.denial()).collect();
-        for denial in denials {
-            self.on_denial(denial);
+        for record in new.iter().filter(|record| record.time_us >= began_us) {
+            record.denial().into_iter().for_each(|denial| self.on_denial(denial));
+            record.victim().into_iter().for_each(|victim| self.on_victim(victim));
         }
     }
 
@@ -106,6 +107,30 @@ fn missing_line(count: u64) -> Line {
          overwritten before they were read"
     );
     Line { time: clock::wall_ms(), stream: Stream::Kernel, text }
+}
+
+impl Supervisor {
+    /// The kernel has chosen whom to kill for want of memory.
+    fn on_victim(&mut self, Victim { cgroup, pid, program }: Victim) {
+        for id in self.jails.all_ids() {
+            let Some(jail) = self.jails.get_mut(id) else { continue };
+            if is_of(jail.cgroup.path(), &cgroup) {
+                let victim = jail.life.as_mut().map(|life| &mut life.victim);
+                victim.into_iter().for_each(|victim| {
+                    *victim = Some(wire::Victim { pid, program: program.clone() });
+                });
+            }
+        }
+    }
+}
+
+/// Where the kernel's paths of cgroups begin.
+const CGROUP_ROOT: &str = "/sys/fs/cgroup";
+
+/// Whether it is the jail's cgroup, or below it.
+fn is_of(jail: &Path, cgroup: &str) -> bool {
+    let path = Path::new(CGROUP_ROOT).join(cgroup.trim_start_matches('/'));
+    path.starts_with(jail)
 }
 
 fn line(record: &Record) -> Line {
@@ -153,5 +178,11 @@ mod tests {
         assert!(keep(&mut kernel, &[6]));
         assert_eq!(texts(&kernel), ["jailsupd: 2", "record 6"]);
         assert_eq!(kernel.log.position(), 7);
+
+    #[test]
+    fn a_cgroup_is_of_the_jail_whose_name_is_whole_in_it() {
+        let jail = Path::new("/sys/fs/cgroup/jails/web");
+        assert!(is_of(jail, "/jails/web") && is_of(jail, "/jails/web/check"));
+        assert!(!is_of(jail, "/jails/web2") && !is_of(jail, "/jails") && !is_of(jail, "/"));
     }
 }

@@ -13,7 +13,7 @@ use crate::exec::cgroup::Cgroup;
 use crate::exec::devices::Pinned;
 use crate::exec::ends::Inside;
 use crate::exec::spawn::{Prepared, Spawned};
-use crate::exec::state::State;
+use crate::exec::state::{State, cut};
 use crate::exec::terminal::Terminal;
 use crate::exec::worker::Worker;
 use crate::exec::{
@@ -193,6 +193,7 @@ impl Supervisor {
             health: None,
             limits: Watched::default(),
             failed: None,
+            victim: None,
             killed: false,
             former: None,
             is_poststop: false,
@@ -334,6 +335,7 @@ impl Supervisor {
             poststop: poststop::stored(jail.machine.state),
             last_exit: jail.last_exit.clone(),
             told: jail.told(),
+            program: loaded.unit.process.exec.first().map(|program| cut(program)),
             notified: notify::expected(&loaded.unit),
             image: image::digest(&loaded.unit.image.source, &self.layout)
                 .map(|digest| digest.to_string()),

@@ -2,7 +2,7 @@
 
 use super::jail::{Jail, Loaded};
 use super::{Supervisor, clock, health, report};
-use crate::control::wire::{Evidence, Exit, ExitReason, HealthState, JailState, Reply};
+use crate::control::wire::{Evidence, Exit, ExitReason, HealthState, JailState, Reply, Victim};
 use crate::exec::cores;
 use crate::machine::State;
 use crate::unit::{Bytes, Notify, Problem};
@@ -96,14 +96,14 @@ fn explain(jail: &Jail, next_try: Option<NextTry>) -> Vec<String> {
     if let Some(exit) = &jail.last_exit {
         let more = match (exit.reason, &jail.evidence) {
             (ExitReason::Oom, Some(evidence)) => {
-                let whom = if is_killed(exit) { "it" } else { "a process of it" };
-                format!(" The kernel killed {whom}: {evidence}.")
+                format!(" The kernel killed {}: {evidence}.", victim(exit))
             }
             (ExitReason::Oom, None) => " The kernel killed it for want of memory.".to_owned(),
             (ExitReason::Killed, _) => " It did not stop within its time-out.".to_owned(),
             _ => String::new(),
         };
         text.push(format!("Last time it {}.{more}", super::end::describe(exit)));
+        text.extend(main_process(exit));
     }
     if let Some(problem) = &jail.hook_problem {
         let told = problem.strip_prefix("its").unwrap_or(problem);
@@ -132,6 +132,21 @@ fn explain(jail: &Jail, next_try: Option<NextTry>) -> Vec<String> {
         text.push("Its health is not checked until then.".to_owned());
     }
     text
+}
+
+/// Whom the kernel has killed for want of memory.
+fn victim(exit: &Exit) -> String {
+    match &exit.victim {
+        Some(Victim { pid, program }) => format!("{program} (process {pid})"),
+        None if is_killed(exit) => "it".to_owned(),
+        None => "a process of it".to_owned(),
+    }
+}
+
+/// What it was that has ended.
+fn main_process(exit: &Exit) -> Option<String> {
+    let process = exit.pid.map(|pid| format!(", process {pid}")).unwrap_or_default();
+    exit.program.as_ref().map(|program| format!("Its program was {program}{process}."))
 }
 
 fn is_killed(exit: &Exit) -> bool {
@@ -234,6 +249,39 @@ fn waiting(jail: &Jail) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn exit(signal: &str, victim: Option<Victim>) -> Exit {
+        Exit {
+            reason: ExitReason::Oom,
+            code: None,
+            signal: Some(signal.to_owned()),
+            core: false,
+            at: 0,
+            stage: None,
+            errno: None,
+            detail: None,
+            usage: None,
+            program: Some("/bin/strain".to_owned()),
+            pid: Some(313),
+            victim,
+        }
+    }
+
+    #[test]
+    fn the_victim_is_named_when_it_is_known() {
+        assert_eq!(victim(&exit("SIGKILL", None)), "it");
+        assert_eq!(victim(&exit("SIGTERM", None)), "a process of it");
+        let named = Victim { pid: 314, program: "strain".to_owned() };
+        assert_eq!(victim(&exit("SIGTERM", Some(named))), "strain (process 314)");
+    }
+
+    #[test]
+    fn the_main_process_is_named_by_its_program_and_number() {
+        let full = exit("SIGKILL", None);
+        assert_eq!(main_process(&full).unwrap(), "Its program was /bin/strain, process 313.");
+        let unseen = Exit { pid: None, ..full };
+        assert_eq!(main_process(&unseen).unwrap(), "Its program was /bin/strain.");
+    }
 
     #[test]
     fn the_next_try_is_told_by_the_clock_and_by_the_time_until_then() {

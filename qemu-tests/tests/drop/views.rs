@@ -228,6 +228,7 @@ fn why_tells_that_a_jail_did_not_stop_in_time() {
     let mut guest = guest();
     guest.put_up("deaf", &unit(&["ignore"], "[stop]\ntimeout = \"500ms\""));
     guest.agent().wait_heeds("deaf", "nuisance", SOON).unwrap();
+    let pid = guest.agent().service("deaf", "nuisance").unwrap().pid;
 
     guest.ctl(&["stop", "deaf"]);
     let why: Evidence = guest.agent().ask(&["why", "deaf"]).unwrap();
@@ -236,5 +237,7 @@ fn why_tells_that_a_jail_did_not_stop_in_time() {
     assert_eq!((exit.reason, exit.signal.as_deref()), (ExitReason::Killed, Some("SIGKILL")));
     let text = why.text.join("\n");
     assert!(text.contains("It did not stop within its time-out."), "{text}");
+    assert_eq!((exit.program.as_deref(), exit.pid), (Some("/bin/nuisance"), Some(pid)));
+    assert!(text.contains(&format!("Its program was /bin/nuisance, process {pid}.")), "{text}");
     guest.remove("deaf");
 }

@@ -20,6 +20,14 @@ fn jail_that_takes_all_memory_is_killed_and_says_so() {
     assert_eq!((exit.reason, exit.signal.as_deref()), (ExitReason::Oom, Some("SIGKILL")));
     let text = why.text.join("\n");
     assert!(text.contains("ran out of memory"), "{text}");
+    // Its main process is the one that took it.
+    let victim = exit.victim.unwrap();
+    assert_eq!((victim.program.as_str(), Some(victim.pid)), ("strain", exit.pid));
+    assert!(
+        text.contains(&format!("The kernel killed strain (process {}): ", victim.pid)),
+        "{text}"
+    );
+    assert!(text.contains("Its program was /bin/strain, process "), "{text}");
     // What the cgroup has counted is gone with it, and told here.
     assert!(text.contains("it reached its memory limit"), "{text}");
     assert!(text.contains("memory_max 48M") && text.contains("oom 1, oom_kill "), "{text}");

@@ -286,6 +286,24 @@ pub struct Exit {
     /// What the main process used.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub usage: Option<Usage>,
+    /// The program of the main process, as its unit named it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub program: Option<String>,
+    /// The main process, as the host numbered it; missing when it had ended before that was looked up.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pid: Option<u32>,
+    /// Whom the kernel chose to kill for want of memory, when its log tells.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub victim: Option<Victim>,
+}
+
+/// A process that the kernel has killed for want of memory.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Victim {
+    /// As the host numbered it.
+    pub pid: u32,
+    /// Its name, as the kernel shows it.
+    pub program: String,
 }
 
 /// Of getrusage(2).

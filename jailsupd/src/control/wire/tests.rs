@@ -19,7 +19,7 @@ use super::{
 use samples::{
     applied, change, checks, draft, event, evidence, exit, host_info, image, jail, jail_processes,
     jail_usage, key_doc, log_entry, plan_step, privileges, problem, process, process_usage, root,
-    stage, summary, terminal_size, unit_text, usage, volume,
+    stage, summary, terminal_size, unit_text, usage, victim, volume,
 };
 
 /// The fields of one parenthesis: name to whether it may be missing. Enumerations have words only.
@@ -102,6 +102,7 @@ fn assert_words<T: Serialize>(what: &str, words: &[T]) {
 #[test]
 fn each_struct_has_the_fields_of_its_text() {
     assert_fields("type Usage", &usage(), &usage());
+    assert_fields("type Victim", &victim(), &victim());
     assert_fields("type Exit", &exit(true), &exit(false));
     assert_fields("type JailSummary", &summary(true), &summary(false));
     assert_fields("type Jail", &jail(true), &jail(false));

@@ -4,7 +4,7 @@ use crate::control::wire::{
     Applied, Change, Checks, Consequence, Counters, Effect, Event, Evidence, Exit, ExitReason,
     HealthState, HostInfo, Image, Jail, JailProcesses, JailState, JailSummary, JailUsage, KeyDoc,
     LogEntry, PlanStep, Privileges, Problem, Process, ProcessUsage, Root, Seccomp, Stage,
-    StageState, Stream, TerminalSize, UnitDraft, UnitRole, UnitText, Usage, Volume,
+    StageState, Stream, TerminalSize, UnitDraft, UnitRole, UnitText, Usage, Victim, Volume,
 };
 
 pub(super) fn volume(full: bool) -> Volume {
@@ -45,6 +45,10 @@ pub(super) fn usage() -> Usage {
     Usage { user_us: 1, system_us: 2, max_rss: 3 }
 }
 
+pub(super) fn victim() -> Victim {
+    Victim { pid: 416, program: "nginx".to_owned() }
+}
+
 pub(super) fn exit(full: bool) -> Exit {
     Exit {
         reason: ExitReason::Exited,
@@ -56,6 +60,9 @@ pub(super) fn exit(full: bool) -> Exit {
         errno: full.then(|| "EPERM".to_owned()),
         detail: full.then(String::new),
         usage: full.then(usage),
+        program: full.then(|| "/usr/sbin/nginx".to_owned()),
+        pid: full.then_some(415),
+        victim: full.then(victim),
     }
 }
 
