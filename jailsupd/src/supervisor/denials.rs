@@ -67,6 +67,16 @@ pub(super) fn sentence(denied: &Denied) -> Option<String> {
     (!calls.is_empty()).then(|| format!("Its filter has denied: {}.", calls.join(", ")))
 }
 
+/// What would tell more of an end by SIGSYS, which is what a filter kills by: it says nothing of the call.
+pub(super) fn hint(jail: &Jail) -> Option<String> {
+    let unit = &jail.loaded.as_ref()?.unit;
+    let ended_so = jail.last_exit.as_ref()?.signal.as_deref() == Some("SIGSYS");
+    (ended_so && !unit.security.seccomp_log).then(|| {
+        "SIGSYS is what a system call ends by that the filter does not let through: with `security.seccomp_log = true` in          its unit, the call is named here."
+            .to_owned()
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -110,6 +110,7 @@ fn explain(jail: &Jail, next_try: Option<NextTry>) -> Vec<String> {
         text.push(format!("Its{told}."));
     }
     text.extend(super::denials::sentence(&jail.denied));
+    text.extend(super::denials::hint(jail));
     text.extend(jail.intake.sentence());
     let problems = match jail.unit_problems.len() {
         1 => "a problem".to_owned(),

@@ -1,6 +1,6 @@
 //! Seccomp: what the kernel answers to a program in a jail that tries.
 
-use jailsupd::control::wire::{JailState, Seccomp};
+use jailsupd::control::wire::{Evidence, JailState, Seccomp};
 
 use crate::{Host, SOON, guest, trier};
 
@@ -165,4 +165,31 @@ fn a_denied_call_that_is_logged_shows_in_why_by_its_name() {
 
     assert!(log.contains("its filter denied mount to trier (process "), "{log}");
     assert!(!quiet.contains("denied"), "{quiet}");
+}
+
+#[test]
+fn a_call_that_ends_the_program_is_named_when_calls_are_logged_and_why_says_so() {
+    let mut guest = guest();
+    let kills = "\"action\": \"SCMP_ACT_KILL_PROCESS\"";
+    guest.put_profile(
+        PROFILE,
+        &DOCKER.replacen("\"action\": \"SCMP_ACT_ERRNO\", \"errnoRet\": 22", kills, 1),
+    );
+    let never = "[restart]\npolicy = \"no\"\n";
+
+    guest.put("quiet", &trier(&[], &format!("{BY_FILE}{never}")));
+    guest.put("tries", &trier(&[], &format!("{BY_FILE}seccomp_log = true\n{never}")));
+    for jail in ["quiet", "tries"] {
+        guest.agent().wait_state(jail, JailState::Failed).unwrap();
+    }
+    let [quiet, logged] = ["quiet", "tries"].map(|jail| {
+        let why: Evidence = guest.agent().ask(&["why", jail]).unwrap();
+        assert_eq!(why.last_exit.unwrap().signal.as_deref(), Some("SIGSYS"), "{:?}", why.text);
+        why.text.join("\n")
+    });
+
+    assert!(quiet.contains("with `security.seccomp_log = true`"), "{quiet}");
+    assert!(!quiet.contains("memfd_create"), "{quiet}");
+    assert!(logged.contains("Its filter has denied: memfd_create (once"), "{logged}");
+    assert!(!logged.contains("seccomp_log"), "{logged}");
 }
