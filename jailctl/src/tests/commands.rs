@@ -153,7 +153,7 @@ web  backoff for 2s
   It is started again.
 
   Unit          /etc/jails.d/web.toml
-  Next start    in 800.0ms
+  Next start    2026-11-22T10:31:49.923Z, in 800.0ms
   Last end      killed by SIGSEGV, core dumped, 3m20s ago
   Restarts      4
 

@@ -426,7 +426,7 @@ pub(super) fn evidence() -> Evidence {
         last_exit: web().last_exit,
         start_problem: None,
         next_try_ms: Some(800),
-        next_try_at: Some(1_795_343_549_123),
+        next_try_at: Some(1_795_343_509_923),
         problems: Vec::new(),
         events: vec![event(JailState::Up, JailState::Backoff, "exit code 7")],
         log: vec![entry(Stream::Stderr, "bind: address in use")],

@@ -178,6 +178,7 @@ mod tests {
         assert!(keep(&mut kernel, &[6]));
         assert_eq!(texts(&kernel), ["jailsupd: 2", "record 6"]);
         assert_eq!(kernel.log.position(), 7);
+    }
 
     #[test]
     fn a_cgroup_is_of_the_jail_whose_name_is_whole_in_it() {

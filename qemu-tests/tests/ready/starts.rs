@@ -42,10 +42,7 @@ fn two_are_on_their_way_at_once_where_the_host_says_so_and_one_that_hangs_counts
         guest.agent().write(&format!("/etc/jails.d/.next/{jail}.toml"), &slow).unwrap();
     }
     guest.sh("cd /etc/jails.d && mv .next/*.toml . && rmdir .next");
-    let all = format!(
-        "[ $(/usr/bin/jailctl ls | grep -c 'turn-.*activating') = {} ]",
-        JAILS.len()
-    );
+    let all = format!("[ $(/usr/bin/jailctl ls | grep -c 'turn-.*activating') = {} ]", JAILS.len());
     guest.agent().wait_until(&all, Duration::from_secs(60)).unwrap();
     let times = started(&mut guest);
     JAILS.iter().for_each(|jail| guest.touch_from_outside(jail, "/go"));
