@@ -8,7 +8,6 @@ mod clock;
 mod hostile;
 mod notify;
 mod probes;
-mod starts;
 mod watchdog;
 
 use std::time::Duration;
