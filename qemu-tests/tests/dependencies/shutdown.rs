@@ -37,22 +37,3 @@ fn host_that_goes_down_stops_its_jails_in_the_reverse_order_of_their_start() {
     vm.console.wait_for("init: unmounted /data", SOON).unwrap();
     assert_eq!(vm.wait_end().unwrap(), End::PowerOff);
 }
-
-#[test]
-#[ignore = "waits for 90 seconds: make test-long"]
-fn host_waits_for_its_jails_for_90_seconds_whatever_their_units_say() {
-    let deaf = unit(&["ignore"], "[stop]\ntimeout = \"10m\"");
-    let jails = Jails::new().and_then(|jails| jails.unit("deaf", &deaf)).unwrap();
-    let mut vm = Machine::new("late-end", Image::Debug).jails(jails).start().unwrap();
-    vm.wait_boot().unwrap();
-    vm.up("deaf");
-    vm.agent().wait_heeds("deaf", "nuisance", SOON).unwrap();
-
-    vm.agent().output(&["/usr/bin/jailctl", "host", "poweroff"]).unwrap();
-
-    let asked = vm.wait_jail(0, "deaf", "stopping").unwrap().at;
-    let done = vm.console.wait_for("init: unmounted /data", Duration::from_secs(120)).unwrap().at;
-    let took = done.duration_since(asked).as_secs();
-    assert!((85..120).contains(&took), "{took} s");
-    assert_eq!(vm.wait_end().unwrap(), End::PowerOff);
-}
