@@ -11,6 +11,8 @@ fn unit_files_survive_a_reboot_and_decide_what_runs_after_it() {
     let mut first = before.start().unwrap();
     first.wait_boot().unwrap();
     let agent = first.agent();
+    // jailsupd makes its directory below /run.
+    agent.wait_until("[ -d /run/jails.d ]", crate::SOON).unwrap();
     agent.write("/etc/jails.d/kept.toml", &unit(&["say", "kept"], "")).unwrap();
     agent.write("/etc/jails.d/stopped.toml", &stay("")).unwrap();
     agent.write("/etc/jails.d/disabled.toml", &stay("")).unwrap();
