@@ -72,7 +72,7 @@ pub(super) fn hint(jail: &Jail) -> Option<String> {
     let unit = &jail.loaded.as_ref()?.unit;
     let ended_so = jail.last_exit.as_ref()?.signal.as_deref() == Some("SIGSYS");
     (ended_so && !unit.security.seccomp_log).then(|| {
-        "SIGSYS is what a system call ends by that the filter does not let through: with `security.seccomp_log = true` in          its unit, the call is named here."
+        "SIGSYS is what a system call ends by that the filter does not let through: with `security.seccomp_log = true` in its unit, the call is named here."
             .to_owned()
     })
 }
