@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use qemu_tests::{Guest, proto::Status};
+use qemu_tests::Guest;
 
 use super::{SOON, Shell, guest};
 
@@ -72,25 +72,4 @@ fn in_a_row(guest: &mut Guest<'_>, count: usize) {
     }
 
     assert_eq!(left(guest), before);
-}
-
-#[test]
-fn sessions_take_the_keys_of_their_own_jail_only() {
-    const MOST: &str = "/proc/sys/kernel/keys/maxkeys";
-    let mut guest = guest();
-    let most = guest.sh(&format!("cat {MOST}; echo 8 >{MOST}"));
-    // Each has a session keyring, as long as it runs.
-    guest.sh(
-        "rm -f /tmp/session*; for n in $(seq 12); do \
-         /usr/bin/jailctl exec room /bin/nuisance stay </dev/null >/tmp/session.$n 2>&1 & echo $! >>/tmp/sessions; done",
-    );
-    guest.agent().wait_until("grep -q keyring /tmp/session.*", SOON).unwrap();
-    let other = guest.exec(&["walled", "/bin/nuisance", "exit", "7"]);
-    guest.ctl(&["restart", "walled"]);
-    guest.sh(&format!("kill $(cat /tmp/sessions); echo {} >{MOST}; rm /tmp/session*", most.trim()));
-    let again = "/usr/bin/jailctl exec room /bin/nuisance exit 0";
-    guest.agent().wait_until(again, SOON).unwrap();
-
-    assert_eq!(most.trim(), "200");
-    assert_eq!(other.status, Status::Exit(7), "{other:?}");
 }
