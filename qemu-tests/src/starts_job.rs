@@ -31,7 +31,7 @@ pub struct Named {
 /// How a start is asked for.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub enum How {
-    /// The floor program: `floor`, `read-only`, `fresh` or `bare`.
+    /// The floor program: `floor`, `read-only`, `fresh`, `bare` or `restart`.
     Floor {
         /// Which of them.
         kind: String,

@@ -11,6 +11,7 @@ use rustix::time::{ClockId, clock_gettime};
 use std::ffi::CString;
 use std::fs::File;
 use std::io::{self, Read as _};
+use std::iter;
 use std::path::{Path, PathBuf};
 use sys::clone::{Child, Request};
 use sys::lockdown::Instruction;
@@ -51,7 +52,8 @@ pub(crate) struct Host {
     work: PathBuf,
     filters: Vec<Vec<Instruction>>,
     program: Program,
-    starts: u32,
+    /// The one that stays, for `restart`, and what it says.
+    running: Option<(Child, File)>,
 }
 
 struct Program {
@@ -95,36 +97,77 @@ impl Host {
         mounts::attach(&lower, &path_string(&work.join("lower"))?)?;
         let cgroup = (cgroup != "-").then(|| PathBuf::from(cgroup));
         let program = Program { path, file };
-        Ok(Self { image, user, net, cgroup, work, filters, program, starts: 0 })
+        Ok(Self { image, user, net, cgroup, work, filters, program, running: None })
     }
 
     /// One start: when it began, and what the program said.
     pub(crate) fn start(&mut self, kind: Kind) -> io::Result<(u64, String)> {
-        self.starts += 1;
         let begin = now();
         let (said, says) = pipe_with(PipeFlags::CLOEXEC)?;
         let child = match kind {
             Kind::Bare => self.bare(&says),
-            _ => self.jail(kind, &says),
+            _ => self.jail(kind, &says, &[]),
         }?;
         drop(says);
         let mut text = String::new();
         File::from(said).read_to_string(&mut text)?;
         let status = wait_for(&child)?;
-        if let Some(cgroup) = self.jail_cgroup().filter(|_| kind != Kind::Bare) {
-            std::fs::remove_dir(cgroup)?;
-        }
-        if matches!(kind, Kind::Ephemeral | Kind::Fresh) {
-            std::fs::remove_dir_all(self.layer())?;
-        }
+        self.clear(kind)?;
         match status {
             0 if text.starts_with("stamp ") => Ok((begin, text)),
             _ => Err(io::Error::other(format!("the start failed: {status} {text}"))),
         }
     }
 
+    /// Kills the program and starts it again when it has ended and what was its own is cleared away: when it was
+    /// killed, and what the next one said.
+    pub(crate) fn restart(&mut self) -> io::Result<(u64, String)> {
+        if self.running.is_none() {
+            self.start_staying()?;
+        }
+        let begin = now();
+        self.end_staying()?;
+        let said = self.start_staying()?;
+        Ok((begin, said))
+    }
+
+    /// An ephemeral jail whose program stays. Returns what it says.
+    fn start_staying(&mut self) -> io::Result<String> {
+        let (said, says) = pipe_with(PipeFlags::CLOEXEC)?;
+        let child = self.jail(Kind::Ephemeral, &says, &[c"stay".into()])?;
+        drop(says);
+        let mut said = File::from(said);
+        let mut line = [0; 64];
+        let length = said.read(&mut line)?;
+        self.running = Some((child, said));
+        let line = String::from_utf8_lossy(&line[..length]).into_owned();
+        match line.starts_with("stamp ") {
+            true => Ok(line),
+            false => Err(io::Error::other(format!("the start failed: {line}"))),
+        }
+    }
+
+    fn end_staying(&mut self) -> io::Result<()> {
+        let Some((child, _)) = self.running.take() else { return Ok(()) };
+        sys::signal::send(child.pid, libc::SIGKILL)?;
+        wait_for(&child)?;
+        self.clear(Kind::Ephemeral)
+    }
+
+    /// Removes what a jail has left.
+    fn clear(&self, kind: Kind) -> io::Result<()> {
+        if let Some(cgroup) = self.jail_cgroup().filter(|_| kind != Kind::Bare) {
+            std::fs::remove_dir(cgroup)?;
+        }
+        match kind {
+            Kind::Ephemeral | Kind::Fresh => std::fs::remove_dir_all(self.layer()),
+            Kind::ReadOnly | Kind::Bare => Ok(()),
+        }
+    }
+
     /// Leaves nothing behind.
-    pub(crate) fn end(self) -> io::Result<()> {
+    pub(crate) fn end(mut self) -> io::Result<()> {
+        self.end_staying()?;
         for name in ["image", "lower"] {
             let path = path_string(&self.work.join(name))?;
             rustix::mount::unmount(&*path, rustix::mount::UnmountFlags::DETACH)?;
@@ -147,7 +190,7 @@ impl Host {
         })
     }
 
-    fn jail(&self, kind: Kind, says: &OwnedFd) -> io::Result<Child> {
+    fn jail(&self, kind: Kind, says: &OwnedFd, arguments: &[CString]) -> io::Result<Child> {
         let cgroup = self.make_cgroup()?;
         let fresh = match kind {
             Kind::Fresh => Some(namespaces()?),
@@ -158,7 +201,8 @@ impl Host {
             Kind::ReadOnly => shifted(&self.image, user)?,
             _ => self.overlay()?,
         };
-        let argv = sys::exec::Vector::new(vec![self.program.path.clone()]);
+        let argv = iter::once(&self.program.path).chain(arguments).cloned().collect();
+        let argv = sys::exec::Vector::new(argv);
         let envp = sys::exec::Vector::new(Vec::new());
         let jail = Jail {
             root: root.as_fd(),

@@ -4,6 +4,7 @@
 //! ```text
 //!  floor IMAGE CGROUP WORK FILTER... -- PROGRAM       IMAGE: an erofs file, or dir:PATH
 //!     < floor | read-only | fresh | bare              one start a line
+//!     < restart                                       one SIGKILL and the start that follows from it
 //!     > BEGIN LINE                                    CLOCK_BOOTTIME, and what PROGRAM said
 //! ```
 //!
@@ -38,13 +39,22 @@ fn main() -> io::Result<()> {
             "read-only" => Kind::ReadOnly,
             "fresh" => Kind::Fresh,
             "bare" => Kind::Bare,
+            "restart" => {
+                let (begin, said) = host.restart()?;
+                answer(begin, &said)?;
+                continue;
+            }
             other => return Err(io::Error::other(format!("no such kind of start: {other}"))),
         };
         let (begin, said) = host.start(kind)?;
-        println!("{begin} {}", said.trim_end());
-        io::stdout().flush()?;
+        answer(begin, &said)?;
     }
     host.end()
+}
+
+fn answer(begin: u64, said: &str) -> io::Result<()> {
+    println!("{begin} {}", said.trim_end());
+    io::stdout().flush()
 }
 
 /// A program of `struct sock_filter`s, as the kernel has them (linux/filter.h).

@@ -28,6 +28,7 @@ pub(crate) fn all(vm: &mut Vm) -> Result<Vec<Contender>> {
         floor("floor", "floor", "supervision, logs, users by name, checks of the image, an init"),
         floor("floor, read-only root", "read-only", "the same, and the writable layer"),
         floor("floor, new namespaces", "fresh", "as the floor; nothing is kept between starts"),
+        floor("floor, kill to next exec", "restart", "as the floor"),
         Contender { named: named("Warder", How::Jail { jail: "stamp".into() }), leaves_out: "" },
         Contender {
             named: named("Warder, read-only root", How::Jail { jail: "stamp-ro".into() }),

@@ -39,7 +39,8 @@ pub(crate) fn measure(figures: &mut Figures, dir: &Path) -> Result<Table> {
     let rounds = crate::setting("STARTS", STARTS)?;
     let mut vm = boot(&filters)?;
     prepare(&mut vm)?;
-    let contenders = contenders::all(&mut vm)?;
+    let mut contenders = contenders::all(&mut vm)?;
+    contenders.retain(|contender| takes_part(&contender.named.name));
     let cgroups = ["init", "jailsupd", "jails"];
     let job = Job {
         rounds,
@@ -61,6 +62,12 @@ pub(crate) fn measure(figures: &mut Figures, dir: &Path) -> Result<Table> {
     }));
     table.add_to(figures);
     Ok(table)
+}
+
+/// With `WHO=WORD,...` only those whose names begin with one of these words.
+fn takes_part(name: &str) -> bool {
+    let Ok(who) = std::env::var("WHO") else { return true };
+    who.split(',').any(|word| name.starts_with(word))
 }
 
 /// Has the guest do it, in the peers' tree; each run in a line.
@@ -109,8 +116,10 @@ fn boot(filters: &[PathBuf]) -> Result<Vm> {
         .unit("stamp-crash", &crash)?
         .copy(&image::program("starts")?, "images/bench/starts")?
         .copy(&image::program("examples/floor")?, "images/bench/floor")?
-        .copy(&image::youki()?, "images/bench/youki")?
         .copy(&stamp, "images/bench/stamp")?;
+    if takes_part("youki") {
+        jails = jails.copy(&image::youki()?, "images/bench/youki")?;
+    }
     for (number, path) in filters.iter().enumerate() {
         jails = jails.copy(path, &format!("images/bench/filter{number}"))?;
     }
@@ -130,7 +139,7 @@ fn prepare(vm: &mut Vm) -> Result<()> {
     vm.agent().shell(&of_host)?;
     vm.agent().enter_peers()?;
     let of_peers = format!(
-        "mkdir -p {HERE}/rootfs && cp /srv/bench/starts {HERE}/ && cp /srv/bench/youki /usr/bin/ && cd {HERE}/rootfs && \
+        "mkdir -p {HERE}/rootfs && cp /srv/bench/starts {HERE}/ && (! [ -e /srv/bench/youki ] || cp /srv/bench/youki /usr/bin/) && cd {HERE}/rootfs && \
          mkdir bin usr proc sys dev etc tmp run var && cp /srv/bench/stamp bin/ && \
          mount -t tracefs tracefs /sys/kernel/tracing"
     );
