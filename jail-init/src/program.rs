@@ -91,7 +91,7 @@ impl Program {
         (input, output): (Option<&OwnedFd>, Option<&OwnedFd>),
         failed: impl Fn(i32),
     ) -> Result<i32, i32> {
-        let child = sys::clone::fork(&mut || {
+        let child = sys::clone::vfork(&mut || {
             if parent == Parent::Helper {
                 let _ = rustix::process::set_parent_process_death_signal(Some(Signal::KILL));
             }

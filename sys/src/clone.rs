@@ -73,6 +73,53 @@ pub fn spawn(request: &Request<'_>, body: &mut dyn FnMut() -> u8) -> io::Result<
     }
 }
 
+/// Bytes of the stack of [`vfork`]'s child.
+const STACK: usize = 64 << 10;
+
+/// vfork(2), on a stack of its own: the child runs in the caller's memory, which is not copied, and the caller waits until
+/// it has executed a program or has ended. So `body` must neither allocate, log nor lock, nor change what the caller
+/// needs; as with vfork(2), a signal's handler must not run in it (block all signals before).
+///
+/// # Errors
+/// The errno of clone(2), or of mmap(2) for the stack.
+pub fn vfork(body: &mut dyn FnMut() -> u8) -> io::Result<i32> {
+    extern "C" fn run(argument: *mut libc::c_void) -> libc::c_int {
+        // SAFETY: `argument` is the pointer to `body` below, which the caller, who waits, keeps alive.
+        let body = unsafe { &mut *argument.cast::<&mut dyn FnMut() -> u8>() };
+        libc::c_int::from(body())
+    }
+    let stack = Stack::new()?;
+    let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::SIGCHLD;
+    let mut body = body;
+    let argument = (&raw mut body).cast();
+    let top = stack.0.wrapping_byte_add(STACK);
+    // SAFETY: the stack is of this size and lives until the child has left it, since the caller waits for that; `run` gets
+    // the pointer that it expects.
+    let pid = unsafe { libc::clone(run, top, flags, argument) };
+    if pid > 0 { Ok(pid) } else { Err(io::Error::last_os_error()) }
+}
+
+struct Stack(*mut libc::c_void);
+
+impl Stack {
+    fn new() -> io::Result<Self> {
+        use rustix::mm::{MapFlags, ProtFlags, mmap_anonymous};
+        let access = ProtFlags::READ | ProtFlags::WRITE;
+        // SAFETY: a new mapping at an address that the kernel chooses changes nothing that is there.
+        let mapped = unsafe {
+            mmap_anonymous(std::ptr::null_mut(), STACK, access, MapFlags::PRIVATE | MapFlags::STACK)
+        };
+        Ok(Self(mapped?.cast()))
+    }
+}
+
+impl Drop for Stack {
+    fn drop(&mut self) {
+        // SAFETY: it was mapped with this size, and nobody uses it any more.
+        let _ = unsafe { rustix::mm::munmap(self.0.cast(), STACK) };
+    }
+}
+
 /// fork(2): as [`spawn`] without anything asked for. Also where a filter hides clone3, as in a jail.
 ///
 /// # Errors
