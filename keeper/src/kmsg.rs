@@ -27,7 +27,7 @@ pub fn init(program: &'static str) {
     let Ok(device) = device else { return };
     let logger = LOGGER.get_or_init(|| Kmsg { program, device });
     if log::set_logger(logger).is_ok() {
-        log::set_max_level(LevelFilter::Info);
+        log::set_max_level(LevelFilter::Debug);
     }
     log_panics();
 }
@@ -39,18 +39,22 @@ pub fn log_panics() {
 
 impl Log for Kmsg {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        // What libraries have to say beyond that is nobody's business here.
         metadata.level() <= Level::Info
+            || (metadata.level() == Level::Debug && metadata.target().starts_with(self.program))
     }
 
     fn log(&self, record: &Record<'_>) {
         if !self.enabled(record.metadata()) {
             return;
         }
-        // syslog(3)'s levels: 3 err, 4 warning, 6 info.
+        // syslog(3)'s levels: 3 err, 4 warning, 6 info, 7 debug. The kernel shows none of the last on a console, unless
+        // its command line says so.
         let level = match record.level() {
             Level::Error => 3,
             Level::Warn => 4,
-            Level::Info | Level::Debug | Level::Trace => 6,
+            Level::Info => 6,
+            Level::Debug | Level::Trace => 7,
         };
         let text = record.args().to_string();
         for line in text.lines() {

@@ -15,6 +15,14 @@ use std::time::Duration;
 /// How long jails are prepared before other events are looked at; one jail at least.
 const PREPARE_FOR: Duration = Duration::from_millis(20);
 
+/// A console shows where jails have come to, and not what they only pass: each line on a serial one takes time.
+const fn level(state: JailState) -> log::Level {
+    match state {
+        JailState::Preparing | JailState::Starting => log::Level::Debug,
+        _ => log::Level::Info,
+    }
+}
+
 impl Supervisor {
     /// Gives an event to a jail's machine and does what it says, with all that follows from it.
     pub(super) fn apply(&mut self, id: JailId, event: Event, why: &str) {
@@ -101,7 +109,7 @@ impl Supervisor {
                 self.record(&name, None, &text);
             }
             None => {
-                log::info!("jail={name} from={before} to={after} why={why}");
+                log::log!(level(after), "jail={name} from={before} to={after} why={why}");
                 self.record(&name, Some((before, after)), why);
             }
         }
