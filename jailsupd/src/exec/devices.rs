@@ -55,21 +55,41 @@ pub struct Request<'a> {
     pub group: u32,
 }
 
-/// Opens each node, checks that it is what its name says, clones it as a mount, and has the kernel refuse
-/// all others to the processes of `cgroup`.
+/// What jails' devices have in common, made with the first jail.
+#[derive(Debug, Default)]
+pub struct Common {
+    programs: Programs,
+    /// The [`NODES`], opened and verified: what a descriptor stands for cannot change.
+    nodes: Vec<OwnedFd>,
+}
+
+impl Common {
+    fn nodes(&mut self) -> Result<&[OwnedFd], Error> {
+        if self.nodes.is_empty() {
+            let open = |(path, _, major, minor): &(&str, _, _, _)| {
+                let node = open_character(path, *major, *minor);
+                node.map_err(|source| Error::Device { name: (*path).to_owned(), source })
+            };
+            self.nodes = NODES.iter().map(open).collect::<Result<_, _>>()?;
+        }
+        Ok(&self.nodes)
+    }
+}
+
+/// Clones each node as a mount, and has the kernel refuse all others to the processes of `cgroup`.
 ///
 /// # Errors
 /// When one is missing or is something else: then /dev is not what it should be, and no jail starts.
 pub fn pin(
     request: &Request<'_>,
     cgroup: &Cgroup,
-    programs: &mut Programs,
+    common: &mut Common,
     layout: &Layout,
 ) -> Result<Vec<Pinned>, Error> {
     let mut pinned = Vec::new();
     let mut rules = TERMINALS.to_vec();
-    for (path, name, major, minor) in NODES {
-        let mount = pin_one(path, major, minor);
+    for ((path, name, major, minor), node) in NODES.into_iter().zip(common.nodes()?) {
+        let mount = clone(node, c"");
         let mount = mount.map_err(|source| Error::Device { name: path.to_owned(), source })?;
         pinned.push(Pinned {
             parents: Vec::new(),
@@ -97,7 +117,7 @@ pub fn pin(
         pinned.push(Pinned { parents, name, mount, is_directory: false });
         rules.push(rule);
     }
-    walls::raise(Wall::DeviceFilter, || filter(cgroup, programs, &rules))
+    walls::raise(Wall::DeviceFilter, || filter(cgroup, &mut common.programs, &rules))
         .map_err(Error::DeviceFilter)?;
     Ok(pinned)
 }
@@ -113,13 +133,13 @@ fn filter(cgroup: &Cgroup, programs: &mut Programs, rules: &[Rule]) -> io::Resul
     sys::bpf::attach_device_program(directory.as_fd(), program)
 }
 
-fn pin_one(name: &str, major: u32, minor: u32) -> io::Result<OwnedFd> {
+fn open_character(name: &str, major: u32, minor: u32) -> io::Result<OwnedFd> {
     let (node, stat) = open(Path::new(name))?;
     let is_character = FileType::from_raw_mode(stat.st_mode) == FileType::CharacterDevice;
     if !is_character || stat.st_rdev != makedev(major, minor) {
         return Err(io::Error::from_raw_os_error(libc::ENODEV));
     }
-    clone(&node, c"")
+    Ok(node)
 }
 
 /// A node of the host's /dev, never by a link.

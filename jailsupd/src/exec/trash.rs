@@ -51,11 +51,7 @@ impl Janitor {
 /// # Errors
 /// When the file system refuses.
 pub(super) fn put(layout: &Layout, path: &Path) -> io::Result<()> {
-    if !path.try_exists()? {
-        return Ok(());
-    }
     let trash = directory(layout);
-    private_directory(&trash)?;
     loop {
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         let to = trash.join(format!("{:x}", now.as_nanos()));
@@ -63,6 +59,8 @@ pub(super) fn put(layout: &Layout, path: &Path) -> io::Result<()> {
         match rustix::fs::renameat_with(cwd, path, cwd, &to, RenameFlags::NOREPLACE) {
             // Taken: the clock was set back, by just that much.
             Err(Errno::EXIST) => {}
+            // Either of the two.
+            Err(Errno::NOENT) if path.try_exists()? => private_directory(&trash)?,
             Err(Errno::NOENT) => return Ok(()),
             result => return Ok(result?),
         }

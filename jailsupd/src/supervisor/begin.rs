@@ -16,14 +16,13 @@ use super::trials::Trials;
 use super::{Supervisor, host_file, policy, runs};
 use crate::control::server::Server;
 use crate::exec::deploys::Deploys;
-use crate::exec::device_filter::Programs;
 use crate::exec::ids::Table;
 use crate::exec::images::Images;
 use crate::exec::last_good::LastGood;
 use crate::exec::net::Network;
 use crate::exec::unit_store::{self, Store};
 use crate::exec::watch::Watch;
-use crate::exec::{self, Layout, descriptors, helper, units};
+use crate::exec::{self, Layout, descriptors, devices, helper, units};
 use crate::machine::Moment;
 use crate::plan::Shared;
 use crate::unit::host::Host;
@@ -73,7 +72,7 @@ impl Supervisor {
             network: to("use rtnetlink", Network::open())?,
             ids: to("read the table of id ranges", Table::open(&layout))?,
             images: Images::default(),
-            device_programs: Programs::default(),
+            devices: devices::Common::default(),
             shared: Shared::default(),
             helper: to("seal the in-jail init", helper::seal(Path::new(HELPER)))?,
             machine_id: std::fs::read_to_string("/etc/machine-id").unwrap_or_default(),

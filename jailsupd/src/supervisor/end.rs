@@ -208,7 +208,7 @@ fn read_report(pipe: &OwnedFd) -> (Option<ExitReport>, Option<Left>) {
 /// Whether the kernel has killed for want of memory when it ended.
 fn may_be_oom(jail: &Jail, life: &Life, record: Option<ExitRecord>) -> bool {
     let ended = record.map_or_else(clock::now, |record| Duration::from_micros(record.at_us));
-    life.limits.is_near(jail.cgroup.usage().oom_kills, ended)
+    life.limits.is_near(jail.cgroup.oom_kills(), ended)
 }
 
 /// What the kernel has counted, of an end for want of memory.

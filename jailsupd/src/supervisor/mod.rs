@@ -63,7 +63,6 @@ mod work;
 
 use crate::control::server::{ClientId, Server};
 use crate::exec::cgroup::{self, Cgroup};
-use crate::exec::device_filter::Programs;
 use crate::exec::ends::Inside;
 use crate::exec::ids::Table;
 use crate::exec::images::Images;
@@ -72,7 +71,7 @@ use crate::exec::logs::Log;
 use crate::exec::net::Network;
 use crate::exec::unit_store::Store;
 use crate::exec::watch::Watch;
-use crate::exec::{Layout, cores};
+use crate::exec::{Layout, cores, devices};
 use crate::machine::{Event, Moment, News};
 use crate::plan::Shared;
 use crate::unit::host::Host;
@@ -119,7 +118,7 @@ pub struct Supervisor {
     ids: Table,
     layout: Layout,
     images: Images,
-    device_programs: Programs,
+    devices: devices::Common,
     shared: Shared,
     helper: OwnedFd,
     machine_id: String,

@@ -279,8 +279,8 @@ impl Supervisor {
     ) -> Result<(), Error> {
         let group = building.account.as_ref().map_or(0, |account| account.gid);
         let request = devices::Request { devices, ids: &building.loaded.plan.ids, group };
-        let programs = &mut self.device_programs;
-        building.devices = devices::pin(&request, &building.cgroup, programs, &self.layout)?;
+        let common = &mut self.devices;
+        building.devices = devices::pin(&request, &building.cgroup, common, &self.layout)?;
         Ok(())
     }
 
