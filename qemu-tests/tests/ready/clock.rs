@@ -1,6 +1,6 @@
 //! A host whose clock is set to another year: nothing is started, ended, tried or held back for that.
 
-use jailsupd::control::wire::{Evidence, HealthState, JailState, JailSummary};
+use jailsupd::control::wire::{Evidence, ExitReason, HealthState, JailState, JailSummary};
 use qemu_tests::Guest;
 
 use super::{SOON, Shell as _, guest, speaker};
@@ -71,4 +71,54 @@ fn a_clock_that_jumps_by_a_year_changes_no_decision() {
     for name in ["watched", "checked", "limited", "resting", "waits"] {
         guest.remove(name);
     }
+}
+
+/// Seconds that the machine runs, which no clock changes.
+fn uptime(guest: &mut Guest<'_>) -> u64 {
+    guest.sh("cut -d. -f1 /proc/uptime").trim().parse().unwrap()
+}
+
+const GOOD: &str = "its new version is good";
+
+fn told_good(guest: &mut Guest<'_>) -> usize {
+    guest.ctl(&["events", "tried"]).matches(GOOD).count()
+}
+
+#[test]
+fn a_stop_and_a_trial_that_are_under_way_take_their_own_time_in_every_year() {
+    let mut guest = guest();
+    let version = |number: i64, healthy: u32| {
+        let process = format!("environment = {{ VERSION = \"{number}\" }}");
+        speaker(&["stay"], &process, &format!("[deploy]\nmin_healthy_time = \"{healthy}s\"\n"))
+    };
+    guest.put_up("tried", &version(0, 1));
+    guest.agent().wait_until("[ -e /data/deploys/tried.good ]", SOON).unwrap();
+    for years in [1, -1] {
+        let good = told_good(&mut guest);
+        let deaf = guest.put_up("deaf", &speaker(&["hang"], "", "[stop]\ntimeout = \"10s\""));
+        guest.agent().wait_heeds("deaf", "speaker", SOON).unwrap();
+        let before = guest.agent().listed("tried").unwrap();
+        let asked = uptime(&mut guest);
+        guest.put("tried", &version(years, 10));
+        let is_new = |row: Option<&JailSummary>| {
+            row.is_some_and(|row| row.state == JailState::Up && row.pid != before.pid)
+        };
+        guest.agent().wait_listed("tried", "another process", is_new).unwrap();
+        guest.ctl(&["stop", "deaf", "--no-wait"]);
+
+        jump(&mut guest, years * YEAR);
+        // Neither is over for that,
+        let stopping = guest.agent().listed("deaf").unwrap();
+        assert_eq!((stopping.state, stopping.pid), (JailState::Stopping, deaf.pid), "{years}");
+        assert_eq!(told_good(&mut guest), good, "{years}");
+        // and both come to their end.
+        guest.agent().wait_state("deaf", JailState::Down).unwrap();
+        let exit = guest.agent().last_exit("deaf").unwrap();
+        assert_eq!(exit.reason, ExitReason::Killed, "{years}");
+        let told = format!("[ $(/usr/bin/jailctl events tried | grep -c '{GOOD}') -gt {good} ]");
+        guest.agent().wait_until(&told, SOON).unwrap();
+        assert!(uptime(&mut guest) >= asked + 10, "{years}");
+        guest.remove("deaf");
+    }
+    guest.remove("tried");
 }

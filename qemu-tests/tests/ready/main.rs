@@ -8,6 +8,7 @@ mod clock;
 mod hostile;
 mod notify;
 mod probes;
+mod turns;
 mod watchdog;
 
 use std::time::Duration;
