@@ -184,6 +184,7 @@ impl Supervisor {
         self.finish_cleaning();
         self.resume_besides();
         self.resume_trials();
+        self.resume_imports();
         loop {
             // A notice may have come in with the answer to some request: then nothing is readable.
             self.on_keeper();

@@ -87,6 +87,16 @@ impl Supervisor {
         true
     }
 
+    /// Jails that an earlier jailsupd had run on until their next image is there.
+    pub(super) fn resume_imports(&mut self) {
+        for id in self.ties.leavers.clone() {
+            let leaving = self.jails.get(id).and_then(|jail| jail.leaving.as_ref());
+            if leaving.is_some_and(|leaving| leaving.event == Event::Restart) {
+                self.import_ahead(id);
+            }
+        }
+    }
+
     /// Gives up what is being done for it.
     fn drop_work(&mut self, id: JailId) {
         if let Some(work) = self.jails.get_mut(id).and_then(|jail| jail.work.take()) {

@@ -308,6 +308,31 @@ fn archive_that_a_jail_waits_for_is_taken_by_its_next_start_when_it_crashes_mean
 }
 
 #[test]
+fn archive_is_imported_before_the_jail_ends_though_jailsupd_dies_meanwhile() {
+    const RUNS_ON: &str = "it runs on until its new image is imported";
+    let mut guest = guest();
+    put_from_archive(&mut guest, "calm", "");
+    write_archive(&mut guest, "second", true);
+    // So much that jailsupd is dead before it is imported.
+    guest.sh("cd /data/tree && dd if=/dev/urandom of=much bs=1M count=24 2>/dev/null && \
+         tar -cf ../new.tar . && mv ../new.tar /data/images/app.tar");
+    guest.ctl(&["restart", "calm", "--no-wait"]);
+    guest.agent().kill_jailsupd().unwrap();
+
+    told(&mut guest, "calm", RUNS_ON, 2);
+    let second = "ls $(sed 's,.*,/proc/&/root/second,' /sys/fs/cgroup/jails/calm/cgroup.procs) \
+                  >/dev/null 2>&1";
+    guest.agent().wait_until(second, SOON * 4).unwrap();
+    guest.up("calm");
+    let events = guest.ctl(&["events", "calm"]);
+    let (before, _) = events.split_once(" stopping").unwrap();
+    assert_eq!(before.matches(RUNS_ON).count(), 2, "{events}");
+    guest.remove("calm");
+    guest.remove("model");
+    guest.sh("rm -r /data/images/app.tar /data/tree");
+}
+
+#[test]
 fn mended_image_does_not_pay_for_the_failures_of_the_one_before() {
     let mut guest = guest();
     put_from_archive(&mut guest, "mended", "[restart]\ndelay = \"2s\"\njitter = 0");
