@@ -18,6 +18,9 @@ use crate::contender::{now, stamp};
 /// Longer than a start takes, as a rule: a longer one costs only the precision of its time.
 const SETTLED: Duration = Duration::from_millis(50);
 
+/// How often its log is looked at.
+const LOOKS: usize = 40;
+
 /// Where jailsupd puts what a jail has left.
 const TRASH: &str = "/proc/1/root/data/jails/.trash";
 
@@ -78,6 +81,30 @@ impl Warder {
 
     /// When the program says that it was executed, which must be later than `begin`; and that.
     fn executed_after(&mut self, begin: u64) -> io::Result<(u64, u64)> {
+        let mut said = String::new();
+        // A jail is up before its first line is stored.
+        for _ in 0..LOOKS {
+            said = self.log()?;
+            // Lines of earlier starts may be among them.
+            let last = said.lines().rev().find_map(stamp);
+            if let Some(executed) = last.filter(|executed| *executed > begin) {
+                Self::wait_until_cleared();
+                return Ok((begin, executed));
+            }
+            thread::sleep(SETTLED);
+        }
+        Err(io::Error::other(format!("no stamp in the jail's log: {said}")))
+    }
+
+    /// What is cleared away later counts, too.
+    fn wait_until_cleared() {
+        while fs::read_dir(TRASH).is_ok_and(|mut left| left.next().is_some()) {
+            thread::sleep(SETTLED);
+        }
+    }
+
+    /// The last lines of its log.
+    fn log(&mut self) -> io::Result<String> {
         let (name, names, lines) = (Some(self.jail.clone()), None, Some(4));
         let (follow, since, until, kernel) = (false, None, None, None);
         let request = Request::Logs { name, names, lines, follow, since, until, kernel };
@@ -95,16 +122,7 @@ impl Warder {
                 break;
             }
         }
-        // The last one: lines of earlier starts may be among them.
-        let last = said.lines().rev().find_map(stamp);
-        // What is cleared away later counts, too.
-        while fs::read_dir(TRASH).is_ok_and(|mut left| left.next().is_some()) {
-            thread::sleep(SETTLED);
-        }
-        match last.filter(|executed| *executed > begin) {
-            Some(executed) => Ok((begin, executed)),
-            None => Err(io::Error::other(format!("no stamp in the jail's log: {said}"))),
-        }
+        Ok(said)
     }
 
     fn ask<T: DeserializeOwned>(&mut self, request: &Request) -> io::Result<T> {
