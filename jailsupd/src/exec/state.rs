@@ -5,13 +5,14 @@ use crate::control::wire::{Exit, ExitReason, HealthState};
 use rustix::fd::OwnedFd;
 use rustix::fs::MemfdFlags;
 use serde::{Deserialize, Serialize};
+use std::hash::{DefaultHasher, Hash, Hasher as _};
 use std::io;
 
 /// Largest state that is read back.
 const MAX: usize = 1 << 16;
 
 /// One life of a jail. Fields are added, never changed: the reader may be another version.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct State {
     /// Hash of the unit that it was started from.
     pub unit: String,
@@ -93,7 +94,7 @@ pub struct State {
 }
 
 /// What people are told of a jail beside its state. Each text is cut at [`TEXT_MAX`].
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Told {
     /// Why it could not be started.
     pub start_problem: Option<StartProblem>,
@@ -106,7 +107,7 @@ pub struct Told {
 }
 
 /// A start that failed.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct StartProblem {
     /// Hash of the unit that could not be started.
     pub unit: String,
@@ -132,7 +133,7 @@ pub fn cut(text: &str) -> String {
 }
 
 /// What a life is to its jail.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Part {
     /// The jail itself.
     #[default]
@@ -144,7 +145,7 @@ pub enum Part {
 }
 
 /// Readiness, and what a service says by sd_notify(3).
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Notified {
     /// How long it may take to be ready; missing when it is ready as soon as it is executed.
     pub within_us: Option<u64>,
@@ -169,7 +170,7 @@ pub struct Notified {
 }
 
 /// What checks have found.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Health {
     /// The verdict.
     pub state: HealthState,
@@ -182,7 +183,7 @@ pub struct Health {
 }
 
 /// A stop that may outlive who asked for it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Stopping {
     /// It is started again when it has ended, since someone wants it so.
     pub again: bool,
@@ -196,7 +197,7 @@ pub struct Stopping {
 }
 
 /// What a jail had come to at its end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Poststop {
     /// How it had ended.
     pub end: Ended,
@@ -209,7 +210,7 @@ pub struct Poststop {
 }
 
 /// The kinds of ends that a restart policy tells apart.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Ended {
     /// With success.
     Success,
@@ -227,7 +228,7 @@ pub enum Ended {
 }
 
 /// The states of a jail that does not run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Rest {
     /// Down, and to stay so.
     Down,
@@ -243,7 +244,7 @@ pub enum Rest {
 }
 
 /// Restarts of a jail by itself.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Limit {
     /// When the interval began: `CLOCK_BOOTTIME`, microseconds.
     pub since_us: u64,
@@ -263,6 +264,14 @@ impl State {
         let json = serde_json::to_vec(self)?;
         rustix::io::pwrite(&memfd, &json, 0)?;
         Ok(memfd)
+    }
+
+    /// A number that is another one, but for a chance of 1 to 2^64, when anything of it is.
+    #[must_use]
+    pub fn fingerprint(&self) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        self.hash(&mut hasher);
+        hasher.finish()
     }
 
     /// Reads it back; `None` when it is not one.

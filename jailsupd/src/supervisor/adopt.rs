@@ -82,8 +82,9 @@ impl Supervisor {
         let Some(id) = self.place_of(&entry) else { return };
         let name = entry.name().to_owned();
         let Entry { mut slots, stored, exit, part, .. } = entry;
-        let remembered = stored.unwrap_or_default();
-        let stored = Stored { part, ..remembered.clone() };
+        let stored = stored.unwrap_or_default();
+        let remembered = stored.fingerprint();
+        let stored = Stored { part, ..stored };
         let Some(jail) = self.jails.get_mut(id) else { return };
         if let (Some(user), Some(net)) =
             (slots.take(Slot::UserNamespace), slots.take(Slot::NetNamespace))

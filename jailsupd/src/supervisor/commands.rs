@@ -269,11 +269,12 @@ impl Supervisor {
         let told = jail.told();
         let Some(life) = &mut jail.life else { return };
         life.stored.told = told;
-        if life.remembered == life.stored {
+        let fingerprint = life.stored.fingerprint();
+        if life.remembered == fingerprint {
             return;
         }
         if put_state(&mut self.keeper, &jail.key, &life.stored) {
-            life.remembered = life.stored.clone();
+            life.remembered = fingerprint;
         }
     }
 }

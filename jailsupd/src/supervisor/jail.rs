@@ -144,8 +144,8 @@ pub(super) struct Life {
     pub(super) is_poststop: bool,
     /// What the keeper remembers of it.
     pub(super) stored: Stored,
-    /// The same as it was remembered last.
-    pub(super) remembered: Stored,
+    /// The fingerprint of that as it was remembered last: a copy would be the largest part of a life.
+    pub(super) remembered: u64,
 }
 
 /// Namespaces from an earlier start.

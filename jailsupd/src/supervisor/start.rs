@@ -197,7 +197,7 @@ impl Supervisor {
             killed: false,
             former: None,
             is_poststop: false,
-            remembered: stored.clone(),
+            remembered: stored.fingerprint(),
             stored,
         });
         gone
