@@ -34,6 +34,12 @@ pub struct Janitor {
 }
 
 impl Janitor {
+    /// Ends it at once, and takes note of that: until it has, it may have this very descriptor.
+    pub fn end(self) {
+        let _ = rustix::process::pidfd_send_signal(&self.pidfd, rustix::process::Signal::KILL);
+        self.reap();
+    }
+
     /// Takes note of its end, so that no zombie stays. Waits for it when it has not ended.
     pub fn reap(self) {
         let Some(pid) = Pid::from_raw(self.pid) else { return };
@@ -84,8 +90,11 @@ pub fn empty(layout: &Layout) -> io::Result<Option<Janitor>> {
     let flags = u64::from((libc::CLONE_PIDFD | libc::CLONE_FILES).unsigned_abs());
     let request = Request { flags, exit_signal: libc::SIGCHLD, cgroup: None };
     let child = sys::clone::spawn(&request, &mut || {
+        // With jailsupd's descriptors it would hold open what others wait for the end of.
+        if sys::fd::close_all_except(&[trash.as_fd()]).is_err() {
+            return 1;
+        }
         // Each of these is for the others' sake: without it the trash is emptied all the same.
-        let _ = sys::fd::close_all_except(&[trash.as_fd()]);
         let _ = super::spawn::set_oom_score("0");
         let _ = sys::signal::reset();
         let _ = rustix::process::nice(NICE);

@@ -45,9 +45,12 @@ impl Supervisor {
         }
         let started = trash::empty(&self.layout).and_then(|janitor| {
             let Some(janitor) = janitor else { return Ok(()) };
-            self.poller.watch(&janitor.pidfd, Source::Janitor)?;
-            self.trash.janitor = Some(janitor);
-            Ok(())
+            let watched = self.poller.watch(&janitor.pidfd, Source::Janitor);
+            match watched {
+                Ok(()) => self.trash.janitor = Some(janitor),
+                Err(_) => janitor.end(),
+            }
+            watched
         });
         if let Err(error) = started {
             log::warn!("the trash is not emptied: {error}");

@@ -35,8 +35,10 @@ fn receive_within(
     limit: &Timespec,
 ) -> io::Result<(i32, OwnedFd)> {
     let mut fds = [PollFd::new(socket, PollFlags::IN), PollFd::new(intermediate, PollFlags::IN)];
-    if rustix::io::retry_on_intr(|| poll(&mut fds, Some(limit)))? == 0 {
-        rustix::process::pidfd_send_signal(intermediate, Signal::KILL)?;
+    let ready = rustix::io::retry_on_intr(|| poll(&mut fds, Some(limit)));
+    if !matches!(ready, Ok(1..)) {
+        let _ = rustix::process::pidfd_send_signal(intermediate, Signal::KILL);
+        ready?;
         return Err(io::ErrorKind::TimedOut.into());
     }
     let mut bytes = [0; 4];
