@@ -154,7 +154,7 @@ impl Supervisor {
         let Some(jail) = self.jails.find(name).and_then(|id| self.jails.get(id)) else {
             return Standing::Absent("does not exist".to_owned());
         };
-        if let Some(leaving) = &jail.leaving {
+        if let Some(leaving) = jail.leaving.as_ref().filter(|_| jail.is_leaving()) {
             return match leaving.event {
                 Event::Stop => Standing::Absent(absence(jail)),
                 _ => Standing::Coming("is about to restart".to_owned()),
@@ -250,7 +250,7 @@ impl Supervisor {
     /// Stops the jails that cannot be without one that is not ready any more.
     fn unbind(&mut self) {
         for id in self.ties.order.ids.clone() {
-            let bound = |jail: &&Jail| jail.is_running() && jail.leaving.is_none();
+            let bound = |jail: &&Jail| jail.is_running() && !jail.is_leaving();
             let Some(jail) = self.jails.get(id).filter(bound) else { continue };
             let needs = self.ties.order.needs(&jail.name).iter();
             let mut names = needs

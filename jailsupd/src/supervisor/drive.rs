@@ -57,7 +57,8 @@ impl Supervisor {
                 (_, Event::Executed) => jail.start_problem = None,
                 _ => {}
             }
-            if event == Event::Start {
+            // One that runs until its next image is there goes on with that.
+            if event == Event::Start && !jail.runs_until_work_is_done() {
                 jail.leaving = None;
             }
             // A version beside it may wait for that.

@@ -102,6 +102,10 @@ pub(super) struct Work {
     pub(super) until: Option<Moment>,
     /// The jail runs on meanwhile.
     pub(super) is_ahead: bool,
+    /// What is imported, by [`crate::exec::image::archive_key`].
+    pub(super) archive: Option<String>,
+    /// It was ended, since something else is wanted by now: nobody is to blame for that.
+    pub(super) is_superseded: bool,
 }
 
 /// A unit with everything that was made from it when it was loaded.

@@ -54,9 +54,21 @@ impl Jail {
         matches!(self.machine.state, State::Down | State::Failed | State::Backoff { .. })
     }
 
-    /// Whether it waits to end until its next image is there.
-    fn runs_until_work_is_done(&self) -> bool {
-        self.is_running() && self.work.as_ref().is_some_and(|work| work.is_ahead)
+    /// Whether it waits to end until its next image is there. One that is to stop, or to end with another, has no use for
+    /// that.
+    pub(super) fn runs_until_work_is_done(&self) -> bool {
+        let imports = self.work.as_ref().is_some_and(|work| work.is_ahead);
+        imports && self.is_running() && self.is_to_restart()
+    }
+
+    /// Whether it is about to end, and to start again.
+    pub(super) fn is_to_restart(&self) -> bool {
+        self.leaving.as_ref().is_some_and(|leaving| leaving.event == Event::Restart)
+    }
+
+    /// Whether it is about to end, and not only when its next image is there.
+    pub(super) fn is_leaving(&self) -> bool {
+        self.leaving.is_some() && !self.runs_until_work_is_done()
     }
 
     pub(super) fn is_startable(&self) -> bool {
@@ -121,7 +133,7 @@ impl Supervisor {
         for (relation, id) in found {
             let ends = |jail: &Jail| {
                 let is_tried = self.on_trial_beside(jail).is_some();
-                (jail.is_running() || jail.is_prepared() || is_tried) && jail.leaving.is_none()
+                (jail.is_running() || jail.is_prepared() || is_tried) && !jail.is_leaving()
             };
             if self.jails.get(id).is_some_and(ends) {
                 let verb = relation.verb();
@@ -164,9 +176,7 @@ impl Supervisor {
         // A version on trial goes with the one that it is beside.
         let all = self.jails.all().map(|(_, jail)| jail).filter(|jail| jail.part != Part::OnTrial);
         let mut there = all.filter(|jail| jail.is_there()).peekable();
-        let waits = |jail: &Jail| {
-            jail.leaving.is_some() && !jail.is_prepared() && !jail.runs_until_work_is_done()
-        };
+        let waits = |jail: &Jail| jail.is_leaving() && !jail.is_prepared();
         there.peek().is_some() && there.all(waits)
     }
 

@@ -2,7 +2,7 @@
 //! its start begins anew when the work is done. An archive for a jail that runs is imported before that is asked to
 //! end: one that cannot be imported stops nothing.
 
-use super::jail::Work;
+use super::jail::{Jail, Work};
 use super::poller::{JailId, Source};
 use super::start::Building;
 use super::{Supervisor, clock};
@@ -69,6 +69,10 @@ impl Supervisor {
     /// Starts to import the archive that a jail is to be restarted with, while it runs on. False when there is nothing to
     /// wait for.
     pub(super) fn import_ahead(&mut self, id: JailId) -> bool {
+        if self.goes_on(id) {
+            return true;
+        }
+        let archive = self.next_archive(id);
         let Some(jail) = self.jails.get(id).filter(|jail| jail.is_running()) else { return false };
         let Some(loaded) = jail.loaded.clone() else { return false };
         let name = jail.name.clone();
@@ -76,13 +80,13 @@ impl Supervisor {
         let Some(source) = steps.find_map(|step| self.source_of(&name, step)) else { return false };
         // What cannot even begin is told by the start.
         let Ok(Some(worker)) = self.import_archive(source) else { return false };
-        self.drop_work(id);
         if self.poller.watch(&worker.report, Source::Work(id)).is_err() {
             return false;
         }
         let until = Some(clock::now().saturating_add(loaded.unit.image.timeout));
         let Some(jail) = self.jails.get_mut(id) else { return false };
-        jail.work = Some(Work { key: IMAGE, worker, until, is_ahead: true });
+        let (is_ahead, is_superseded) = (true, false);
+        jail.work = Some(Work { key: IMAGE, worker, until, is_ahead, archive, is_superseded });
         self.record(&name, None, "it runs on until its new image is imported");
         true
     }
@@ -90,28 +94,47 @@ impl Supervisor {
     /// Jails that an earlier jailsupd had run on until their next image is there.
     pub(super) fn resume_imports(&mut self) {
         for id in self.ties.leavers.clone() {
-            let leaving = self.jails.get(id).and_then(|jail| jail.leaving.as_ref());
-            if leaving.is_some_and(|leaving| leaving.event == Event::Restart) {
+            if self.jails.get(id).is_some_and(Jail::is_to_restart) {
                 self.import_ahead(id);
             }
         }
     }
 
-    /// Gives up what is being done for it.
-    fn drop_work(&mut self, id: JailId) {
-        if let Some(work) = self.jails.get_mut(id).and_then(|jail| jail.work.take()) {
-            self.poller.forget(&work.worker.report);
+    /// Whether an import for a jail that runs is under way. One of another archive than its next start needs is ended;
+    /// what comes next is seen when it has.
+    fn goes_on(&mut self, id: JailId) -> bool {
+        let archive = self.next_archive(id);
+        let work = self.jails.get_mut(id).and_then(|jail| jail.work.as_mut());
+        let Some(work) = work.filter(|work| work.is_ahead) else { return false };
+        if work.archive != archive {
+            work.is_superseded = true;
             work.worker.kill();
+        }
+        true
+    }
+
+    /// What the next start of a jail needs imported, if that is an archive.
+    fn next_archive(&self, id: JailId) -> Option<String> {
+        let jail = self.jails.get(id)?;
+        let mut steps = jail.loaded.as_ref()?.plan.host.iter();
+        match steps.find_map(|step| self.source_of(&jail.name, step))? {
+            ImageSource::Path { kind: ImageKind::Tar, path } => image::archive_key(path.as_path()),
+            _ => None,
         }
     }
 
     /// A jail that ends by itself while its next image is imported starts with that: whether its start waits for the work
     /// which was begun.
     pub(super) fn takes_work_over(&mut self, id: JailId) -> Result<bool, Error> {
+        if !self.goes_on(id) {
+            return Ok(false);
+        }
         let Some(jail) = self.jails.get_mut(id) else { return Ok(false) };
-        let Some(work) = jail.work.as_mut().filter(|work| work.is_ahead) else { return Ok(false) };
+        let Some(work) = jail.work.as_mut() else { return Ok(false) };
         work.is_ahead = false;
         jail.leaving = None;
+        // Whoever has asked for a start is to hear of it if this fails.
+        jail.starts += 1;
         let key = jail.key.clone();
         self.keeper.remove(&key, &[Slot::State]).map_err(Error::Keeper)?;
         Ok(true)
@@ -123,6 +146,9 @@ impl Supervisor {
         self.ties.moved = true;
         let Some(jail) = self.jails.get_mut(id).filter(|jail| jail.is_running()) else { return };
         let Said::Failed(failure) = said else { return };
+        if !jail.is_to_restart() {
+            return;
+        }
         jail.leaving = None;
         let timeout = jail.loaded.as_ref().map(|loaded| loaded.unit.image.timeout);
         let name = jail.name.clone();
@@ -167,7 +193,8 @@ impl Supervisor {
         let Some(jail) = self.jails.get_mut(id) else { return Ok(()) };
         let timeout = jail.loaded.as_ref().map(|loaded| loaded.unit.image.timeout);
         let until = timeout.map(|timeout| clock::now().saturating_add(timeout));
-        jail.work = Some(Work { key, worker, until, is_ahead: false });
+        let (is_ahead, is_superseded) = (false, false);
+        jail.work = Some(Work { key, worker, until, is_ahead, archive: None, is_superseded });
         // The next jailsupd is to begin anew, not to take it for one that has come to rest.
         let key = jail.key.clone();
         self.keeper.remove(&key, &[Slot::State]).map_err(Error::Keeper)
@@ -178,19 +205,27 @@ impl Supervisor {
         let Some(jail) = self.jails.get_mut(id) else { return };
         let Some(work) = jail.work.as_mut() else { return };
         let (key, said) = (work.key, work.worker.read());
-        let is_late = work.until.is_none();
+        let (is_late, is_superseded) = (work.until.is_none(), work.is_superseded);
         if matches!(said, Said::Nothing | Said::Progress(..)) {
             return;
         }
         let wanted = jail.machine.want == Want::Up;
         if let Some(work) = jail.work.take() {
             self.poller.forget(&work.worker.report);
-            if work.is_ahead {
+            if work.is_ahead && !is_superseded {
                 return self.imported_ahead(id, said, is_late);
+            }
+            if work.is_ahead {
+                self.ties.moved = true;
+                if self.jails.get(id).is_some_and(Jail::is_to_restart) {
+                    self.import_ahead(id);
+                }
+                return;
             }
         }
         match said {
             Said::Done(_) if wanted => self.ties.starts.want(id),
+            Said::Failed(_) if wanted && is_superseded => self.ties.starts.want(id),
             Said::Failed(_) if wanted && is_late => {
                 let timeout = jail.loaded.as_ref().map(|loaded| loaded.unit.image.timeout);
                 self.work_failed(id, &late(key, timeout));

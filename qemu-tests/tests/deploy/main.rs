@@ -43,6 +43,7 @@ fn told(vm: &mut Vm, jail: &str, text: &str, count: usize) {
 
 const BACK: &str = "the last good one comes back";
 const GOOD: &str = "its new version is good";
+const RUNS_ON: &str = "it runs on until its new image is imported";
 
 /// Waits until the version in force has proved itself.
 fn good(vm: &mut Vm, jail: &str) {
@@ -226,6 +227,15 @@ fn write_archive(vm: &mut Vm, file: &str, has_program: bool) {
     ));
 }
 
+/// The same with so much in it that whatever is done next is over long before it is imported.
+fn write_large_archive(vm: &mut Vm, mark: &str) {
+    // Other tests have left theirs.
+    vm.ctl(&["image", "gc"]);
+    write_archive(vm, mark, true);
+    vm.sh("cd /data/tree && dd if=/dev/urandom of=much bs=1M count=24 2>/dev/null && \
+         tar -cf ../new.tar . && mv ../new.tar /data/images/app.tar");
+}
+
 /// A good jail from the archive, and the one whose program is in there.
 fn put_from_archive(vm: &mut Vm, name: &str, rest: &str) {
     vm.put_up("model", &unit(&["stay"], ""));
@@ -290,10 +300,7 @@ fn archive_is_imported_before_the_jail_is_asked_to_end_and_one_that_cannot_be_st
 fn archive_that_a_jail_waits_for_is_taken_by_its_next_start_when_it_crashes_meanwhile() {
     let mut guest = guest();
     put_from_archive(&mut guest, "hasty", "[restart]\ndelay = \"10ms\"");
-    write_archive(&mut guest, "second", true);
-    // So much that the jail has ended long before it is imported.
-    guest.sh("cd /data/tree && dd if=/dev/urandom of=much bs=1M count=24 2>/dev/null && \
-         tar -cf ../new.tar . && mv ../new.tar /data/images/app.tar");
+    write_large_archive(&mut guest, "second");
     let pid = guest.agent().service("hasty", "nuisance").unwrap().pid;
     guest.ctl(&["restart", "hasty", "--no-wait"]);
     assert_eq!(guest.agent().service("hasty", "nuisance").unwrap().pid, pid);
@@ -309,13 +316,9 @@ fn archive_that_a_jail_waits_for_is_taken_by_its_next_start_when_it_crashes_mean
 
 #[test]
 fn archive_is_imported_before_the_jail_ends_though_jailsupd_dies_meanwhile() {
-    const RUNS_ON: &str = "it runs on until its new image is imported";
     let mut guest = guest();
     put_from_archive(&mut guest, "calm", "");
-    write_archive(&mut guest, "second", true);
-    // So much that jailsupd is dead before it is imported.
-    guest.sh("cd /data/tree && dd if=/dev/urandom of=much bs=1M count=24 2>/dev/null && \
-         tar -cf ../new.tar . && mv ../new.tar /data/images/app.tar");
+    write_large_archive(&mut guest, "second");
     guest.ctl(&["restart", "calm", "--no-wait"]);
     guest.agent().kill_jailsupd().unwrap();
 
@@ -328,6 +331,56 @@ fn archive_is_imported_before_the_jail_ends_though_jailsupd_dies_meanwhile() {
     let (before, _) = events.split_once(" stopping").unwrap();
     assert_eq!(before.matches(RUNS_ON).count(), 2, "{events}");
     guest.remove("calm");
+    guest.remove("model");
+    guest.sh("rm -r /data/images/app.tar /data/tree");
+}
+
+#[test]
+fn stop_does_not_wait_for_an_image_that_is_imported_ahead() {
+    let mut guest = guest();
+    put_from_archive(&mut guest, "base", "");
+    let bound = "[dependencies]\nbinds_to = [\"base\"]";
+    let leaf = guest.put_up("leaf", &unit(&["stay"], bound));
+    write_large_archive(&mut guest, "second");
+    let images = |guest: &mut Guest<'_>| guest.ctl(&["image", "ls"]).lines().count();
+    let before = images(&mut guest);
+
+    guest.ctl(&["restart", "base", "--no-wait"]);
+    told(&mut guest, "base", RUNS_ON, 1);
+    // What binds to it goes on with it.
+    let meanwhile = guest.agent().listed("leaf").unwrap();
+    assert_eq!((meanwhile.state, meanwhile.pid), (JailState::Up, leaf.pid));
+    guest.ctl(&["stop", "base"]);
+
+    assert_eq!(guest.agent().listed("base").unwrap().state, JailState::Down);
+    assert_eq!(images(&mut guest), before);
+    // The next start has it imported.
+    guest.remove("leaf");
+    guest.ctl(&["start", "base"]);
+    assert_eq!(images(&mut guest), before + 1);
+    guest.remove("base");
+    guest.remove("model");
+    guest.sh("rm -r /data/images/app.tar /data/tree");
+}
+
+#[test]
+fn newer_archive_takes_the_place_of_one_that_is_imported_ahead() {
+    let mut guest = guest();
+    put_from_archive(&mut guest, "newer", "");
+    write_large_archive(&mut guest, "second");
+    let images = |guest: &mut Guest<'_>| guest.ctl(&["image", "ls"]).lines().count();
+    let before = images(&mut guest);
+
+    guest.ctl(&["restart", "newer", "--no-wait"]);
+    told(&mut guest, "newer", RUNS_ON, 1);
+    write_archive(&mut guest, "third", true);
+    guest.ctl(&["restart", "newer"]);
+
+    let pid = guest.agent().service("newer", "nuisance").unwrap().pid;
+    guest.sh(&format!("[ -e /proc/{pid}/root/third ]"));
+    assert_eq!(images(&mut guest), before + 1);
+    assert!(!why(&mut guest, "newer").contains("cannot be started"));
+    guest.remove("newer");
     guest.remove("model");
     guest.sh("rm -r /data/images/app.tar /data/tree");
 }
