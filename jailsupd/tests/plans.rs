@@ -5,6 +5,8 @@
 
 use jailsupd::plan::Shared;
 use jailsupd::plan::{Context, IdRange, plan};
+use jailsupd::unit::value::FromText as _;
+use jailsupd::unit::{Joined, Subnet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -19,8 +21,14 @@ fn planned(path: &Path) -> String {
     let unit = jailsupd::unit::parse(stem, "unit.toml", &fs::read_to_string(path).unwrap());
     let ids = IdRange::at(524_288).unwrap();
     let machine_id = "0123456789abcdef0123456789abcdef";
-    let context = Context { ids: &[ids], machine_id, kernel: (6, 12) };
-    plan(&unit.unwrap(), context, &mut Shared::default()).unwrap().to_string()
+    let context = Context { ids: &[ids], machine_id, kernel: (6, 12), number: Some(7) };
+    let mut unit = unit.unwrap();
+    if unit.network.network.is_some() {
+        let subnets = ["10.89.0.0/24", "fd00:1:2:3::/64"];
+        let subnets = subnets.map(|text| Subnet::from_text(text).unwrap()).to_vec();
+        unit.join(Joined { subnets, mtu: Some(9000) });
+    }
+    plan(&unit, context, &mut Shared::default()).unwrap().to_string()
 }
 
 #[test]

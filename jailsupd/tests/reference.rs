@@ -5,7 +5,7 @@
 use std::path::Path;
 use std::{env, fs};
 
-use jailsupd::unit::reference::{host_page, policy_page, units_page};
+use jailsupd::unit::reference::{host_page, networks_page, policy_page, units_page};
 
 fn compare(page: &str, text: &str) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs").join(page);
@@ -22,6 +22,11 @@ fn compare(page: &str, text: &str) {
 #[test]
 fn the_page_of_units_is_fresh() {
     compare("units.md", &units_page());
+}
+
+#[test]
+fn the_page_of_networks_is_fresh() {
+    compare("networks-toml.md", &networks_page());
 }
 
 #[test]

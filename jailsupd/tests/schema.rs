@@ -49,8 +49,11 @@ fn assert_taken(validator: &Validator, path: &Path) {
 
 #[test]
 fn the_published_schemas_are_fresh() {
-    let schemas =
-        [("unit.schema.json", schema::whole()), ("unit-part.schema.json", schema::part())];
+    let schemas = [
+        ("unit.schema.json", schema::whole()),
+        ("unit-part.schema.json", schema::part()),
+        ("network.schema.json", schema::network()),
+    ];
     for (name, text) in schemas {
         let path = root().join("docs").join(name);
         if env::var_os("UPDATE").is_some() {

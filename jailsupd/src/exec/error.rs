@@ -245,6 +245,15 @@ pub enum Error {
     /// All ranges are given away, or their table cannot be written.
     #[error("cannot give it a range of user ids")]
     Ids(#[source] io::Error),
+    /// The table of the host's own networks cannot be written.
+    #[error("cannot keep the addresses of networks")]
+    Networks(#[source] io::Error),
+    /// All addresses of a network are given away.
+    #[error("no address is left in the network {network}")]
+    NetworkFull {
+        /// Its name.
+        network: String,
+    },
     /// It was made for a client.
     #[error("the client that it was run for is gone")]
     NoClient,
@@ -312,6 +321,7 @@ impl Error {
             Self::Jail { stage: Stage::WorkingDir, .. } => "process.working_dir",
             Self::Jail { stage: Stage::User, .. } => "process.user",
             Self::Plan(_) => "security.seccomp",
+            Self::Networks(_) | Self::NetworkFull { .. } => "network.network",
             Self::Jail { stage: Stage::Sysctl, .. } => "security.sysctl",
             Self::Jail { .. }
             | Self::Cgroup { .. }
@@ -384,6 +394,8 @@ impl Error {
             | Self::Jail { .. }
             | Self::Keeper(_)
             | Self::Overcommit(_)
+            | Self::Networks(_)
+            | Self::NetworkFull { .. }
             | Self::Ids(_) => false,
         }
     }

@@ -33,6 +33,7 @@ pub mod logs;
 mod mounts;
 pub mod namespaces;
 pub mod net;
+pub mod networks;
 pub mod notify;
 pub mod overlay;
 mod place;

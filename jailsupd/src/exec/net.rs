@@ -1,5 +1,6 @@
 //! Links, addresses and routes: of the host's uplink, and of each jail in its own namespace.
 
+mod bridge;
 mod netlink;
 mod wire;
 
@@ -8,9 +9,9 @@ pub use wire::Wire;
 
 use super::{Error, faults};
 use crate::plan::Link;
-use crate::plan::link::{Lower, NAME};
-use crate::unit::IpPrefix;
+use crate::plan::link::{Kind, Lower, NAME};
 use crate::unit::host::Uplink;
+use crate::unit::{IpPrefix, LinkName};
 use dhcp_worker::lease::Lease;
 use rustix::fd::{AsFd as _, OwnedFd};
 use rustix::fs::{Mode, OFlags};
@@ -62,7 +63,10 @@ impl Network {
     /// # Errors
     /// The kernel's refusal.
     pub fn links(&self) -> io::Result<Vec<Interface>> {
-        self.host.links()
+        // The ports of bridges are as many as jails, and say nothing that these do not know.
+        let mut links = self.host.links()?;
+        links.retain(|link| !(link.is_ours && link.is_veth));
+        Ok(links)
     }
 
     /// Removes a jail's link from its network namespace. The kernel does that, too, when nobody has the namespace any more,
@@ -76,8 +80,8 @@ impl Network {
     }
 
     /// Makes a jail's link in its network namespace, in place of any other, with loopback up beside it. A crash in
-    /// between leaves nothing on the host but a VLAN, which [`Self::sweep`] finds: the link is born in the jail's
-    /// namespace. Returns the number of the host's link that it sits on.
+    /// between leaves nothing on the host but a VLAN or a bridge, which [`Self::sweep`] finds: the link is born in the
+    /// jail's namespace. Returns the number of the host's link that it sits on.
     ///
     /// # Errors
     /// When the parent does not exist, or the kernel refuses.
@@ -90,10 +94,19 @@ impl Network {
         self.clear(namespace)?;
         let lower = link.map(|link| self.lower(&link.lower, uplink)).transpose()?;
         if let (Some(link), Some(lower)) = (link, &lower) {
-            if let Some(mtu) = link.mtu.filter(|mtu| *mtu > lower.mtu) {
-                return Err(Error::Mtu { mtu, most: lower.mtu, parent: lower.name.clone() });
-            }
-            let made = self.host.create(UNBORN, lower.index, link, namespace);
+            let made = match link.kind {
+                Kind::Veth { mac } => self.add_port(lower, mac, link.mtu, namespace),
+                Kind::Macvlan { .. } | Kind::Ipvlan { .. } => {
+                    if let Some(mtu) = link.mtu.filter(|mtu| *mtu > lower.mtu) {
+                        return Err(Error::Mtu {
+                            mtu,
+                            most: lower.mtu,
+                            parent: lower.name.clone(),
+                        });
+                    }
+                    self.host.create(UNBORN, lower.index, link, namespace)
+                }
+            };
             made.map_err(|e| failed(format!("make a link on {}", lower.name), e))?;
         }
         let inside = self.enter(namespace, |jail| set_up_inside(jail, link));
@@ -102,22 +115,23 @@ impl Network {
         Ok(lower.map(|lower| lower.index))
     }
 
-    /// The host's link that a jail's sits on, up; a VLAN is made when it is not there.
+    /// The host's link that a jail's sits on, up; a VLAN or a bridge is made when it is not there.
     fn lower(&self, lower: &Lower, uplink: &Uplink) -> Result<Interface, Error> {
-        let list = || self.host.links().map_err(|e| failed("list the host's links", e));
+        let list = || self.links().map_err(|e| failed("list the host's links", e));
         let links = list()?;
-        let Some(parent) = parent_of(lower, uplink, &links) else {
-            return Err(Error::NoParent {
-                name: lower.parent.as_str().to_owned(),
-                links: names(&links),
-            });
+        let (link, vlan) = match lower {
+            Lower::Network(network) => return self.bridge(network, &links),
+            Lower::Parent { link, vlan } => (link, *vlan),
+        };
+        let Some(parent) = parent_of(link, uplink, &links) else {
+            return Err(Error::NoParent { name: link.as_str().to_owned(), links: names(&links) });
         };
         let up = |link: &Interface| {
             let up = self.host.set_up(link.index);
             up.map_err(|e| failed(format!("bring {} up", link.name), e))
         };
         up(parent)?;
-        let Some(vlan) = lower.vlan else { return Ok(parent.clone()) };
+        let Some(vlan) = vlan else { return Ok(parent.clone()) };
         let is_it = |link: &Interface| link.vlan == Some((parent.index, vlan));
         let there = links.iter().find(|link| is_it(link)).cloned();
         let found = match there {
@@ -138,8 +152,8 @@ impl Network {
         Ok(found)
     }
 
-    /// Deletes the VLANs of these links that were made for jails, that none uses (by number) and none wants; the names of
-    /// those that are gone.
+    /// Deletes those VLANs and bridges of these links that were made for jails, that none uses (by number) and none wants;
+    /// the names of those that are gone.
     ///
     /// # Errors
     /// The kernel's refusal.
@@ -150,12 +164,22 @@ impl Network {
         wanted: &BTreeSet<Lower>,
         uplink: &Uplink,
     ) -> io::Result<Vec<String>> {
-        let wanted: BTreeSet<(u32, u16)> = wanted
-            .iter()
-            .filter_map(|lower| Some((parent_of(lower, uplink, links)?.index, lower.vlan?)))
-            .collect();
+        let (mut vlans, mut bridges) = (BTreeSet::new(), BTreeSet::new());
+        for lower in wanted {
+            match lower {
+                Lower::Parent { link, vlan: Some(vlan) } => {
+                    let parent = parent_of(link, uplink, links);
+                    vlans.extend(parent.map(|parent| (parent.index, *vlan)));
+                }
+                Lower::Parent { vlan: None, .. } => {}
+                Lower::Network(network) => drop(bridges.insert(network.bridge())),
+            }
+        }
         let is_left = |link: &&Interface| {
-            let is_wanted = link.vlan.is_none_or(|vlan| wanted.contains(&vlan));
+            let is_wanted = match link.vlan {
+                Some(vlan) => vlans.contains(&vlan),
+                None => !link.is_bridge || bridges.contains(&link.name),
+            };
             link.is_ours && !is_wanted && !used.contains(&link.index)
         };
         let mut gone = Vec::new();
@@ -296,16 +320,24 @@ fn uplink_of<'a>(uplink: &Uplink, links: &'a [Interface]) -> Option<&'a Interfac
     links.iter().find(|link| link.name == name)
 }
 
-/// The host's link that this one is on.
-#[must_use]
-pub fn parent_of<'a>(
-    lower: &Lower,
+/// The host's link of this name or alias.
+fn parent_of<'a>(
+    name: &LinkName,
     uplink: &Uplink,
     links: &'a [Interface],
 ) -> Option<&'a Interface> {
-    match lower.parent.is_uplink() {
+    match name.is_uplink() {
         true => uplink_of(uplink, links),
-        false => links.iter().find(|other| other.name == lower.parent.as_str()),
+        false => links.iter().find(|other| other.name == name.as_str()),
+    }
+}
+
+/// The number of the host's link that a jail's is made on; none where that is missing. What is made with the jail's has 0.
+#[must_use]
+pub fn place_for(lower: &Lower, uplink: &Uplink, links: &[Interface]) -> Option<u32> {
+    match lower {
+        Lower::Parent { link, .. } => parent_of(link, uplink, links).map(|parent| parent.index),
+        Lower::Network(_) => Some(0),
     }
 }
 
@@ -314,9 +346,9 @@ pub fn parent_of<'a>(
 /// # Errors
 /// The parent does not exist, or takes no packets of that size.
 pub fn fits(link: &Link, uplink: &Uplink, links: &[Interface]) -> Result<(), Error> {
-    let Some(parent) = parent_of(&link.lower, uplink, links) else {
-        let name = link.lower.parent.as_str().to_owned();
-        return Err(Error::NoParent { name, links: names(links) });
+    let Lower::Parent { link: name, .. } = &link.lower else { return Ok(()) };
+    let Some(parent) = parent_of(name, uplink, links) else {
+        return Err(Error::NoParent { name: name.as_str().to_owned(), links: names(links) });
     };
     match link.mtu.filter(|mtu| *mtu > parent.mtu) {
         Some(mtu) => Err(Error::Mtu { mtu, most: parent.mtu, parent: parent.name.clone() }),
@@ -370,6 +402,11 @@ fn settings(link: &Link) -> Vec<(String, &'static str)> {
     // ndisc_notify), so that neighbours that knew another port or host learn at once.
     let announce = |family, what| (format!("{family}/conf/{NAME}/{what}"), "1");
     let mut settings = vec![announce("ipv4", "arp_notify")];
+    if matches!(link.kind, Kind::Veth { .. }) {
+        // In a network of the host's own nobody is a router but by its file, and no address is there twice.
+        settings.push((format!("ipv6/conf/{NAME}/accept_ra"), "0"));
+        settings.push((format!("ipv6/conf/{NAME}/accept_dad"), "0"));
+    }
     if has_ipv4_alone(link) {
         // Else it would take addresses that its unit does not list, from itself and from routers; and each link that comes
         // up would have something to say to all others, and make the router say more, which is the square of their number.
@@ -411,13 +448,13 @@ fn exists_is_fine(result: io::Result<()>) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plan::link::{Dhcp, Kind};
+    use crate::plan::link::Dhcp;
+    use crate::unit::MacvlanMode;
     use crate::unit::value::FromText as _;
-    use crate::unit::{LinkName, MacvlanMode};
 
     fn link(addresses: &[&str]) -> Link {
         Link {
-            lower: Lower { parent: LinkName::from_text("uplink").unwrap(), vlan: None },
+            lower: Lower::Parent { link: LinkName::from_text("uplink").unwrap(), vlan: None },
             kind: Kind::Macvlan { mode: MacvlanMode::Bridge, mac: [2; 6] },
             mtu: None,
             address: addresses.iter().map(|text| IpPrefix::from_text(text).unwrap()).collect(),

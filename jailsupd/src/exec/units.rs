@@ -54,8 +54,9 @@ fn raw(path: &Path, directory: usize, kind: RawKind) -> RawFile {
     RawFile { path: path.to_string_lossy().into_owned(), directory, kind }
 }
 
-/// Names and paths. Names that are not UTF-8 are shown with replacements, and are no jail's.
-fn list(directory: &Path) -> Vec<(String, PathBuf)> {
+/// Names and paths of what is in a directory. Names that are not UTF-8 are shown with replacements, and are no jail's.
+#[must_use]
+pub fn list(directory: &Path) -> Vec<(String, PathBuf)> {
     let entries = match std::fs::read_dir(directory) {
         Ok(entries) => entries,
         Err(error) => {

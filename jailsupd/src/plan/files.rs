@@ -27,6 +27,8 @@ pub struct Learned {
     pub dns: Vec<IpAddr>,
     /// Domains in which names without dots are looked for.
     pub search: Vec<HostName>,
+    /// Other jails in a network of the host's own, by name.
+    pub others: Vec<(IpAddr, String)>,
 }
 
 /// All of them, in the order in which they are mounted.
@@ -42,7 +44,8 @@ pub fn files(unit: &Unit, machine_id: &str, learned: &Learned) -> Vec<GivenFile>
         GivenFile {
             name: "hosts",
             text: hosts(unit, super::host_name(unit), learned),
-            is_asked_for: !network.add_host.is_empty(),
+            is_asked_for: !network.add_host.is_empty()
+                || network.network.is_some() && unit.root.mode != RootMode::ReadOnly,
         },
     ];
     let is_asked_for = !network.dns.is_empty() || !network.dns_search.is_empty();
@@ -76,7 +79,8 @@ fn hosts(unit: &Unit, host_name: &str, learned: &Learned) -> String {
     let is_nowhere = own.is_empty();
     let own = own.into_iter().map(|address| (address, host_name));
     let others = unit.network.add_host.iter().map(|host| (host.address, host.name.as_str()));
-    for (address, name) in own.chain(others) {
+    let told = learned.others.iter().map(|(address, name)| (*address, name.as_str()));
+    for (address, name) in own.chain(others).chain(told) {
         let _ = writeln!(text, "{address} {name}");
     }
     if is_nowhere {

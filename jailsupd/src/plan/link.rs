@@ -1,8 +1,9 @@
 //! A jail's link: what exists in its network namespace besides loopback.
 
+use super::Context;
 use crate::unit::{
-    Address, BESIDE, HostName, IpPrefix, IpvlanMode, LinkName, MacAddress, MacvlanMode, Network,
-    NetworkMode, Unit, is_link_local,
+    Address, BESIDE, HostName, IpPrefix, IpvlanMode, Joined, LinkName, MacAddress, MacvlanMode,
+    Network, NetworkMode, NetworkName, Unit, is_link_local,
 };
 use sha2::{Digest, Sha256};
 use std::fmt;
@@ -37,13 +38,18 @@ pub struct Dhcp {
     pub hostname: String,
 }
 
-/// A link of the host, or a VLAN on it. As text `eth0` or `eth0.10`.
+/// What of the host a link sits on. As text `eth0`, `eth0.10` or `network back`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Lower {
-    /// The link, by name or alias.
-    pub parent: LinkName,
-    /// The VLAN.
-    pub vlan: Option<u16>,
+pub enum Lower {
+    /// A link of the host, or a VLAN on it.
+    Parent {
+        /// The link, by name or alias.
+        link: LinkName,
+        /// The VLAN.
+        vlan: Option<u16>,
+    },
+    /// The bridge of one of the host's own networks.
+    Network(NetworkName),
 }
 
 /// What a jail's link is to the kernel.
@@ -61,28 +67,58 @@ pub enum Kind {
         /// What it hands to its parent.
         mode: IpvlanMode,
     },
+    /// One end of a pair (veth(4)), whose other end is a port of a bridge.
+    Veth {
+        /// Its Ethernet address.
+        mac: [u8; 6],
+    },
 }
 
 /// The link that a unit asks for. None when it asks for none.
-pub(super) fn link(name: &str, network: &Network, machine_id: &str) -> Option<Link> {
+pub(super) fn link(unit: &Unit, context: Context<'_>) -> Option<Link> {
+    let joined = unit.joined().zip(context.number);
+    let given = joined.into_iter().flat_map(|(joined, number)| given(unit, joined, number));
+    let mut link = of(unit.name.as_str(), &unit.network, unit.joined(), context.machine_id)?;
+    link.address.extend(given);
+    Some(link)
+}
+
+/// The addresses of the jail of this number, of those subnets of its network of which its unit lists none.
+fn given<'a>(
+    unit: &'a Unit,
+    joined: &'a Joined,
+    number: u32,
+) -> impl Iterator<Item = IpPrefix> + 'a {
+    let lacks = |is_ipv4: bool| unit.network.fixed().all(|own| own.address().is_ipv4() != is_ipv4);
+    let subnets = joined.subnets.iter().filter(move |subnet| lacks(subnet.is_ipv4()));
+    subnets.filter_map(move |subnet| subnet.host(number))
+}
+
+fn of(name: &str, network: &Network, joined: Option<&Joined>, machine_id: &str) -> Option<Link> {
+    let mac = || {
+        let derived = || derived_mac(machine_id, name);
+        network.mac.map_or_else(derived, MacAddress::octets)
+    };
     let kind = match network.mode {
         NetworkMode::None => return None,
-        NetworkMode::Macvlan => {
-            let derived = || derived_mac(machine_id, name);
-            let mac = network.mac.map_or_else(derived, MacAddress::octets);
-            Kind::Macvlan { mode: network.macvlan_mode, mac }
-        }
+        NetworkMode::Macvlan => Kind::Macvlan { mode: network.macvlan_mode, mac: mac() },
         NetworkMode::Ipvlan => Kind::Ipvlan { mode: network.ipvlan_mode },
+        NetworkMode::Bridge => Kind::Veth { mac: mac() },
     };
     let dhcp = network.asks_dhcp().then(|| Dhcp {
         client_id: (network.mode == NetworkMode::Ipvlan).then(|| client_id(machine_id, name)),
         hostname: network.hostname.as_ref().map_or(name, HostName::as_str).to_owned(),
     });
     let vlan = network.vlan.and_then(|vlan| u16::try_from(vlan.get()).ok());
+    let lower = match &network.network {
+        Some(name) => Lower::Network(name.clone()),
+        None => Lower::Parent { link: network.parent.clone(), vlan },
+    };
+    let own_mtu = network.mtu.and_then(|mtu| u32::try_from(mtu.get()).ok());
     Some(Link {
-        lower: Lower { parent: network.parent.clone(), vlan },
+        lower,
         kind,
-        mtu: network.mtu.and_then(|mtu| u32::try_from(mtu.get()).ok()),
+        mtu: own_mtu.or_else(|| joined?.mtu),
         address: network.fixed().collect(),
         dhcp,
         gateway: network.gateway.clone(),
@@ -105,7 +141,8 @@ pub(super) fn beside(unit: &Unit, machine_id: &str) -> Option<Link> {
     let gateway = unit.network.gateway.iter().copied().filter(is_near).collect();
     let fixed = address.iter().copied().map(Address::Fixed).collect();
     let name = format!("{}{BESIDE}", unit.name);
-    link(&name, &Network { address: fixed, gateway, mac: None, ..unit.network.clone() }, machine_id)
+    let network = Network { address: fixed, gateway, mac: None, ..unit.network.clone() };
+    of(&name, &network, unit.joined(), machine_id)
 }
 
 /// An Ethernet address that stays the same for a jail on a host: a new one at each start would cost
@@ -132,7 +169,7 @@ impl Link {
     #[must_use]
     pub const fn mac(&self) -> Option<[u8; 6]> {
         match self.kind {
-            Kind::Macvlan { mac, .. } => Some(mac),
+            Kind::Macvlan { mac, .. } | Kind::Veth { mac } => Some(mac),
             Kind::Ipvlan { .. } => None,
         }
     }
@@ -149,6 +186,7 @@ impl fmt::Display for Link {
                 write!(f, " on {} as {}", self.lower, show_mac(mac))?;
             }
             Kind::Ipvlan { mode } => write!(f, "ipvlan ({mode}) on {}", self.lower)?,
+            Kind::Veth { mac } => write!(f, "bridge on {} as {}", self.lower, show_mac(mac))?,
         }
         if let Some(mtu) = self.mtu {
             write!(f, " with packets of {mtu} bytes")?;
@@ -168,9 +206,10 @@ impl fmt::Display for Link {
 
 impl fmt::Display for Lower {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.vlan {
-            Some(vlan) => write!(f, "{}.{vlan}", self.parent),
-            None => self.parent.fmt(f),
+        match self {
+            Self::Parent { link, vlan: Some(vlan) } => write!(f, "{link}.{vlan}"),
+            Self::Parent { link, vlan: None } => link.fmt(f),
+            Self::Network(name) => write!(f, "network {name}"),
         }
     }
 }

@@ -11,6 +11,7 @@ pub mod hooks;
 pub mod id_map;
 pub mod ids;
 pub mod link;
+pub mod networks;
 pub mod seccomp;
 mod shared;
 mod show;
@@ -79,6 +80,8 @@ pub struct Context<'a> {
     pub machine_id: &'a str,
     /// The kernel's version, its first two numbers.
     pub kernel: (u32, u32),
+    /// The jail's number in the host's own network that it is in.
+    pub number: Option<u32>,
 }
 
 /// The default search path of a service, as systemd and container engines have it.
@@ -154,7 +157,7 @@ fn host_steps(unit: &Unit, context: Context<'_>) -> Vec<HostStep> {
     steps.extend(cgroup::limits(&unit.resources).into_iter().map(HostStep::SetLimit));
     steps.push(HostStep::LimitDisks(cgroup::disk_limits(&unit.resources)));
     steps.push(HostStep::CreateNamespaces { ids: IdMap::new(context.ids, &unit.user) });
-    let link = link::link(unit.name.as_str(), &unit.network, context.machine_id);
+    let link = link::link(unit, context);
     steps.push(HostStep::SetUpNetwork(link));
     let (source, size_max) = (unit.image.source.clone(), unit.root.size_max);
     match unit.root.mode {

@@ -8,12 +8,13 @@ use super::jails::Jails;
 use super::kernel::Kernel;
 use super::leases::Leases;
 use super::links::Links;
+use super::networks::Networks;
 use super::output::Output;
 use super::poller::{Poller, Source};
 use super::syncing::Syncing;
 use super::trash::Trash;
 use super::trials::Trials;
-use super::{Supervisor, host_file, policy, runs};
+use super::{Supervisor, host_file, networks, policy, runs};
 use crate::control::server::Server;
 use crate::exec::deploys::Deploys;
 use crate::exec::ids::Table;
@@ -61,8 +62,7 @@ impl Supervisor {
         to("make its run directory", layout.make())?;
         to("make the jails' cgroup", make_cgroups(&layout.cgroups))?;
         let poller = to("use epoll", Poller::new())?;
-        let server = to("listen", Server::listen(Path::new(crate::control::wire::SOCKET)))?;
-        to("wait for the keeper and for clients", watch_both(&keeper, &server, &poller))?;
+        let server = to("wait for the keeper and for clients", listen(&keeper, &poller))?;
         let (directories, watch) = to("watch the unit directories", watched(&poller))?;
         let (host, host_problems) = to("set the host's name", named_host())?;
         let mut supervisor = Self {
@@ -71,6 +71,7 @@ impl Supervisor {
             server,
             network: to("use rtnetlink", Network::open())?,
             ids: to("read the table of id ranges", Table::open(&layout))?,
+            networks: to("read the table of networks", Networks::open(&layout))?,
             images: Images::default(),
             devices: devices::Common::default(),
             shared: Shared::default(),
@@ -156,16 +157,18 @@ fn unit_directories() -> Vec<PathBuf> {
     all
 }
 
-fn watch_both(keeper: &Client, server: &Server, poller: &Poller) -> io::Result<()> {
+fn listen(keeper: &Client, poller: &Poller) -> io::Result<Server> {
+    let server = Server::listen(Path::new(crate::control::wire::SOCKET))?;
     poller.watch(keeper, Source::Keeper)?;
-    poller.watch(server.listener(), Source::Listener)
+    poller.watch(server.listener(), Source::Listener)?;
+    Ok(server)
 }
 
 /// The directories of units, with a watch on them and on that of the policy.
 fn watched(poller: &Poller) -> io::Result<(Vec<PathBuf>, Watch)> {
     let directories = unit_directories();
-    let all = directories.iter().cloned().chain([PathBuf::from(policy::DIRECTORY)]);
-    let watch = Watch::new(all.collect())?;
+    let others = networks::directories(&directories).chain([PathBuf::from(policy::DIRECTORY)]);
+    let watch = Watch::new(directories.iter().cloned().chain(others).collect())?;
     poller.watch(&watch, Source::Units)?;
     Ok((directories, watch))
 }

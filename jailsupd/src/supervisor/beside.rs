@@ -424,13 +424,14 @@ impl Supervisor {
         };
         let unit = text.and_then(|text| Unit::from_canonical(&jail.name, &jail.path, &text).ok());
         let started_from = jail.life.as_ref().map(|life| &life.stored.unit);
-        let unit = unit.filter(|unit| {
-            let hash = unit.restart_hash().to_string();
-            started_from.is_none_or(|started_from| *started_from == hash)
-        });
         let is_former = jail.part == Part::Former;
         let Some(mut unit) = unit else { return };
-        if self.read_profile(&mut unit).is_err() {
+        // What other files say is a part of what it was.
+        if self.read_what_it_names(&mut unit).is_err() {
+            return;
+        }
+        let hash = unit.restart_hash().to_string();
+        if started_from.is_some_and(|started_from| *started_from != hash) {
             return;
         }
         if !is_former {

@@ -1,7 +1,7 @@
 //! Unit files over the control socket: shown, checked, written.
 
 use super::unknown::invalid_value;
-use super::{Supervisor, report};
+use super::{Supervisor, networks, report};
 use crate::control::wire::{
     Changed, Checked, Reply, UnitDraft, UnitFiles, UnitRole, UnitText, WireError,
 };
@@ -19,7 +19,9 @@ type Touched = Result<Vec<PathBuf>, WireError>;
 impl Supervisor {
     /// All problems of the drafts, or of all files.
     pub(super) fn check_units(&self, drafts: &[UnitDraft]) -> Reply {
-        let tree = self.read_units(drafts);
+        let (of_networks, of_units) = networks::split(drafts);
+        let networks = self.read_networks(&of_networks);
+        let tree = self.read_units_in(&networks, &of_units);
         let path = |draft: &UnitDraft| match &draft.path {
             Some(path) => path.clone(),
             None => format!("{}.toml", draft.stem),
@@ -31,8 +33,13 @@ impl Supervisor {
         let found = tree.units.iter().filter(ours).filter_map(|r| r.result.as_ref().err());
         // A mistake in the policy explains what it refuses.
         let policy = self.policy_problems.iter().filter(|_| drafts.is_empty());
-        let problems = policy.chain(found.flatten()).map(report::problem).collect();
+        let of_networks = networks.problems.iter().filter(|problem| {
+            drafts.is_empty() || drafted.iter().any(|d| **d == *problem.place.file)
+        });
+        let problems =
+            policy.chain(of_networks).chain(found.flatten()).map(report::problem).collect();
         let files: usize = tree.units.iter().map(|resolved| resolved.files.len()).sum();
+        let files = files + networks.files();
         let checked = if drafts.is_empty() { files } else { drafts.len() };
         Reply::with(&Checked { problems, checked: checked as u64 })
     }

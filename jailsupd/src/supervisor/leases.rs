@@ -20,7 +20,7 @@ use crate::machine::Moment;
 use crate::machine::gate::WaitsFor;
 use crate::plan::Learned;
 use crate::unit::value::FromText as _;
-use crate::unit::{HostName, Network};
+use crate::unit::{HostName, IpPrefix};
 use dhcp_worker::lease::{Earlier, Lease};
 use dhcp_worker::wire::{Identity, Order, Trouble};
 use rustix::fd::OwnedFd;
@@ -171,9 +171,8 @@ impl Jail {
 
     /// All its addresses, for people.
     pub(super) fn addresses(&self) -> Vec<String> {
-        let network = self.loaded.as_ref().map(|loaded| &loaded.unit.network);
-        let fixed = network.into_iter().flat_map(Network::fixed);
-        let fixed = fixed.map(|address| address.to_string());
+        let link = self.loaded.as_ref().and_then(|loaded| loaded.plan.link());
+        let fixed = link.into_iter().flat_map(|link| &link.address).map(IpPrefix::to_string);
         let lease = self.lease.iter().map(|held| show(&held.lease));
         fixed.chain(lease).collect()
     }
@@ -450,8 +449,12 @@ impl Supervisor {
         let jail = self.jails.get(id);
         let owner = jail.and_then(|jail| self.jails.get(jail.of?)).or(jail);
         let held = owner.and_then(|jail| jail.lease.as_ref()).filter(|_| loaded.asks_dhcp());
-        let Some(Held { lease, .. }) = held else { return Learned::default() };
+        let (given, others) = (self.given_addresses(id, loaded), self.neighbours(loaded));
+        let Some(Held { lease, .. }) = held else {
+            return Learned { address: given, others, ..Learned::default() };
+        };
         Learned {
+            others,
             address: vec![lease.address.into()],
             dns: lease.dns.iter().copied().map(IpAddr::V4).collect(),
             search: lease.search.iter().filter_map(|name| HostName::from_text(name).ok()).collect(),

@@ -11,6 +11,7 @@ use crate::exec::net::{self, Interface, Monitor};
 use crate::machine::Moment;
 use crate::machine::gate::WaitsFor;
 use crate::plan::Link;
+use crate::plan::link::Lower;
 use keeper::Slot;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -201,10 +202,8 @@ impl Supervisor {
         let Some(loaded) = jail.loaded.as_ref().filter(|_| !is_stale) else { return };
         let link = self.link_of(jail, loaded).cloned();
         let key = link_key(loaded, link.as_ref(), self.has_link_beside(jail));
-        let parent = link.as_ref().map(|link| {
-            let parent = net::parent_of(&link.lower, &self.host.uplink, &self.links.there);
-            parent.map(|parent| parent.index)
-        });
+        let place = |link: &Link| net::place_for(&link.lower, &self.host.uplink, &self.links.there);
+        let parent = link.as_ref().map(place);
         let parent = match parent {
             Some(None) => return,
             Some(Some(parent)) => parent,
@@ -267,7 +266,7 @@ impl Supervisor {
             let waits = jail.loaded.as_ref().is_some_and(|l| l.unit.network.wait_for_parent);
             let link = jail.link().filter(|_| waits);
             let lacks = link.is_some_and(|link| {
-                net::parent_of(&link.lower, &self.host.uplink, &self.links.there).is_none()
+                net::place_for(&link.lower, &self.host.uplink, &self.links.there).is_none()
             });
             if std::mem::replace(&mut jail.lacks_link, lacks) != lacks {
                 self.ties.moved = true;
@@ -278,10 +277,11 @@ impl Supervisor {
     /// What a jail without its parent link waits for.
     pub(super) fn waits_for_link(&self, jail: &Jail) -> Option<WaitsFor> {
         let link = jail.link().filter(|_| jail.lacks_link)?;
+        let Lower::Parent { link: parent, .. } = &link.lower else { return None };
         let place = jail.loaded.as_ref()?.unit.origin.at("network.parent");
         let there = net::names(&self.links.there);
         let why = format!("is not there (network.parent, {place}; the host has {there})");
-        Some(WaitsFor { name: format!("link {}", link.lower.parent), is_coming: false, why })
+        Some(WaitsFor { name: format!("link {parent}"), is_coming: false, why })
     }
 
     /// A jail at rest whose unit asks for another link now: the one that it has would answer for addresses that may be
@@ -309,7 +309,7 @@ impl Supervisor {
         self.links.refused.remove(&id);
     }
 
-    /// Deletes the VLANs that were made for jails which do not need them any more.
+    /// Deletes the VLANs and bridges that were made for jails which do not need them any more.
     pub(super) fn sweep_links(&mut self) {
         if !self.links.there.iter().any(|link| link.is_ours) {
             return;
@@ -327,7 +327,7 @@ impl Supervisor {
                 log::info!("nobody needs {}: deleted", gone.join(", "));
                 self.list_links();
             }
-            Err(error) => log::warn!("a VLAN that nobody needs is left: {error}"),
+            Err(error) => log::warn!("a VLAN or bridge that nobody needs is left: {error}"),
         }
     }
 }

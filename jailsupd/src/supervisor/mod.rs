@@ -32,6 +32,7 @@ mod limits;
 mod links;
 mod losses;
 mod namespaces;
+mod networks;
 mod notify;
 mod output;
 mod policy;
@@ -89,6 +90,7 @@ use keeper::{Client, Slot};
 use kernel::Kernel;
 use leases::Leases;
 use links::Links;
+use networks::Networks;
 use output::Output;
 use poller::{JailId, Poller, Source};
 use reexec::Reexec;
@@ -116,6 +118,7 @@ pub struct Supervisor {
     server: Server,
     network: Network,
     ids: Table,
+    networks: Networks,
     layout: Layout,
     images: Images,
     devices: devices::Common,

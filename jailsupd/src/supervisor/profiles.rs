@@ -20,6 +20,12 @@ impl Supervisor {
         }
     }
 
+    /// Gives a version of a unit that was remembered what other files say: its profile as it is now, its network as it was.
+    pub(super) fn read_what_it_names(&self, unit: &mut Unit) -> Result<(), Problem> {
+        self.read_profile(unit)?;
+        self.join_again(unit)
+    }
+
     /// Gives a unit what the file says that it names.
     pub(super) fn read_profile(&self, unit: &mut Unit) -> Result<(), Problem> {
         let Seccomp::File(path) = unit.security.seccomp.clone() else { return Ok(()) };

@@ -4,10 +4,11 @@
 //! ([`Step`]) is found first and then done, so that `jailctl plan` shows exactly what would happen.
 
 use super::jail::{Jail, Loaded};
+use super::networks::Found;
 use super::poller::JailId;
 use super::step::{Step, judge};
 use super::waiters::{Answer, Goal, Waiter};
-use super::{Supervisor, report};
+use super::{Supervisor, networks, report};
 use crate::control::server::ClientId;
 use crate::control::wire::{Applied, Consequence, JailState, Outcome, Planned, Reply, UnitDraft};
 use crate::exec::Error;
@@ -48,6 +49,11 @@ pub(super) fn refuse(units: &mut [Resolved], clashes: Vec<Clash>) {
 impl Supervisor {
     /// Reads all unit files as they are now, with `drafts` in the place of those of their stems.
     pub(super) fn read_units(&self, drafts: &[UnitDraft]) -> Tree {
+        self.read_units_in(&self.read_networks(&[]), drafts)
+    }
+
+    /// The same in these networks.
+    pub(super) fn read_units_in(&self, networks: &Found, drafts: &[UnitDraft]) -> Tree {
         let mut files = units::gather(&self.directories);
         for draft in drafts {
             let path = draft.path.clone().unwrap_or_else(|| format!("{}.toml", draft.stem));
@@ -57,6 +63,7 @@ impl Supervisor {
         }
         let mut tree = tree::resolve(&files);
         self.refuse_by_policy(&mut tree.units);
+        self.join_networks(&mut tree.units, networks);
         self.read_profiles(&mut tree.units);
         let drafted: Vec<&str> = drafts.iter().filter_map(|draft| draft.path.as_deref()).collect();
         self.refuse_failed_versions(&mut tree.units, &drafted);
@@ -111,7 +118,7 @@ impl Supervisor {
         };
         let mut unit = Unit::from_canonical(&resolved.name, file, &canonical).ok()?;
         // As far as it may still be started.
-        self.read_profile(&mut unit).ok()?;
+        self.read_what_it_names(&mut unit).ok()?;
         self.policy.check(&unit).is_empty().then_some(unit)
     }
 
@@ -142,7 +149,10 @@ impl Supervisor {
         self.watch.renew();
         self.renew_policy();
         self.restore_units();
-        let steps = self.foresee(self.read_units(&[]));
+        let networks = self.read_networks(&[]);
+        self.note_network_problems(&networks);
+        let steps = self.foresee(self.read_units_in(&networks, &[]));
+        self.keep_networks(&networks, &steps);
         // All at once: each storing of the table waits for the disk.
         let units = steps.iter().filter_map(|step| step.unit.as_deref());
         let names: Vec<String> = units
@@ -160,6 +170,7 @@ impl Supervisor {
         let done = steps.iter().map(|step| (step.name.clone(), step.consequence)).collect();
         // All are known before one is started or stopped: others may have to come first.
         let taken: Vec<_> = steps.into_iter().map(|step| self.take(step)).collect();
+        self.follow_names();
         self.find_lacking();
         self.renew_order();
         let ids: Vec<JailId> =
@@ -333,17 +344,20 @@ impl Supervisor {
     /// A unit with its ids and its plan.
     pub(super) fn planned(&mut self, unit: &Unit) -> Result<Loaded, Error> {
         let ranges = self.ids.ranges(unit.name.as_str(), unit.user.size.ranges())?;
+        let number = self.number_of(unit)?;
         let first = ranges.first().copied();
         let ids = first.ok_or_else(|| Error::Ids(io::ErrorKind::NotFound.into()))?;
-        let context =
-            Context { ids: &ranges, machine_id: &self.machine_id, kernel: self.kernel_version };
+        let (machine_id, kernel) = (self.machine_id.as_str(), self.kernel_version);
+        let context = Context { ids: &ranges, machine_id, kernel, number };
         let plan = plan::plan(unit, context, &mut self.shared).map_err(Error::Plan)?;
         let restart_hash = unit.restart_hash().to_string();
         Ok(Loaded { unit: unit.clone(), restart_hash, ids, plan })
     }
 
     pub(super) fn plan_units(&self, drafts: &[UnitDraft]) -> Reply {
-        let steps = self.foresee(self.read_units(drafts));
+        let (of_networks, of_units) = networks::split(drafts);
+        let networks = self.read_networks(&of_networks);
+        let steps = self.foresee(self.read_units_in(&networks, &of_units));
         Reply::with(&Planned { steps: steps.iter().map(Step::to_wire).collect() })
     }
 

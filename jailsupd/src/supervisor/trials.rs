@@ -204,7 +204,7 @@ impl Supervisor {
             let pinned = format!("image.digest = \"{image}\"\n{others}\n");
             unit = Unit::from_canonical(jail, file, &pinned).ok()?;
         }
-        self.read_profile(&mut unit).ok()?;
+        self.read_what_it_names(&mut unit).ok()?;
         Some((unit, image.is_some()))
     }
 

@@ -115,6 +115,119 @@ impl IpPrefix {
     }
 }
 
+/// A subnet: `"10.89.1.0/24"`, `"fd12:3456:789a:1::/64"`. It has room for two hosts at least.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Subnet {
+    base: IpAddr,
+    length: u8,
+}
+
+impl Subnet {
+    /// The subnet of `length` bits that `address` is in; none where that has room for less than two hosts.
+    pub fn around(address: IpAddr, length: u8) -> Option<Self> {
+        let base = match address {
+            IpAddr::V4(ip) if (1..=30).contains(&length) => {
+                IpAddr::V4((u32::from(ip) & !(u32::MAX >> length)).into())
+            }
+            IpAddr::V6(ip) if (1..=126).contains(&length) => {
+                IpAddr::V6((u128::from(ip) & !(u128::MAX >> length)).into())
+            }
+            _ => return None,
+        };
+        Some(Self { base, length })
+    }
+
+    /// Whether it is of IPv4.
+    pub const fn is_ipv4(self) -> bool {
+        self.base.is_ipv4()
+    }
+
+    /// Whether `address` is in it.
+    pub fn contains(self, address: IpAddr) -> bool {
+        IpPrefix { address: self.base, length: self.length }.contains(address)
+    }
+
+    /// Whether some address is in both.
+    pub fn overlaps(self, other: Self) -> bool {
+        self.contains(other.base) || other.contains(self.base)
+    }
+
+    /// The highest number that [`Self::host`] has an address for.
+    pub fn hosts(self) -> u32 {
+        let bits = if self.is_ipv4() { 32 } else { 128 } - u32::from(self.length);
+        // Of IPv4, the last one is for broadcasts.
+        let last = 1_u32.checked_shl(bits).map_or(u32::MAX, |all| all - 1);
+        if self.is_ipv4() { last.saturating_sub(1) } else { last }
+    }
+
+    /// The address of this number, from 1, with the subnet's length.
+    pub fn host(self, number: u32) -> Option<IpPrefix> {
+        let address = match self.base {
+            IpAddr::V4(base) => IpAddr::V4(u32::from(base).checked_add(number)?.into()),
+            IpAddr::V6(base) => IpAddr::V6(u128::from(base).checked_add(number.into())?.into()),
+        };
+        IpPrefix::of_host(address, self.length)
+            .filter(|_| self.contains(address) && (1..=self.hosts()).contains(&number))
+    }
+
+    /// The number of an address in it.
+    pub fn number(self, address: IpAddr) -> Option<u32> {
+        match (self.base, address) {
+            (IpAddr::V4(base), IpAddr::V4(ip)) => u32::from(ip).checked_sub(u32::from(base)),
+            (IpAddr::V6(base), IpAddr::V6(ip)) => {
+                u32::try_from(u128::from(ip).checked_sub(u128::from(base))?).ok()
+            }
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for Subnet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.base, self.length)
+    }
+}
+
+impl FromText for Subnet {
+    const KIND: Kind = Kind::text("subnet/prefix", "^[0-9a-fA-F:.]+/[0-9]+$");
+
+    fn from_text(text: &str) -> Result<Self, Fault> {
+        let fault = |why: &str| Fault::new(format!("{} {why}", shown(text)));
+        let example = "such as \"10.89.1.0/24\" or \"fd12:3456:789a:1::/64\"";
+        let parts = text.split_once('/').and_then(|(base, length)| {
+            Some((base.parse::<IpAddr>().ok()?, length.parse::<u8>().ok()?))
+        });
+        let Some((address, length)) = parts else {
+            return Err(fault("is not a subnet").help(example));
+        };
+        let Some(subnet) = Self::around(address, length) else {
+            let help = "a prefix has 1 to 30 bits with IPv4, 1 to 126 with IPv6";
+            return Err(fault("has no room for two hosts").help(help));
+        };
+        if subnet.base != address {
+            let help = format!("write {}", shown(&subnet.to_string()));
+            return Err(fault("is an address in a subnet, not the subnet").help(help));
+        }
+        let bad = [
+            ("224.0.0.0", 4, "is for multicasts"),
+            ("127.0.0.0", 8, "is the loopback link's"),
+            ("0.0.0.0", 8, "is nobody's"),
+            ("169.254.0.0", 16, "is for link-local addresses"),
+            ("ff00::", 8, "is for multicasts"),
+            ("fe80::", 10, "is for link-local addresses"),
+            ("::", 96, "is nobody's"),
+            ("::ffff:0:0", 96, "is IPv4 written as IPv6"),
+        ];
+        for (base, length, why) in bad {
+            let reserved = base.parse().ok().and_then(|base| Self::around(base, length));
+            if reserved.is_some_and(|reserved| reserved.overlaps(subnet)) {
+                return Err(fault(why).help(example));
+            }
+        }
+        Ok(subnet)
+    }
+}
+
 /// Where a jail has an address from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Address {

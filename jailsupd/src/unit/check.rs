@@ -30,9 +30,17 @@ pub(crate) fn complete(walk: &mut Walk<'_>, draft: &Draft) {
         walk.add(Problem::new(place, "image.source", "is missing").help(help));
     }
     let network = &draft.network;
-    let needs_address = network.mode != NetworkMode::None && network.address.is_empty();
+    let has_parent = matches!(network.mode, NetworkMode::Macvlan | NetworkMode::Ipvlan);
+    let needs_address = has_parent && network.address.is_empty();
     if needs_address && walk.sound("network.mode") && walk.sound("network.address") {
         no_address(walk);
+    }
+    let key = "network.network";
+    let needs_network = network.mode == NetworkMode::Bridge && network.network.is_none();
+    if needs_network && walk.sound("network.mode") && walk.lacks("network", key) {
+        let help = "add `network = \"NAME\"` in `[network]`, with a file networks/NAME.toml beside the units";
+        let place = walk.at("network.mode");
+        walk.add(Problem::new(place, key, "is missing").help(help));
     }
     readiness::complete(walk, draft);
 }
@@ -153,6 +161,7 @@ fn root(walk: &mut Walk<'_>, root: &mut Root) {
 
 /// What a jail without a link cannot have.
 const OF_A_LINK: &[&str] = &[
+    "network.network",
     "network.parent",
     "network.wait_for_parent",
     "network.vlan",
@@ -166,10 +175,21 @@ const OF_A_LINK: &[&str] = &[
     "network.dns",
     "network.dns_search",
 ];
+/// What belongs to a parent link, and what is the network's to say.
+const OF_A_PARENT: &[&str] = &[
+    "network.parent",
+    "network.wait_for_parent",
+    "network.vlan",
+    "network.macvlan_mode",
+    "network.ipvlan_mode",
+    "network.mtu",
+    "network.wait_for_address",
+    "network.gateway",
+];
 /// `MAXNS` of resolv.conf(5).
 const DNS_SERVERS_MAX: usize = 3;
 /// RFC 8200, section 5; the kernel has no IPv6 on a link with less.
-const IPV6_MTU_MIN: u64 = 1280;
+pub(super) const IPV6_MTU_MIN: u64 = 1280;
 
 fn network(walk: &mut Walk<'_>, network: &mut Network) {
     if !walk.sound("network.mode") {
@@ -177,8 +197,9 @@ fn network(walk: &mut Walk<'_>, network: &mut Network) {
     }
     let void: &[&str] = match network.mode {
         NetworkMode::None => OF_A_LINK,
-        NetworkMode::Macvlan => &["network.ipvlan_mode"],
-        NetworkMode::Ipvlan => &["network.macvlan_mode", "network.mac"],
+        NetworkMode::Macvlan => &["network.network", "network.ipvlan_mode"],
+        NetworkMode::Ipvlan => &["network.network", "network.macvlan_mode", "network.mac"],
+        NetworkMode::Bridge => OF_A_PARENT,
     };
     for key in void {
         if is_void(walk, key, "network.mode") {
@@ -194,9 +215,25 @@ fn network(walk: &mut Walk<'_>, network: &mut Network) {
             *network = Network { mode: NetworkMode::None, hostname, add_host, ..none };
             return;
         }
-        NetworkMode::Macvlan => network.ipvlan_mode = none.ipvlan_mode,
+        NetworkMode::Macvlan => {
+            (network.network, network.ipvlan_mode) = (None, none.ipvlan_mode);
+        }
         NetworkMode::Ipvlan => {
-            (network.macvlan_mode, network.mac) = (none.macvlan_mode, none.mac);
+            (network.network, network.macvlan_mode, network.mac) =
+                (None, none.macvlan_mode, none.mac);
+        }
+        NetworkMode::Bridge => {
+            *network = Network {
+                mode: NetworkMode::Bridge,
+                network: network.network.take(),
+                address: std::mem::take(&mut network.address),
+                mac: network.mac,
+                hostname: network.hostname.take(),
+                dns: std::mem::take(&mut network.dns),
+                dns_search: std::mem::take(&mut network.dns_search),
+                add_host: std::mem::take(&mut network.add_host),
+                ..none
+            };
         }
     }
     if network.dns.len() > DNS_SERVERS_MAX {
@@ -226,6 +263,10 @@ fn dhcp(walk: &mut Walk<'_>, network: &Network) {
         let mode = network.ipvlan_mode;
         let message = format!("dhcp needs broadcasts, which an ipvlan link in mode {mode} has not");
         walk.refuse(key, message, "give a fixed address, or use `ipvlan_mode = \"l2\"`");
+    }
+    if times > 0 && network.mode == NetworkMode::Bridge {
+        let message = "dhcp: a network of the host's own has no DHCP server";
+        walk.refuse(key, message, "take it out: the jail is given an address without");
     }
 }
 

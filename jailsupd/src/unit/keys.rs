@@ -17,7 +17,7 @@ use super::health::{CheckCommand, Health, HttpUrl, Retries, Successes, TcpAddres
 use super::hidden::{Covered, Hidden};
 use super::hooks::Hooks;
 use super::image::{Digest, ImageSource};
-use super::name::{HostEntry, HostName, JailName, LinkName, UserSpec};
+use super::name::{HostEntry, HostName, JailName, LinkName, NetworkName, UserSpec};
 use super::path::JailPath;
 use super::resources::{
     CpuWeight, DeviceBandwidth, DeviceIops, Hugetlb, IoWeight, Numbers, OomScore, PidsMax,
@@ -293,7 +293,9 @@ static KEYS: &[Key<Draft>] = &[
     key!("security" "read_only_paths": Vec<Covered> = security.read_only_paths; Anew; Default("[]"); "[\"/etc\"]";
         "Paths that the jail cannot write, with all that is mounted below them, although its root is not read-only."),
     key!("network" "mode": NetworkMode = network.mode; Anew; Default("\"macvlan\""); "\"none\"";
-        "`macvlan`: the jail has an Ethernet address of its own on the parent link, and is a host like any other there. `ipvlan`: it has addresses of its own, but the parent's Ethernet address, for networks that let each port have only one. `none`: a loopback link only. One parent has jails of one kind only."),
+        "`macvlan`: the jail has an Ethernet address of its own on the parent link, and is a host like any other there. `ipvlan`: it has addresses of its own, but the parent's Ethernet address, for networks that let each port have only one. `bridge`: it is in a network of the host's own, with the other jails that name it, and nobody else. `none`: a loopback link only. One parent has jails of one kind only."),
+    key!("network" "network": Option<NetworkName> = network.network; Anew; Unset("none, and `mode = \"bridge\"` needs one"); "\"backend\"";
+        "The host's own network that the jail is in, which the file `networks/NAME.toml` beside the units describes: with `mode = \"bridge\"`. An edit of that file counts as one of each unit that names it. The jail's `/etc/hosts` has the names of the others in it, as they come and go."),
     key!("network" "parent": LinkName = network.parent; Anew; Default("\"uplink\""); "\"eth1\"";
         "The host's link that the jail sits on: a link's name, or `uplink`, which `host.toml` resolves."),
     key!("network" "wait_for_parent": bool = network.wait_for_parent; Live; Default("true"); "false";
@@ -307,13 +309,13 @@ static KEYS: &[Key<Draft>] = &[
     key!("network" "mtu": Option<Mtu> = network.mtu; Anew; Unset("that of the parent link"); "1400";
         "The largest packet on the link, in bytes: not more than on the parent, and at least 1280 with an IPv6 address."),
     key!("network" "address": Vec<Address> = network.address; Anew; Default("[]"); "[\"192.0.2.10/24\", \"2001:db8::10/64\"]";
-        "The jail's addresses, each with the prefix length of its subnet. `dhcp`: the network's DHCP server gives one, and with it a router, name servers and domains, as far as the unit does not say them itself. At least one entry is needed unless `mode` is `none`."),
+        "The jail's addresses, each with the prefix length of its subnet. `dhcp`: the network's DHCP server gives one, and with it a router, name servers and domains, as far as the unit does not say them itself. At least one entry is needed with a parent link. In a network of the host's own, the jail is given an address of each subnet from which none stands here, and keeps it."),
     key!("network" "wait_for_address": bool = network.wait_for_address; Live; Default("true"); "false";
         "Whether a start waits until a DHCP server has given an address. Without that, the jail starts, and has its address when there is one."),
     key!("network" "gateway": Vec<IpAddr> = network.gateway; Anew; Default("[]"); "[\"192.0.2.1\"]";
         "Routers for everything outside the subnets: at most one for IPv4 and one for IPv6."),
     key!("network" "mac": Option<MacAddress> = network.mac; Anew; Unset("derived from the jail's name, so always the same"); "\"02:00:00:00:00:0a\"";
-        "The jail's Ethernet address on a macvlan link."),
+        "The jail's Ethernet address, with `mode = \"macvlan\"` or `\"bridge\"`."),
     key!("network" "hostname": Option<HostName> = network.hostname; Anew; Unset("the jail's name"); "\"www.example.org\"";
         "The host name that the jail sees."),
     key!("network" "dns": Vec<IpAddr> = network.dns; Anew; Default("[]"); "[\"192.0.2.53\"]";
@@ -321,7 +323,7 @@ static KEYS: &[Key<Draft>] = &[
     key!("network" "dns_search": Vec<HostName> = network.dns_search; Anew; Default("[]"); "[\"example.org\"]";
         "Domains in which names without a dot are looked for, in this order."),
     key!("network" "add_host": Vec<HostEntry> = network.add_host; Anew; Default("[]"); "[\"db:192.0.2.11\"]";
-        "Names that lead somewhere without a server: lines of the jail's `/etc/hosts`. That has `localhost` and the jail's own name, too. Where the image has no such file, the jail has one only with an entry here."),
+        "Names that lead somewhere without a server: lines of the jail's `/etc/hosts`. That has `localhost` and the jail's own name, too. Where the image has no such file, the jail has one with an entry here, or in a network of the host's own if its root can be written."),
     key!("resources" "memory_min": Option<Bytes> = resources.memory_min; Live; Unset("nothing"); "\"64M\"";
         "Memory that is the jail's whatever happens: the kernel never takes it back, not even when the host runs out. Not more than the host can spare for all jails together."),
     key!("resources" "memory_low": Option<Bytes> = resources.memory_low; Live; Unset("nothing"); "\"128M\"";

@@ -31,6 +31,7 @@ pub mod image;
 mod keys;
 pub mod layer;
 pub mod name;
+pub mod named_network;
 pub(crate) mod nearest;
 mod parse;
 pub mod path;
@@ -56,7 +57,7 @@ pub mod value;
 pub mod volume;
 
 pub(crate) use address::is_link_local;
-pub use address::{Address, IpPrefix, MacAddress};
+pub use address::{Address, IpPrefix, MacAddress, Subnet};
 pub use amount::{Bytes, CpuQuota};
 pub use canonical::UnitHash;
 pub use capability::{Capabilities, Capability};
@@ -71,7 +72,8 @@ pub use hidden::{Covered, Hidden, OF_PROC};
 pub use hooks::{HookKind, Hooks};
 pub use host::Host;
 pub use image::{Digest, ImageKind, ImageName, ImageSource};
-pub use name::{BESIDE, HostEntry, HostName, JailName, LinkName, UserSpec};
+pub use name::{BESIDE, HostEntry, HostName, JailName, LinkName, NetworkName, UserSpec};
+pub use named_network::Joined;
 pub use parse::{MAX_FILE, parse, text};
 pub use path::{HostPath, JailPath};
 pub use policy::Policy;
@@ -142,6 +144,8 @@ pub struct Unit {
     pub origin: Origin,
     /// What the file says that `security.seccomp` names, once it was read.
     profile: Option<seccomp::Profile>,
+    /// What the file says that `network.network` names, once it was read.
+    joined: Option<Joined>,
     settings: BTreeMap<String, String>,
 }
 
@@ -163,6 +167,19 @@ impl Unit {
         if let Some(value) = self.settings.get_mut("security.seccomp") {
             value.push_str(&format!(" # sha256:{hash}"));
         }
+    }
+
+    /// The network that `network.network` names; none before its file was read, and when none is named.
+    pub const fn joined(&self) -> Option<&Joined> {
+        self.joined.as_ref()
+    }
+
+    /// Takes what the network is that it names: from now on, another one is a change of the unit.
+    pub fn join(&mut self, network: Joined) {
+        if let Some(value) = self.settings.get_mut("network.network") {
+            value.push_str(&format!(" # {network}"));
+        }
+        self.joined = Some(network);
     }
 
     /// A problem of this unit that shows only on the host ("no such file"), at `key`'s place.

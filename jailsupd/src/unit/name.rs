@@ -92,6 +92,54 @@ impl FromText for JailName {
     }
 }
 
+/// The name of one of the host's own networks: the stem of its file, `[a-z0-9][a-z0-9-]{0,11}`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct NetworkName(String);
+
+impl NetworkName {
+    /// The longest name, in bytes: that of its bridge, with `br-` before it, has 15 (`IFNAMSIZ`).
+    pub const MAX: usize = 12;
+
+    /// The name as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// What its bridge is called on the host.
+    pub fn bridge(&self) -> String {
+        format!("br-{}", self.0)
+    }
+}
+
+impl fmt::Display for NetworkName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl FromText for NetworkName {
+    const KIND: Kind = Kind::text("network's name", "^[a-z0-9][a-z0-9-]{0,11}$");
+
+    fn from_text(text: &str) -> Result<Self, Fault> {
+        // As Quadlet has it, or as its file is called.
+        let suffix = [".network", ".toml"].into_iter().find(|suffix| text.ends_with(suffix));
+        if let Some(name) = suffix.and_then(|suffix| text.strip_suffix(suffix)) {
+            let fault = Fault::new(format!("{} is not a network's name", shown(text)));
+            return Err(fault.help(format!("write {}", shown(name))));
+        }
+        check(text, "network's name", "")?;
+        if text.len() > Self::MAX {
+            let message =
+                format!("the network's name {} is {} bytes long", shown(text), text.len());
+            return Err(Fault::new(message).help(format!(
+                "at most {}: it is a part of the name of a link of the host",
+                Self::MAX
+            )));
+        }
+        Ok(Self(text.to_owned()))
+    }
+}
+
 fn is_label_char(c: char) -> bool {
     c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-'
 }

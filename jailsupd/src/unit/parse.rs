@@ -86,6 +86,7 @@ pub(crate) fn assemble(
             volumes: draft.volumes,
             origin: Origin { file: home.to_owned(), places },
             profile: None,
+            joined: None,
             settings,
         }),
         // Version and source are required keys: one that is missing is a problem of the walk.

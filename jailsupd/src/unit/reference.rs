@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use super::document::{Effect, Grammar, Key, Presence};
 use super::host::HOST;
 use super::keys::UNIT;
+use super::named_network::NETWORK;
 use super::policy::POLICY;
 use super::value::{Field, FieldPresence, Kind, choices};
 
@@ -84,6 +85,20 @@ It is read when jailsupd begins: an edit holds from the next boot. A file with a
 defaults of this page hold, and `jailctl host info` shows the mistake.
 ";
 
+const NETWORKS: &str = "\
+`/etc/jails.d/networks/back.toml` is the network `back` of the host, which jails join with `mode = \"bridge\"` and
+`network = \"back\"` in `[network]` of their [units](units.md). What such a network is, [network.md](network.md#networks-of-the-hosts-own)
+tells. A name is made of `a-z`, `0-9` and `-`, starts with a letter or a digit, and has at most 12 characters. The directories are
+`networks` in `/usr/lib/jails.d`, `/etc/jails.d` and `/run/jails.d`; a file in a later one replaces the file of that name
+in an earlier one.
+
+An edit holds at once, and counts as one of each unit that names the network: jails that run in it are restarted if their subnets or
+packet size change. A file with a mistake in it, or one that is gone, stops nothing: the jails that run in the network stay in it as it was, and are refused
+like units with a mistake until it is mended. `jailctl check` shows what is wrong.
+
+For editors there is a JSON Schema, [`network.schema.json`](network.schema.json), which the host has in `/usr/share/warder`.
+";
+
 const POLICIES: &str = "\
 The policy says what units may ask for on this host. Whoever administers the host writes it; whoever writes units stays
 within it. `/usr/lib/warder/policy.toml` is part of the image; `/etc/warder/policy.toml` is the host's own and wins, key
@@ -114,6 +129,11 @@ pub fn units_page() -> String {
 /// `docs/host-toml.md`.
 pub fn host_page() -> String {
     page("host.toml", HOSTS, &HOST, |_| "")
+}
+
+/// `docs/networks-toml.md`.
+pub fn networks_page() -> String {
+    page("Files of networks", NETWORKS, &NETWORK, |_| "")
 }
 
 /// `docs/policy-toml.md`.

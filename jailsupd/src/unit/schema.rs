@@ -1,50 +1,60 @@
-//! The JSON Schema (draft 2020-12) of unit files, from the table of keys: editors complete and check by it.
+//! The JSON Schemas (draft 2020-12) of unit files and of networks, from the tables of keys: editors complete and check by them.
 //! It takes every file that the parser takes; what only the parser can tell, it takes as well.
 
 use serde_json::{Map, Value, json};
 
-use super::document::{Key, Presence};
-use super::keys::{Draft, UNIT};
+use super::document::{Grammar, Key, Presence};
+use super::keys::UNIT;
+use super::named_network::NETWORK;
 use super::value::{Field, FieldPresence, Kind};
 
 /// The schema of a file that makes a whole unit, or a template that is complete.
 pub fn whole() -> String {
-    text("Warder unit file", true)
+    text(&UNIT, "Warder unit file", OF_UNITS, true)
 }
 
 /// The schema of a file that makes a part of one: a drop-in, an instance, a template that is not complete.
 pub fn part() -> String {
-    text("Part of a Warder unit file", false)
+    text(&UNIT, "Part of a Warder unit file", OF_UNITS, false)
 }
 
-fn text(title: &str, is_whole: bool) -> String {
-    let mut schema = table("", "", is_whole);
+/// The schema of the file of a network.
+pub fn network() -> String {
+    let about = "One of the host's own networks. The same in full: docs/networks-toml.md.";
+    text(&NETWORK, "Warder network file", about, true)
+}
+
+const OF_UNITS: &str = "One jail. The same in full: docs/units.md.";
+
+fn text<D>(grammar: &Grammar<D>, title: &str, about: &str, is_whole: bool) -> String {
+    let mut schema = table(grammar, "", "", is_whole);
     let properties = schema["properties"].as_object_mut();
-    let sections = UNIT.sections.iter().map(|section| {
-        (section.name.to_owned(), Value::Object(table(section.name, section.doc, is_whole)))
+    let sections = grammar.sections.iter().map(|section| {
+        let table = table(grammar, section.name, section.doc, is_whole);
+        (section.name.to_owned(), Value::Object(table))
     });
     if let Some(properties) = properties {
         properties.extend(sections);
     }
     schema.insert("$schema".to_owned(), json!("https://json-schema.org/draft/2020-12/schema"));
     schema.insert("title".to_owned(), json!(title));
-    schema.insert("description".to_owned(), json!("One jail. The same in full: docs/units.md."));
+    schema.insert("description".to_owned(), json!(about));
     // The alternate form is indented; the order of a map is that of its keys.
     format!("{:#}\n", sorted(Value::Object(schema)))
 }
 
 /// One table of the file.
-fn table(name: &str, doc: &str, is_whole: bool) -> Map<String, Value> {
-    let keys = || UNIT.keys.iter().filter(|key| key.section == name);
+fn table<D>(grammar: &Grammar<D>, name: &str, doc: &str, is_whole: bool) -> Map<String, Value> {
+    let keys = || grammar.keys.iter().filter(|key| key.section == name);
     let properties: Map<String, Value> =
         keys().map(|key| (key.name.to_owned(), property(key))).collect();
     let mut required: Vec<&str> =
         keys().filter(|key| key.presence == Presence::Required).map(|key| key.name).collect();
     if name.is_empty() {
         let has_required = |section: &str| {
-            UNIT.keys.iter().any(|k| k.section == section && k.presence == Presence::Required)
+            grammar.keys.iter().any(|k| k.section == section && k.presence == Presence::Required)
         };
-        required.extend(UNIT.sections.iter().map(|s| s.name).filter(|name| has_required(name)));
+        required.extend(grammar.sections.iter().map(|s| s.name).filter(|name| has_required(name)));
     }
     let mut schema = Map::new();
     schema.insert("type".to_owned(), json!("object"));
@@ -57,7 +67,7 @@ fn table(name: &str, doc: &str, is_whole: bool) -> Map<String, Value> {
     schema
 }
 
-fn property(key: &Key<Draft>) -> Value {
+fn property<D>(key: &Key<D>) -> Value {
     let mut schema = kind(&key.kind);
     schema["description"] = json!(format!("{} {}", key.doc, key.effect.sentence()));
     schema["examples"] = json!([json_of(key.example)]);

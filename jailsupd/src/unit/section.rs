@@ -13,7 +13,7 @@ use super::device::Device;
 use super::exit_status::ExitStatus;
 use super::hidden::{Covered, Hidden};
 use super::image::ImageSource;
-use super::name::{HostEntry, HostName, LinkName, UserSpec};
+use super::name::{HostEntry, HostName, LinkName, NetworkName, UserSpec};
 use super::path::JailPath;
 use super::seccomp::Seccomp;
 use super::signal::Signal;
@@ -47,8 +47,7 @@ macro_rules! words {
 }
 
 /// Words that the design has and this version lacks: said as such, not as a slip of the pen.
-const NOT_YET: [(&str, &str); 3] =
-    [("network mode", "ipvlan"), ("network mode", "bridge"), ("network mode", "host")];
+const NOT_YET: [(&str, &str); 1] = [("network mode", "host")];
 
 fn unknown_word(text: &str, what: &str, known: &[&str]) -> Fault {
     let shown = shown(text);
@@ -229,6 +228,8 @@ words! {
         Macvlan = "macvlan",
         /// With addresses of its own behind the parent link's Ethernet address.
         Ipvlan = "ipvlan",
+        /// In one of the host's own networks.
+        Bridge = "bridge",
         /// With a loopback link only.
         None = "none",
     }
@@ -268,6 +269,8 @@ pub type Mtu = Whole<68, 65535>;
 pub struct Network {
     /// The kind of link; with [`NetworkMode::None`] all but `hostname` is unset.
     pub mode: NetworkMode,
+    /// The host's own network that it is in; with [`NetworkMode::Bridge`], and only then.
+    pub network: Option<NetworkName>,
     /// The host's link that it sits on.
     pub parent: LinkName,
     /// A start waits until that link is there.
@@ -280,13 +283,13 @@ pub struct Network {
     pub ipvlan_mode: IpvlanMode,
     /// The largest packet; none means the parent's. At least 1280 with an IPv6 address.
     pub mtu: Option<Mtu>,
-    /// Where addresses are from; no two alike, at least one unless the mode is [`NetworkMode::None`].
+    /// Where addresses are from; no two alike, at least one with a parent link.
     pub address: Vec<Address>,
     /// A start waits until DHCP has given an address.
     pub wait_for_address: bool,
     /// Next hops of the default routes; at most one of each family.
     pub gateway: Vec<IpAddr>,
-    /// Ethernet address of a macvlan link; none means one derived from the jail's name.
+    /// Ethernet address, unless it is the parent's; none means one derived from the jail's name.
     pub mac: Option<MacAddress>,
     /// Host name in the jail; none means the jail's name.
     pub hostname: Option<HostName>,
@@ -317,6 +320,7 @@ impl Default for Network {
     fn default() -> Self {
         Self {
             mode: NetworkMode::Macvlan,
+            network: None,
             parent: LinkName::uplink(),
             wait_for_parent: true,
             vlan: None,

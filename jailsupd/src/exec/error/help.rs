@@ -42,6 +42,9 @@ impl Error {
             Self::WorkTimeout { .. } => {
                 "raise `timeout` in `[image]`, or look for what holds it up"
             }
+            Self::NetworkFull { .. } => {
+                "give the network a larger `subnet`, or remove jails that are not needed"
+            }
             Self::Policy => "`jailctl check` names the rule",
             Self::Overcommit(_) => {
                 "stop another jail, ask for less, or see [reserve] of host.toml; then the jail is tried again if `restart.policy` says so, or `jailctl start` does"
@@ -61,6 +64,7 @@ impl Error {
             | Self::Jail { .. }
             | Self::Keeper(_)
             | Self::Ids(_)
+            | Self::Networks(_)
             | Self::NoUnit
             | Self::NoClient
             | Self::Plan(_) => SEE_THE_CONSOLE,

@@ -9,8 +9,8 @@ use netlink_packet_core::{
 };
 use netlink_packet_route::address::{AddressAttribute, AddressMessage, CacheInfo};
 use netlink_packet_route::link::{
-    InfoData, InfoIpVlan, InfoKind, InfoMacVlan, InfoVlan, IpVlanMode, LinkAttribute, LinkFlags,
-    LinkInfo, LinkLayerType, LinkMessage, MacVlanMode,
+    InfoData, InfoIpVlan, InfoKind, InfoMacVlan, InfoVeth, InfoVlan, IpVlanMode, LinkAttribute,
+    LinkFlags, LinkInfo, LinkLayerType, LinkMessage, MacVlanMode,
 };
 use netlink_packet_route::route::{
     RouteAddress, RouteAttribute, RouteFlags, RouteHeader, RouteMessage, RouteProtocol, RouteScope,
@@ -56,6 +56,10 @@ pub struct Interface {
     pub vlan: Option<(u32, u16)>,
     /// Whether jailsupd has made it on the host.
     pub is_ours: bool,
+    /// Whether it is a bridge.
+    pub is_bridge: bool,
+    /// Whether it is one end of a pair.
+    pub is_veth: bool,
 }
 
 /// What tells that links of the host have come, gone or changed.
@@ -122,7 +126,7 @@ impl Netlink {
         Ok(links)
     }
 
-    /// Makes a jail's link on the link `lower`, born in `namespace`.
+    /// Makes a jail's macvlan or ipvlan link on the link `lower`, born in `namespace`.
     ///
     /// # Errors
     /// `EBUSY` when the parent has links of another kind. That another link on this parent has the Ethernet address shows
@@ -149,6 +153,7 @@ impl Netlink {
                 let data = InfoData::IpVlan(vec![InfoIpVlan::Mode(ipvlan_mode(mode))]);
                 vec![LinkInfo::Kind(InfoKind::IpVlan), LinkInfo::Data(data)]
             }
+            Kind::Veth { .. } => return Err(io::ErrorKind::InvalidInput.into()),
         };
         attributes.extend(link.mtu.map(LinkAttribute::Mtu));
         attributes.push(LinkAttribute::LinkInfo(info));
@@ -167,6 +172,50 @@ impl Netlink {
             LinkAttribute::Group(OURS),
             LinkAttribute::LinkInfo(vec![LinkInfo::Kind(InfoKind::Vlan), LinkInfo::Data(data)]),
         ])
+    }
+
+    /// Makes a bridge, for jails.
+    ///
+    /// # Errors
+    /// `EEXIST` when there is a link of this name.
+    pub fn create_bridge(&self, name: &str) -> io::Result<()> {
+        self.add_link(vec![
+            LinkAttribute::IfName(name.to_owned()),
+            LinkAttribute::Group(OURS),
+            LinkAttribute::LinkInfo(vec![LinkInfo::Kind(InfoKind::Bridge)]),
+        ])
+    }
+
+    /// Makes a pair of links at once: the port `name` of the link `bridge`, and a jail's (its name and Ethernet address),
+    /// born in `namespace`.
+    ///
+    /// # Errors
+    /// `EEXIST` when there is a link of one of the names.
+    pub fn create_pair(
+        &self,
+        name: &str,
+        bridge: u32,
+        (peer_name, mac): (&str, [u8; 6]),
+        mtu: Option<u32>,
+        namespace: &OwnedFd,
+    ) -> io::Result<()> {
+        let mut peer = LinkMessage::default();
+        peer.attributes = vec![
+            LinkAttribute::IfName(peer_name.to_owned()),
+            LinkAttribute::Address(mac.to_vec()),
+            LinkAttribute::NetNsFd(namespace.as_raw_fd()),
+        ];
+        peer.attributes.extend(mtu.map(LinkAttribute::Mtu));
+        let mut attributes = vec![
+            LinkAttribute::IfName(name.to_owned()),
+            LinkAttribute::Controller(bridge),
+            LinkAttribute::Group(OURS),
+        ];
+        attributes.extend(mtu.map(LinkAttribute::Mtu));
+        let data = InfoData::Veth(InfoVeth::Peer(peer));
+        let info = vec![LinkInfo::Kind(InfoKind::Veth), LinkInfo::Data(data)];
+        attributes.push(LinkAttribute::LinkInfo(info));
+        self.add_link(attributes)
     }
 
     fn add_link(&self, attributes: Vec<LinkAttribute>) -> io::Result<()> {
@@ -205,6 +254,18 @@ impl Netlink {
         link.header.index = index;
         link.header.flags = LinkFlags::Up;
         link.header.change_mask = LinkFlags::Up;
+        self.request(RouteNetlinkMessage::SetLink(link), 0)
+    }
+
+    /// Brings the link of this name up.
+    ///
+    /// # Errors
+    /// `ENODEV` when there is none.
+    pub fn set_up_named(&self, name: &str) -> io::Result<()> {
+        let mut link = LinkMessage::default();
+        link.header.flags = LinkFlags::Up;
+        link.header.change_mask = LinkFlags::Up;
+        link.attributes.push(LinkAttribute::IfName(name.to_owned()));
         self.request(RouteNetlinkMessage::SetLink(link), 0)
     }
 
@@ -349,6 +410,7 @@ fn take<M: NetlinkDeserializable + Clone>(
 fn interface(link: &LinkMessage) -> Option<Interface> {
     let (mut name, mut mtu, mut lower, mut group) = (None, 0, None, 0);
     let (mut is_of_jail, mut id, mut mac) = (false, None, None);
+    let (mut is_bridge, mut is_veth) = (false, false);
     for attribute in &link.attributes {
         match attribute {
             LinkAttribute::IfName(text) => name = Some(text.clone()),
@@ -358,7 +420,8 @@ fn interface(link: &LinkMessage) -> Option<Interface> {
             LinkAttribute::Group(number) => group = *number,
             LinkAttribute::LinkInfo(infos) => {
                 let is = |kind| infos.contains(&LinkInfo::Kind(kind));
-                is_of_jail = is(InfoKind::MacVlan) || is(InfoKind::IpVlan);
+                (is_bridge, is_veth) = (is(InfoKind::Bridge), is(InfoKind::Veth));
+                is_of_jail = is(InfoKind::MacVlan) || is(InfoKind::IpVlan) || is_veth;
                 id = infos.iter().find_map(vlan_id);
             }
             _ => {}
@@ -373,6 +436,8 @@ fn interface(link: &LinkMessage) -> Option<Interface> {
         is_of_jail,
         vlan: lower.zip(id),
         is_ours: group == OURS,
+        is_bridge,
+        is_veth,
     })
 }
 

@@ -203,7 +203,7 @@ impl Supervisor {
     }
 
     /// The files in /etc of a jail's running lives say what its network tells now.
-    pub(super) fn renew_files(&self, id: JailId) {
+    pub(in super::super) fn renew_files(&self, id: JailId) {
         let Some(jail) = self.jails.get(id) else { return };
         let beside = jail.beside.and_then(|beside| Some((beside, self.jails.get(beside)?)));
         for (id, life) in [Some((id, jail)), beside].into_iter().flatten() {

@@ -64,6 +64,8 @@ pub(crate) struct Bounds {
     sysctl: Vec<SysctlPattern>,
     /// Kinds of links.
     network_mode: Vec<NetworkMode>,
+    /// The host's own networks.
+    network_network: Vec<Pattern>,
     /// Links of the host.
     network_parent: Vec<Pattern>,
     /// VLANs.
@@ -135,7 +137,13 @@ impl Default for Bounds {
             seccomp: SECCOMP.iter().filter_map(|text| SeccompBound::from_text(text).ok()).collect(),
             sysctl: SYSCTLS.iter().filter_map(|text| SysctlPattern::from_text(text).ok()).collect(),
             unmask: Vec::new(),
-            network_mode: vec![NetworkMode::Macvlan, NetworkMode::Ipvlan, NetworkMode::None],
+            network_mode: vec![
+                NetworkMode::Macvlan,
+                NetworkMode::Ipvlan,
+                NetworkMode::Bridge,
+                NetworkMode::None,
+            ],
+            network_network: Pattern::from_text("*").into_iter().collect(),
             network_parent: Pattern::from_text("*").into_iter().collect(),
             network_vlan: Vec::new(),
             volume_source: prefixes(&SHARED),
@@ -187,8 +195,10 @@ static KEYS: &[Key<Bounds>] = &[
         "Patterns for the kernel settings that units may set in their own namespaces; `*` stands for any characters. Those of the whole host are in no unit's reach, whatever stands here."),
     key!("security" "unmask": Vec<Hidden> = unmask; Live; Otherwise("[]"); "[\"/sys/dev/char\", \"/sys/devices\"]";
         "Kernel files that tell of the host, or directories of them, that units may have in sight. They are no secret that the host's safety hangs on, but of use to an attacker: `/proc/kallsyms` and `/sys/firmware`, for example, tell where the kernel's code is and what the machine is."),
-    key!("network" "mode": Vec<NetworkMode> = network_mode; Live; Otherwise("[\"macvlan\", \"ipvlan\", \"none\"]"); "[\"none\"]";
+    key!("network" "mode": Vec<NetworkMode> = network_mode; Live; Otherwise("[\"macvlan\", \"ipvlan\", \"bridge\", \"none\"]"); "[\"none\"]";
         "Kinds of links that units may ask for."),
+    key!("network" "network": Vec<Pattern> = network_network; Live; Otherwise("[\"*\"]"); "[\"front\", \"back-*\"]";
+        "Patterns for the host's own networks that jails may be in; `*` stands for any characters, `?` for one."),
     key!("network" "parent": Vec<Pattern> = network_parent; Live; Otherwise("[\"*\"]"); "[\"uplink\"]";
         "Patterns for the links of the host that jails may sit on, as units write them (`uplink`, too); `*` stands for any characters, `?` for one."),
     key!("network" "vlan": Vec<VlanId> = network_vlan; Live; Otherwise("[]"); "[10, 20]";

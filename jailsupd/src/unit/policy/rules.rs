@@ -5,7 +5,7 @@ use std::fmt::Display;
 use super::{POLICY, Policy};
 use crate::unit::capability::Capabilities;
 use crate::unit::section::NetworkMode;
-use crate::unit::{ImageSource, Problem, Unit, VolumeSource};
+use crate::unit::{ImageSource, NetworkName, Problem, Unit, VolumeSource};
 
 /// One bound of the policy, held against one unit.
 type Rule = fn(&mut Review<'_>);
@@ -140,10 +140,15 @@ fn network(review: &mut Review<'_>) {
         return review.refuse("network.mode", format!("asks for {:?}", network.mode.to_string()));
     }
     let parent = network.parent.as_str();
-    if network.mode != NetworkMode::None
-        && !bounds.network_parent.iter().any(|pattern| pattern.matches(parent))
-    {
+    let has_parent = matches!(network.mode, NetworkMode::Macvlan | NetworkMode::Ipvlan);
+    if has_parent && !bounds.network_parent.iter().any(|pattern| pattern.matches(parent)) {
         review.refuse("network.parent", format!("asks for {parent:?}"));
+    }
+    let name = network.network.as_ref().map(NetworkName::as_str);
+    if let Some(name) =
+        name.filter(|name| !bounds.network_network.iter().any(|pattern| pattern.matches(name)))
+    {
+        review.refuse("network.network", format!("asks for {name:?}"));
     }
     if let Some(vlan) = network.vlan.filter(|vlan| !bounds.network_vlan.contains(vlan)) {
         review.refuse("network.vlan", format!("asks for VLAN {vlan}"));

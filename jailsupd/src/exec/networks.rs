@@ -1,0 +1,56 @@
+//! The table of the host's own networks on the data partition.
+
+use super::ids::replace;
+use super::{Error, Layout, private_directory};
+use crate::plan::networks::Networks;
+use std::io;
+use std::path::PathBuf;
+
+/// The stored table.
+#[derive(Debug)]
+pub struct Table {
+    path: PathBuf,
+    networks: Networks,
+}
+
+impl Table {
+    /// Reads the table, or starts an empty one.
+    ///
+    /// # Errors
+    /// When it is there and cannot be understood: addresses given out anew could be those of jails that run.
+    pub fn open(layout: &Layout) -> io::Result<Self> {
+        let directory = layout.data.join("jails");
+        private_directory(&directory)?;
+        let path = directory.join("networks");
+        let networks = match std::fs::read_to_string(&path) {
+            Ok(text) => Networks::parse(&text).map_err(|malformed| {
+                io::Error::other(format!("{}: {malformed}", path.display()))
+            })?,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Networks::default(),
+            Err(error) => return Err(error),
+        };
+        Ok(Self { path, networks })
+    }
+
+    /// The table as it is stored.
+    #[must_use]
+    pub const fn get(&self) -> &Networks {
+        &self.networks
+    }
+
+    /// Stores another table, unless it is the same. An empty one needs no file.
+    ///
+    /// # Errors
+    /// When it cannot be stored; then it stays as it was.
+    pub fn put(&mut self, networks: Networks) -> Result<(), Error> {
+        if networks != self.networks {
+            let stored = match networks.to_text() {
+                text if text.is_empty() => std::fs::remove_file(&self.path),
+                text => replace(&self.path, text.as_bytes()),
+            };
+            stored.map_err(Error::Networks)?;
+            self.networks = networks;
+        }
+        Ok(())
+    }
+}
