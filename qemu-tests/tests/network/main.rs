@@ -2,6 +2,7 @@
 //! that goes and comes back. Two boots of the debug image, which the tests take turns with.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+mod bridges;
 mod dhcp;
 mod kinds;
 mod names;
@@ -33,6 +34,8 @@ fn hosts() -> Hosts {
             let jails = Jails::new().unwrap().image_with("named", names::image).unwrap();
             let (dnsmasq, _) = image::example("dnsmasq").unwrap();
             let jails = jails.copy(&dnsmasq, "images/dnsmasq.erofs").unwrap();
+            let (redis, _) = image::example("redis").unwrap();
+            let jails = jails.copy(&redis, "images/redis.erofs").unwrap();
             Machine::new(name, Image::Debug).jails(jails).plug(WIRE[end].clone())
         };
         let mut guest = shared.guest(machine);

@@ -63,6 +63,9 @@ const END: &[&str] = &[
 /// Points of the start of a jail with a persistent root and core dumps.
 const KEPT: &[&str] = &["step-open-root", "step-open-cores"];
 
+/// Points of the start of a jail in a network of the host's own.
+const IN_A_NETWORK: &[&str] = &["bridge-made", "step-set-up-network", "link-forgotten"];
+
 /// Points of the start of a jail that waits for another one and says itself when it is ready.
 const READY: &[&str] = &["came-to-waiting", "came-to-activating"];
 
@@ -230,6 +233,19 @@ fn death_at_the_points_that_only_a_kept_root_has_leaves_nothing_behind() {
     for point in KEPT {
         life_of(&mut vm, &unit, &format!("kill {point}"), Some("kill root-discarded"));
     }
+}
+
+#[test]
+fn death_while_a_jail_joins_a_network_leaves_no_bridge_and_no_port_behind() {
+    let mut vm = guest_with_weak_jailsupd();
+    vm.sh("mkdir -p /etc/jails.d/networks; echo version = 1 > /etc/jails.d/networks/back.toml");
+    let unit = UNIT
+        .replace("vlan = 10\naddress = [\"10.9.0.2/24\"]", "mode = \"bridge\"\nnetwork = \"back\"");
+    for point in IN_A_NETWORK {
+        life_of(&mut vm, &unit, &format!("kill {point}"), Some("kill cgroup-removed"));
+    }
+    vm.sh("rm -r /etc/jails.d/networks");
+    vm.ctl(&["apply"]);
 }
 
 #[test]
