@@ -99,7 +99,7 @@ fn a_stop_and_a_trial_that_are_under_way_take_their_own_time_in_every_year() {
         guest.agent().wait_heeds("deaf", "speaker", SOON).unwrap();
         let before = guest.agent().listed("tried").unwrap();
         let asked = uptime(&mut guest);
-        guest.put("tried", &version(years, 10));
+        guest.put("tried", &version(years, 20));
         let is_new = |row: Option<&JailSummary>| {
             row.is_some_and(|row| row.state == JailState::Up && row.pid != before.pid)
         };
@@ -115,9 +115,10 @@ fn a_stop_and_a_trial_that_are_under_way_take_their_own_time_in_every_year() {
         guest.agent().wait_state("deaf", JailState::Down).unwrap();
         let exit = guest.agent().last_exit("deaf").unwrap();
         assert_eq!(exit.reason, ExitReason::Killed, "{years}");
+        assert!(uptime(&mut guest) >= asked + 10, "{years}: the stop");
         let told = format!("[ $(/usr/bin/jailctl events tried | grep -c '{GOOD}') -gt {good} ]");
         guest.agent().wait_until(&told, SOON).unwrap();
-        assert!(uptime(&mut guest) >= asked + 10, "{years}");
+        assert!(uptime(&mut guest) >= asked + 20, "{years}: the trial");
         guest.remove("deaf");
     }
     guest.remove("tried");
