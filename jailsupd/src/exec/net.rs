@@ -95,7 +95,7 @@ impl Network {
         let lower = link.map(|link| self.lower(&link.lower, uplink)).transpose()?;
         if let (Some(link), Some(lower)) = (link, &lower) {
             let made = match link.kind {
-                Kind::Veth { mac } => self.add_port(lower, mac, link.mtu, namespace),
+                Kind::Veth { .. } => self.add_port(lower, link, namespace),
                 Kind::Macvlan { .. } | Kind::Ipvlan { .. } => {
                     if let Some(mtu) = link.mtu.filter(|mtu| *mtu > lower.mtu) {
                         return Err(Error::Mtu {
@@ -117,12 +117,12 @@ impl Network {
 
     /// The host's link that a jail's sits on, up; a VLAN or a bridge is made when it is not there.
     fn lower(&self, lower: &Lower, uplink: &Uplink) -> Result<Interface, Error> {
-        let list = || self.links().map_err(|e| failed("list the host's links", e));
-        let links = list()?;
         let (link, vlan) = match lower {
-            Lower::Network(network) => return self.bridge(network, &links),
+            Lower::Network(network) => return self.bridge(network),
             Lower::Parent { link, vlan } => (link, *vlan),
         };
+        let list = || self.links().map_err(|e| failed("list the host's links", e));
+        let links = list()?;
         let Some(parent) = parent_of(link, uplink, &links) else {
             return Err(Error::NoParent { name: link.as_str().to_owned(), links: names(&links) });
         };
@@ -314,13 +314,13 @@ fn failed(what: impl Into<String>, source: io::Error) -> Error {
 }
 
 fn uplink_of<'a>(uplink: &Uplink, links: &'a [Interface]) -> Option<&'a Interface> {
-    let names: Vec<&str> =
-        links.iter().filter(|link| !link.loopback).map(|link| link.name.as_str()).collect();
+    let all = links.iter().filter(|link| !link.loopback && !link.is_network());
+    let names: Vec<&str> = all.map(|link| link.name.as_str()).collect();
     let name = uplink.choose(&names)?;
     links.iter().find(|link| link.name == name)
 }
 
-/// The host's link of this name or alias.
+/// The host's link of this name or alias. A network of the host's own is none: who is in it comes by its name.
 fn parent_of<'a>(
     name: &LinkName,
     uplink: &Uplink,
@@ -328,7 +328,7 @@ fn parent_of<'a>(
 ) -> Option<&'a Interface> {
     match name.is_uplink() {
         true => uplink_of(uplink, links),
-        false => links.iter().find(|other| other.name == name.as_str()),
+        false => links.iter().find(|other| other.name == name.as_str() && !other.is_network()),
     }
 }
 

@@ -45,7 +45,10 @@ impl Table {
     pub fn put(&mut self, networks: Networks) -> Result<(), Error> {
         if networks != self.networks {
             let stored = match networks.to_text() {
-                text if text.is_empty() => std::fs::remove_file(&self.path),
+                text if text.is_empty() => match std::fs::remove_file(&self.path) {
+                    Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+                    _ => Ok(()),
+                },
                 text => replace(&self.path, text.as_bytes()),
             };
             stored.map_err(Error::Networks)?;

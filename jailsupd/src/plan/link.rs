@@ -71,6 +71,8 @@ pub enum Kind {
     Veth {
         /// Its Ethernet address.
         mac: [u8; 6],
+        /// What the port is called by: a number that is the jail's alone.
+        port: u64,
     },
 }
 
@@ -103,7 +105,7 @@ fn of(name: &str, network: &Network, joined: Option<&Joined>, machine_id: &str) 
         NetworkMode::None => return None,
         NetworkMode::Macvlan => Kind::Macvlan { mode: network.macvlan_mode, mac: mac() },
         NetworkMode::Ipvlan => Kind::Ipvlan { mode: network.ipvlan_mode },
-        NetworkMode::Bridge => Kind::Veth { mac: mac() },
+        NetworkMode::Bridge => Kind::Veth { mac: mac(), port: port(name) },
     };
     let dhcp = network.asks_dhcp().then(|| Dhcp {
         client_id: (network.mode == NetworkMode::Ipvlan).then(|| client_id(machine_id, name)),
@@ -156,6 +158,12 @@ fn derived_mac(machine_id: &str, name: &str) -> [u8; 6] {
     mac
 }
 
+/// 48 bits, so that a link's name can have it.
+fn port(name: &str) -> u64 {
+    let hash = Sha256::new().chain_update("port of ").chain_update(name).finalize();
+    hash[..6].iter().fold(0, |number, byte| number << 8 | u64::from(*byte))
+}
+
 /// What DHCP servers know a link by that shares its Ethernet address with others: RFC 4361, with a number of the link that
 /// is always 1, and a UUID (RFC 6355) that is the jail's alone.
 fn client_id(machine_id: &str, name: &str) -> Vec<u8> {
@@ -169,7 +177,7 @@ impl Link {
     #[must_use]
     pub const fn mac(&self) -> Option<[u8; 6]> {
         match self.kind {
-            Kind::Macvlan { mac, .. } | Kind::Veth { mac } => Some(mac),
+            Kind::Macvlan { mac, .. } | Kind::Veth { mac, .. } => Some(mac),
             Kind::Ipvlan { .. } => None,
         }
     }
@@ -186,7 +194,7 @@ impl fmt::Display for Link {
                 write!(f, " on {} as {}", self.lower, show_mac(mac))?;
             }
             Kind::Ipvlan { mode } => write!(f, "ipvlan ({mode}) on {}", self.lower)?,
-            Kind::Veth { mac } => write!(f, "bridge on {} as {}", self.lower, show_mac(mac))?,
+            Kind::Veth { mac, .. } => write!(f, "bridge on {} as {}", self.lower, show_mac(mac))?,
         }
         if let Some(mtu) = self.mtu {
             write!(f, " with packets of {mtu} bytes")?;

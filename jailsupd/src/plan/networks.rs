@@ -30,6 +30,14 @@ struct Network {
     members: BTreeMap<String, u32>,
 }
 
+impl Network {
+    /// The highest number that all its subnets have an address for.
+    fn last(&self) -> u32 {
+        let hosts = self.joined.subnets.iter().map(|subnet| subnet.hosts());
+        hosts.min().unwrap_or_default().min(LAST)
+    }
+}
+
 /// A line of the stored table that means nothing, or contradicts one before it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
@@ -98,10 +106,11 @@ impl Networks {
         self.networks.get(network).map(|network| &network.joined)
     }
 
-    /// The number of a jail in its network.
+    /// The number of a jail in its network; none either where there is no such address any more.
     #[must_use]
     pub fn number(&self, network: &str, jail: &str) -> Option<u32> {
-        self.networks.get(network)?.members.get(jail).copied()
+        let network = self.networks.get(network)?;
+        network.members.get(jail).copied().filter(|number| *number <= network.last())
     }
 
     /// The jail that has a number.
@@ -123,8 +132,7 @@ impl Networks {
         let mut taken = Taken { host, by: Vec::new() };
         let is_there = |name: &String| files.iter().any(|file| file.name.as_str() == name);
         // One whose file is gone stays as it is for those that are in it.
-        let left = self.networks.iter().filter(|(name, _)| !is_there(name));
-        for (name, network) in left.filter(|(_, network)| !network.members.is_empty()) {
+        for (name, network) in self.networks.iter().filter(|(name, _)| !is_there(name)) {
             taken.add(name, &network.joined.subnets);
         }
         let mut wanted: Vec<Wanted<'_>> =
@@ -157,11 +165,11 @@ impl Networks {
     /// Gives a jail a number in its network, the lowest that nobody has and that is not `taken`, unless it has one. None
     /// when all are given.
     pub fn allot(&mut self, network: &str, jail: &str, taken: &BTreeSet<u32>) -> Option<u32> {
-        let network = self.networks.get_mut(network)?;
-        if let Some(number) = network.members.get(jail) {
-            return Some(*number);
+        if let Some(number) = self.number(network, jail) {
+            return Some(number);
         }
-        let last = network.joined.subnets.iter().map(|subnet| subnet.hosts()).min()?.min(LAST);
+        let network = self.networks.get_mut(network)?;
+        let last = network.last();
         let given: BTreeSet<u32> = network.members.values().copied().collect();
         let is_free = |number: &u32| !given.contains(number) && !taken.contains(number);
         let number = (FIRST..=last).find(is_free)?;
@@ -362,6 +370,11 @@ mod tests {
         assert!(table.release(|_| true, |_, jail| jail != "b"));
         assert_eq!(table.allot("a", "e", &fixed), Some(4));
         assert_eq!(table.number("a", "c"), Some(5), "nobody else has moved");
+        // Smaller, without what was given: those that are left out get another one.
+        take_all(&mut table, &[file("a", "subnet = [\"10.1.0.0/30\"]")]);
+        assert_eq!(table.number("a", "a"), Some(2));
+        assert_eq!(table.number("a", "c"), None);
+        assert_eq!(table.allot("a", "c", &BTreeSet::new()), None, "2 is all there is");
     }
 
     #[test]

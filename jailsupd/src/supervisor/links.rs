@@ -209,6 +209,7 @@ impl Supervisor {
             Some(Some(parent)) => parent,
             None => 0,
         };
+        let claimed = self.check_mac(id, link.as_ref());
         let Some(jail) = self.jails.get_mut(id) else { return };
         let Some(kept) = jail.kept.as_mut().filter(|kept| kept.key != key) else { return };
         // What is made and refused is itself a change of links, and must not lead to the next try.
@@ -218,7 +219,10 @@ impl Supervisor {
             return self.links.look_again(at);
         }
         let name = jail.name.clone();
-        match self.network.make_link(&kept.namespaces.net, link.as_ref(), &self.host.uplink) {
+        let net = &kept.namespaces.net;
+        let made =
+            claimed.and_then(|()| self.network.make_link(net, link.as_ref(), &self.host.uplink));
+        match made {
             Ok(lower) => {
                 // What had the link until now was the jail's other life.
                 let is_same_net = is_beside(&kept.key);
@@ -237,6 +241,8 @@ impl Supervisor {
                 if let Ok(net) = net {
                     self.begin_lease(id, &net, is_same_net);
                 }
+                // With the link it may have got other addresses than it had beside another life.
+                self.renew_files(id);
             }
             Err(error) => {
                 kept.key.clear();

@@ -294,7 +294,7 @@ impl Supervisor {
         }
     }
 
-    /// A range of ids is given to another jail when its own has neither a unit nor anything on the data
+    /// A range of ids is given to another jail, and a place in a network, when its own has neither a unit nor anything on the data
     /// partition: looked at when jailsupd has read the units for the first time, and after each emptying of
     /// the trash.
     fn reclaim_ids(&mut self) {
@@ -306,6 +306,7 @@ impl Supervisor {
             Ok(false) => {}
             Err(error) => log::warn!("ranges of user ids cannot be taken back: {error}"),
         }
+        self.reclaim_numbers();
     }
 
     /// The jail of this name, made if there is none.

@@ -117,6 +117,7 @@ impl Supervisor {
             net::fits(own, &self.host.uplink, self.links.there())?;
         }
         let key = link_key(loaded, link, is_beside);
+        self.check_mac(building.id, link)?;
         let Some(kept) = &mut building.kept else { return Ok(()) };
         if kept.key == key {
             self.renew_identity(building.id, &kept.namespaces.net);

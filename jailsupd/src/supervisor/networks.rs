@@ -9,7 +9,8 @@ use super::step::Step;
 use crate::control::wire::UnitDraft;
 use crate::exec::networks::Table;
 use crate::exec::{Error, Layout, units};
-use crate::plan::link::Lower;
+use crate::plan::Link;
+use crate::plan::link::{Kind, Lower, show_mac};
 use crate::plan::networks::{Networks as Numbers, ROUTER};
 use crate::unit::named_network::{self, DIRECTORY, NamedNetwork};
 use crate::unit::nearest::nearest;
@@ -139,7 +140,11 @@ impl Supervisor {
     pub(super) fn join_again(&self, unit: &mut Unit) -> Result<(), Problem> {
         let Some(name) = unit.network.network.as_ref() else { return Ok(()) };
         match self.networks.table.get().get(name.as_str()).cloned() {
-            Some(joined) => unit.join(joined),
+            Some(joined) => {
+                // What it had may have been given to another one meanwhile.
+                self.check_addresses(unit, name, &joined)?;
+                unit.join(joined);
+            }
             None => self.join(unit, &self.read_networks(&[]))?,
         }
         Ok(())
@@ -203,11 +208,12 @@ impl Supervisor {
             steps.iter().map(|step| (step.name.as_str(), step)).collect();
         let is_in = |network: &str, jail: &str| {
             let step = asked.get(jail).copied();
-            let known = self.jails.find(jail).and_then(|id| self.jails.get(id));
-            is_member(network, step, known)
+            is_member(network, step, &self.lives(jail))
         };
+        let in_force = || self.jails.all().filter_map(|(_, jail)| jail.loaded.as_ref());
         let is_named = |network: &str| {
-            units().any(|unit| named(unit).is_some_and(|(name, _)| name.as_str() == network))
+            let all = units().chain(in_force().map(|loaded| &loaded.unit));
+            all.filter_map(named).any(|(name, _)| name.as_str() == network)
         };
         table.release(is_named, is_in);
         let all: Vec<&Unit> = units().collect();
@@ -217,6 +223,31 @@ impl Supervisor {
         if let Err(error) = self.networks.table.put(table) {
             log::error!("{}", error.chain());
         }
+    }
+
+    /// Takes the numbers back of jails that are gone.
+    pub(super) fn reclaim_numbers(&mut self) {
+        let mut table = self.networks.table.get().clone();
+        let in_force = || self.jails.all().filter_map(|(_, jail)| jail.loaded.as_ref());
+        let is_named = |network: &str| {
+            in_force().filter_map(|loaded| named(&loaded.unit)).any(|(n, _)| n.as_str() == network)
+        };
+        let is_in = |network: &str, name: &str| {
+            let lives = self.lives(name);
+            let is_unread = lives.iter().any(|jail| jail.loaded.is_none());
+            is_unread || is_member(network, None, &lives)
+        };
+        table.release(is_named, is_in);
+        if let Err(error) = self.networks.table.put(table) {
+            log::warn!("{}", error.chain());
+        }
+    }
+
+    /// The jail and what is beside it.
+    fn lives(&self, name: &str) -> Vec<&Jail> {
+        let jail = self.jails.find(name).and_then(|id| self.jails.get(id));
+        let beside = jail.and_then(|jail| self.jails.beside(jail));
+        jail.into_iter().chain(beside).collect()
     }
 
     /// Gives a jail a number in its network, if it needs one and has none.
@@ -262,6 +293,27 @@ impl Supervisor {
         Ok(Some(number))
     }
 
+    /// Refuses an Ethernet address that another jail has in the same network: a bridge would lose both.
+    pub(super) fn check_mac(&self, id: JailId, link: Option<&Link>) -> Result<(), Error> {
+        let Some(Link { lower: lower @ Lower::Network(_), kind: Kind::Veth { mac, .. }, .. }) =
+            link
+        else {
+            return Ok(());
+        };
+        let mac = show_mac(*mac);
+        let begin = format!("bridge on {lower} as {mac}");
+        let has_it = |jail: &Jail| {
+            jail.kept.as_ref().is_some_and(|kept| link_in(&kept.key).contains(&begin))
+        };
+        match self.jails.all().find(|(other, jail)| *other != id && has_it(jail)) {
+            None => Ok(()),
+            Some((_, other)) => {
+                let what = format!("use {mac}, which jail `{}` has in {lower}", other.name);
+                Err(Error::Link { what, source: io::ErrorKind::AddrInUse.into() })
+            }
+        }
+    }
+
     /// Tells the jails that run in a network who else is in it, where that has changed.
     pub(super) fn follow_names(&mut self) {
         let mut names: BTreeMap<NetworkName, Names> = BTreeMap::new();
@@ -293,7 +345,9 @@ impl Supervisor {
         let network = loaded.unit.network.network.as_ref();
         let names = network.and_then(|network| self.networks.told.get(network));
         let others = names.into_iter().flatten();
-        let others = others.filter(|(name, _)| *name != loaded.unit.name.as_str());
+        // `localhost` is everybody's own.
+        let is_other = |name: &str| name != loaded.unit.name.as_str() && name != "localhost";
+        let others = others.filter(|(name, _)| is_other(name));
         others
             .flat_map(|(name, addresses)| addresses.iter().map(|address| (*address, name.clone())))
             .collect()
@@ -338,13 +392,13 @@ fn needs_number(unit: &Unit, joined: &Joined) -> bool {
 }
 
 /// Whether a jail is in a network, or may come back to it.
-fn is_member(network: &str, step: Option<&Step>, jail: Option<&Jail>) -> bool {
+fn is_member(network: &str, step: Option<&Step>, lives: &[&Jail]) -> bool {
     let is_it = |unit: &Unit| unit.network.network.as_ref().is_some_and(|n| n.as_str() == network);
     let new = step.and_then(|step| step.unit.as_deref());
-    let in_force = jail.and_then(|jail| jail.loaded.as_ref()).map(|loaded| &loaded.unit);
+    let mut in_force = lives.iter().filter_map(|jail| Some(&jail.loaded.as_ref()?.unit));
     let is_unknown = step.is_some_and(|step| !step.files.is_empty() && !step.is_gone)
         && new.is_none()
-        && in_force.is_none();
+        && in_force.clone().next().is_none();
     let has_link = |jail: &Jail| {
         let kept = jail.kept.as_ref();
         let place = format!("on network {network} ");
@@ -352,6 +406,6 @@ fn is_member(network: &str, step: Option<&Step>, jail: Option<&Jail>) -> bool {
     };
     is_unknown
         || new.is_some_and(is_it)
-        || in_force.is_some_and(is_it)
-        || jail.is_some_and(has_link)
+        || in_force.any(is_it)
+        || lives.iter().any(|jail| has_link(jail))
 }

@@ -302,13 +302,14 @@ impl Supervisor {
                 return true;
             }
         }
-        if let Err(error) = self.last_good.put(&jail.name, &unit.canonical()) {
-            log::warn!("jail={} its unit is not kept for the next jailsupd: {error}", jail.name);
-        }
         let planned = self.planned(&unit);
         let Some(jail) = self.jails.get_mut(id) else { return false };
         match planned {
             Ok(new) => {
+                let name = &jail.name;
+                if let Err(error) = self.last_good.put(name, &unit.canonical()) {
+                    log::warn!("jail={name} its unit is not kept for the next jailsupd: {error}");
+                }
                 if jail.loaded.as_ref().is_some_and(|old| old.restart_hash != new.restart_hash) {
                     jail.start_problem = None;
                 }

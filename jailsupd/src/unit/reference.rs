@@ -92,7 +92,7 @@ tells. A name is made of `a-z`, `0-9` and `-`, starts with a letter or a digit, 
 `networks` in `/usr/lib/jails.d`, `/etc/jails.d` and `/run/jails.d`; a file in a later one replaces the file of that name
 in an earlier one.
 
-An edit holds at once, and counts as one of each unit that names the network: jails that run in it are restarted if their subnets or
+An edit holds at once, and counts as one of each unit that names the network: jails in it are restarted, and those at rest started, if their subnets or
 packet size change. A file with a mistake in it, or one that is gone, stops nothing: the jails that run in the network stay in it as it was, and are refused
 like units with a mistake until it is mended. `jailctl check` shows what is wrong.
 

@@ -66,7 +66,7 @@ fn remove_all(vm: &mut Vm, jails: &[&str]) {
 fn jails_of_a_network_find_and_reach_each_other_and_nobody_else() {
     let mut hosts = hosts();
     let vm = &mut hosts.near;
-    network(vm, "back", "");
+    network(vm, "back", "subnet = [\"10.88.1.0/24\", \"fd00:88:1::/64\"]");
     network(vm, "front", "");
     vm.put("store", &redis("back", ""));
     vm.put("copy", &redis("back", ", \"--replicaof\", \"store\", \"6379\""));
@@ -82,6 +82,19 @@ fn jails_of_a_network_find_and_reach_each_other_and_nobody_else() {
     let copied = vm.agent().wait_until(is_copied, SOON);
     assert!(copied.is_ok(), "{copied:?} {}", vm.ctl(&["logs", "copy"]));
     assert_eq!(addresses(vm, "store").len(), 2);
+    // They would ask for it on their own link.
+    for jail in ["c", "plain"] {
+        for route in
+            ["ip route add 10.88.1.0/24 dev eth0", "ip -6 route add fd00:88:1::/64 dev eth0"]
+        {
+            let add = in_network(vm, jail, route);
+            vm.sh(&add);
+        }
+    }
+    for route in ["ip route add 10.9.0.0/24 dev eth0", "ip -6 route add fd00:9::/64 dev eth0"] {
+        let add = in_network(vm, "a", route);
+        vm.sh(&add);
+    }
     for address in addresses(vm, "store") {
         assert!(reaches(vm, "a", &address), "{address}");
         assert!(!reaches(vm, "c", &address), "{address}");
@@ -95,7 +108,61 @@ fn jails_of_a_network_find_and_reach_each_other_and_nobody_else() {
     assert_eq!(names(vm, "a").keys().collect::<Vec<_>>(), ["copy", "store"]);
     assert_eq!(names(vm, "c").len(), 0);
 
-    remove_all(vm, &["store", "copy", "a", "c", "plain"]);
+    // Nobody gets in by its bridge.
+    let by_bridge = unit(5, "").replace("parent = \"eth1\"", "parent = \"br-back\"");
+    vm.put("sneaks", &by_bridge);
+    let waits = |row: Option<&jailsupd::control::wire::JailSummary>| {
+        let told = row.and_then(|row| row.waits_for.as_ref());
+        told.is_some_and(|told| told.contains("link br-back, which is not there"))
+    };
+    vm.agent().wait_listed("sneaks", "it waits for ever", waits).unwrap();
+    remove_all(vm, &["sneaks", "store", "copy", "a", "c", "plain"]);
+}
+
+#[test]
+fn a_version_on_trial_keeps_the_place_that_it_was_given() {
+    let mut hosts = hosts();
+    let vm = &mut hosts.near;
+    network(vm, "back", "");
+    let first = "[deploy]\nstrategy = \"start-first\"\nmin_healthy_time = \"5s\"\n";
+    vm.put_up("web", &(unit(7, "") + first));
+    vm.agent().wait_until("[ -e /data/deploys/web.good ]", SOON).unwrap();
+    vm.put("web", &(member("back", "") + first));
+    let trial = "[ -d /sys/fs/cgroup/jails/web.2 ]";
+    vm.agent().wait_until(trial, SOON).unwrap();
+    // The others come while it has nothing but its loopback.
+    vm.put_up("a", &member("back", ""));
+    vm.put_up("b", &member("back", ""));
+    vm.sh(trial);
+    vm.agent().wait_until("/usr/bin/jailctl ls | grep '^web ' | grep -q 10.89.", SOON).unwrap();
+    let own = addresses(vm, "web");
+    let others: Vec<String> = ["a", "b"].iter().flat_map(|jail| addresses(vm, jail)).collect();
+    assert!(own.iter().all(|address| !others.contains(address)), "{own:?} {others:?}");
+    vm.agent().wait_until("[ $(ls -d /sys/fs/cgroup/jails/web* | wc -l) -eq 1 ]", SOON).unwrap();
+    // It is who it says it is, to itself, too.
+    let pid = vm.agent().service("web", "nuisance").unwrap().pid;
+    let is_own = format!("grep -q '^{} web$' /proc/{pid}/root/etc/hosts", own[0]);
+    let told = vm.agent().wait_until(&is_own, SOON);
+    assert!(told.is_ok(), "{told:?} {}", vm.sh(&format!("cat /proc/{pid}/root/etc/hosts")));
+    assert!(reaches(vm, "a", &own[0]));
+    remove_all(vm, &["web", "a", "b"]);
+}
+
+#[test]
+fn an_ethernet_address_that_another_jail_has_is_refused() {
+    let mut hosts = hosts();
+    let vm = &mut hosts.near;
+    network(vm, "back", "");
+    vm.put_up("a", &member("back", ""));
+    vm.put_up("c", &member("back", ""));
+    let mac = vm.agent().inspect("a").unwrap().mac.unwrap();
+    vm.put("b", &(member("back", &format!("mac = \"{mac}\"")) + "[restart]\npolicy = \"no\"\n"));
+    vm.agent().wait_state("b", JailState::Failed).unwrap();
+    let why = vm.ctl(&["why", "b"]);
+    assert!(why.contains(&format!("use {mac}, which jail `a` has in network back")), "{why}");
+    let own = addresses(vm, "a");
+    assert!(reaches(vm, "c", &own[0]), "a has its link");
+    remove_all(vm, &["a", "b", "c"]);
 }
 
 #[test]
@@ -195,6 +262,8 @@ fn what_is_wrong_with_a_network_is_said_and_stops_nothing() {
     let vm = &mut hosts.near;
     network(vm, "back", "subnet = [\"10.88.7.0/24\"]");
     vm.put_up("a", &member("back", ""));
+    // One that has no address from the host.
+    vm.put_up("fixed", &member("back", "address = [\"10.88.7.99/24\"]"));
     let pid = vm.agent().service("a", "nuisance").unwrap().pid;
     let says = |vm: &mut Vm, expected: &[&str]| {
         let said = vm.refused(&["check"], Status::Exit(6));
@@ -211,6 +280,17 @@ fn what_is_wrong_with_a_network_is_said_and_stops_nothing() {
     says(vm, &["/etc/jails.d/networks/back.toml:2:11", "write \"10.88.7.0/24\"", "a.toml"]);
     vm.sh("rm /etc/jails.d/networks/back.toml");
     says(vm, &["there is no network `back`", "write /etc/jails.d/networks/back.toml", "a.toml:"]);
+    // The next jailsupd knows what it was, and starts there what ends.
+    vm.sh("kill -KILL $(pidof jailsupd)");
+    vm.agent().wait_until("/usr/bin/jailctl ls >/dev/null", SOON).unwrap();
+    let fixed = vm.agent().service("fixed", "nuisance").unwrap().pid;
+    vm.sh(&format!("kill -KILL {fixed}"));
+    let again = |row: Option<&jailsupd::control::wire::JailSummary>| {
+        row.is_some_and(|row| row.state == JailState::Up && row.restarts == 1)
+    };
+    vm.agent().wait_listed("fixed", "up again", again).unwrap();
+    assert!(reaches(vm, "a", "10.88.7.99"));
+    vm.remove("fixed");
     network(vm, "back", "subnet = [\"10.88.7.0/24\"]");
     network(vm, "wide", "subnet = [\"10.88.0.0/16\"]");
     says(vm, &["10.88.0.0/16 overlaps 10.88.7.0/24 of the network `back`", "wide.toml:2:10"]);

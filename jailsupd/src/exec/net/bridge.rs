@@ -7,12 +7,15 @@
 use super::netlink::Interface;
 use super::{Network, UNBORN, failed};
 use crate::exec::{Error, faults};
+use crate::plan::Link;
+use crate::plan::link::Kind;
 use crate::unit::NetworkName;
 use rustix::fd::OwnedFd;
 use std::io;
 
-/// What a bridge is told before it comes up, below `/proc/sys/net` (ip-sysctl.rst).
-const OF_A_BRIDGE: [(&str, &str, &str); 3] = [
+/// What bridges and their ports are told before they come up, below `/proc/sys/net` (ip-sysctl.rst). Ports, too: frames to
+/// some groups (IEEE 802.1D) do not go through the bridge.
+const SETTINGS: [(&str, &str, &str); 3] = [
     ("ipv6", "disable_ipv6", "1"),
     // It answers for no address of the host's.
     ("ipv4", "arp_ignore", "8"),
@@ -22,15 +25,12 @@ const OF_A_BRIDGE: [(&str, &str, &str); 3] = [
 
 impl Network {
     /// The bridge of a network, up; it is made when it is not there.
-    pub(super) fn bridge(
-        &self,
-        network: &NetworkName,
-        links: &[Interface],
-    ) -> Result<Interface, Error> {
+    pub(super) fn bridge(&self, network: &NetworkName) -> Result<Interface, Error> {
         let name = network.bridge();
         let to = |what: &str| format!("{what} {name}, the bridge of network {network}");
-        let there = links.iter().find(|link| link.name == name);
-        if there.is_some_and(|link| !(link.is_ours && link.is_bridge)) {
+        let find = || self.host.named(&name).map_err(|e| failed(to("find"), e));
+        let there = find()?;
+        if there.as_ref().is_some_and(|link| !link.is_network()) {
             let taken = io::Error::other("the host has a link of this name for something else");
             return Err(failed(to("make"), taken));
         }
@@ -38,59 +38,45 @@ impl Network {
             self.host.create_bridge(&name).map_err(|e| failed(to("make"), e))?;
             faults::reach("bridge-made")?;
         }
-        let up = || {
-            for (family, setting, value) in OF_A_BRIDGE {
-                set(family, &name, setting, value)?;
-            }
-            self.host.set_up_named(&name)
-        };
-        up().map_err(|e| failed(to("bring up"), e))?;
-        match there {
-            Some(bridge) => Ok(bridge.clone()),
-            None => {
-                let found = self.links().map_err(|e| failed("list the host's links", e))?;
-                let made = found.into_iter().find(|link| link.name == name);
-                made.ok_or_else(|| failed(to("find"), io::ErrorKind::NotFound.into()))
-            }
-        }
+        self.bring_up(&name).map_err(|e| failed(to("bring up"), e))?;
+        let made = if there.is_some() { there } else { find()? };
+        made.ok_or_else(|| failed(to("find"), io::ErrorKind::NotFound.into()))
     }
 
     /// Makes a jail's link, born in `namespace`, with a port of `bridge` as its other end.
     pub(super) fn add_port(
         &self,
         bridge: &Interface,
-        mac: [u8; 6],
-        mtu: Option<u32>,
+        link: &Link,
         namespace: &OwnedFd,
     ) -> io::Result<()> {
-        let name = port_name(mac);
-        let make = || self.host.create_pair(&name, bridge.index, (UNBORN, mac), mtu, namespace);
+        let Kind::Veth { mac, port } = link.kind else {
+            return Err(io::ErrorKind::InvalidInput.into());
+        };
+        let name = format!("v{port:012x}");
+        let peer = (UNBORN, mac);
+        let make = || self.host.create_pair(&name, bridge.index, peer, link.mtu, namespace);
         match make() {
-            // The jail's former one, whose namespace the kernel has not cleared away yet.
+            // The jail's former one, whose namespace the kernel has not cleared away yet: nobody else's is called so.
             Err(error) if error.raw_os_error() == Some(libc::EEXIST) => {
-                let links = self.host.links()?;
-                let is_it = |link: &&Interface| link.name == name && link.is_ours && link.is_veth;
-                let former = links.iter().find(is_it).ok_or(error)?;
-                self.host.delete(former.index)?;
+                let former = self.host.named(&name)?.filter(|link| link.is_ours && link.is_veth);
+                self.host.delete(former.ok_or(error)?.index)?;
                 make()?;
             }
             result => result?,
         }
-        // Else the host would have an address there that nobody can use, and tell the jail of it.
-        set("ipv6", &name, "disable_ipv6", "1")?;
-        self.host.set_up_named(&name)
+        self.bring_up(&name)
     }
-}
 
-/// A kernel without IPv6 has no such settings.
-fn set(family: &str, link: &str, setting: &str, value: &str) -> io::Result<()> {
-    match std::fs::write(format!("/proc/sys/net/{family}/conf/{link}/{setting}"), value) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound && family == "ipv6" => Ok(()),
-        result => result,
+    fn bring_up(&self, name: &str) -> io::Result<()> {
+        for (family, setting, value) in SETTINGS {
+            let file = format!("/proc/sys/net/{family}/conf/{name}/{setting}");
+            match std::fs::write(file, value) {
+                // A kernel without IPv6 has none of its settings.
+                Err(error) if error.kind() == io::ErrorKind::NotFound && family == "ipv6" => {}
+                result => result?,
+            }
+        }
+        self.host.set_up_named(name)
     }
-}
-
-/// By the Ethernet address of the other end, which no two jails have alike.
-fn port_name(mac: [u8; 6]) -> String {
-    mac.iter().fold("v".to_owned(), |name, byte| name + &format!("{byte:02x}"))
 }

@@ -62,6 +62,14 @@ pub struct Interface {
     pub is_veth: bool,
 }
 
+impl Interface {
+    /// Whether it is the bridge of one of the host's own networks.
+    #[must_use]
+    pub const fn is_network(&self) -> bool {
+        self.is_ours && self.is_bridge
+    }
+}
+
 /// What tells that links of the host have come, gone or changed.
 #[derive(Debug)]
 pub struct Monitor(Socket);
@@ -124,6 +132,23 @@ impl Netlink {
             links.extend(interface(&link));
         }
         Ok(links)
+    }
+
+    /// The link of this name; none when there is none.
+    ///
+    /// # Errors
+    /// The kernel's refusal.
+    pub fn named(&self, name: &str) -> io::Result<Option<Interface>> {
+        let mut wanted = LinkMessage::default();
+        wanted.attributes.push(LinkAttribute::IfName(name.to_owned()));
+        match self.ask(RouteNetlinkMessage::GetLink(wanted), 0) {
+            Err(error) if error.raw_os_error() == Some(libc::ENODEV) => Ok(None),
+            Err(error) => Err(error),
+            Ok(answers) => Ok(answers.iter().find_map(|answer| match answer {
+                RouteNetlinkMessage::NewLink(link) => interface(link),
+                _ => None,
+            })),
+        }
     }
 
     /// Makes a jail's macvlan or ipvlan link on the link `lower`, born in `namespace`.
