@@ -4,6 +4,7 @@
 use super::Supervisor;
 use super::jail::Jail;
 use super::poller::JailId;
+use super::work::Ahead;
 use crate::exec::state::Part;
 use crate::machine::{Event, News, State};
 use crate::unit::Relation;
@@ -83,7 +84,11 @@ impl Supervisor {
         let (name, is_there) = (jail.name.clone(), jail.is_there());
         // Preparing is not interrupted: that one is to end as soon as it has processes.
         let is_early = event == Event::News(News::DependencyGone) && jail.is_prepared();
-        let is_imported = event == Event::Restart && self.import_ahead(id);
+        let ahead = if event == Event::Restart { self.import_ahead(id) } else { Ahead::NotNeeded };
+        if ahead == Ahead::Refused {
+            return;
+        }
+        let is_imported = ahead == Ahead::UnderWay;
         if is_early || is_imported || (is_there && !self.living_dependents(&name).is_empty()) {
             if let Some(jail) = self.jails.get_mut(id) {
                 jail.leaving = Some(Leaving { event, why: why.to_owned() });

@@ -22,6 +22,17 @@ const IMAGE: &str = "image.source";
 /// Whose ids those are that archives are read with; no jail can have this name.
 pub(super) const READER: &str = ".reader";
 
+/// What comes of having an archive imported ahead.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Ahead {
+    /// There is nothing to wait for.
+    NotNeeded,
+    /// The jail runs on until it is there.
+    UnderWay,
+    /// It cannot even begin: the jail runs on as it is.
+    Refused,
+}
+
 impl Supervisor {
     /// What must be done before this step of the plan can be.
     pub(super) fn work_before(
@@ -66,29 +77,47 @@ impl Supervisor {
         }
     }
 
-    /// Starts to import the archive that a jail is to be restarted with, while it runs on. False when there is nothing to
-    /// wait for.
-    pub(super) fn import_ahead(&mut self, id: JailId) -> bool {
+    /// Starts to import the archive that a jail is to be restarted with, while it runs on.
+    pub(super) fn import_ahead(&mut self, id: JailId) -> Ahead {
         if self.goes_on(id) {
-            return true;
+            return Ahead::UnderWay;
         }
+        match self.begin_ahead(id) {
+            Ok(false) => Ahead::NotNeeded,
+            Ok(true) => {
+                self.tell_of(id, "it runs on until its new image is imported");
+                Ahead::UnderWay
+            }
+            Err(error) => {
+                self.runs_on(id, &error);
+                Ahead::Refused
+            }
+        }
+    }
+
+    /// False when nothing is to be imported.
+    fn begin_ahead(&mut self, id: JailId) -> Result<bool, Error> {
         let archive = self.next_archive(id);
-        let Some(jail) = self.jails.get(id).filter(|jail| jail.is_running()) else { return false };
-        let Some(loaded) = jail.loaded.clone() else { return false };
+        let Some(jail) = self.jails.get(id).filter(|jail| jail.is_running()) else {
+            return Ok(false);
+        };
+        let Some(loaded) = jail.loaded.clone() else { return Ok(false) };
         let name = jail.name.clone();
-        let mut steps = loaded.plan.host.iter();
-        let Some(source) = steps.find_map(|step| self.source_of(&name, step)) else { return false };
-        // What cannot even begin is told by the start.
-        let Ok(Some(worker)) = self.import_archive(source) else { return false };
-        if self.poller.watch(&worker.report, Source::Work(id)).is_err() {
-            return false;
-        }
+        let source = loaded.plan.host.iter().find_map(|step| self.source_of(&name, step));
+        let Some(source) = source else { return Ok(false) };
+        let Some(worker) = self.import_archive(source)? else { return Ok(false) };
+        self.watch_work(id, &worker)?;
         let until = Some(clock::now().saturating_add(loaded.unit.image.timeout));
-        let Some(jail) = self.jails.get_mut(id) else { return false };
         let (is_ahead, is_superseded) = (true, false);
-        jail.work = Some(Work { key: IMAGE, worker, until, is_ahead, archive, is_superseded });
-        self.record(&name, None, "it runs on until its new image is imported");
-        true
+        if let Some(jail) = self.jails.get_mut(id) {
+            jail.work = Some(Work { key: IMAGE, worker, until, is_ahead, archive, is_superseded });
+        }
+        Ok(true)
+    }
+
+    fn watch_work(&self, id: JailId, worker: &Worker) -> Result<(), Error> {
+        let failed = |source| Error::Process { what: "watch its worker", source };
+        self.poller.watch(&worker.report, Source::Work(id)).map_err(failed)
     }
 
     /// Jails that an earlier jailsupd had run on until their next image is there.
@@ -144,21 +173,26 @@ impl Supervisor {
     fn imported_ahead(&mut self, id: JailId, said: Said, is_late: bool) {
         // It goes on where it waits to end.
         self.ties.moved = true;
-        let Some(jail) = self.jails.get_mut(id).filter(|jail| jail.is_running()) else { return };
+        let waits = |jail: &&Jail| jail.is_running() && jail.is_to_restart();
+        let Some(jail) = self.jails.get(id).filter(waits) else { return };
         let Said::Failed(failure) = said else { return };
-        if !jail.is_to_restart() {
-            return;
-        }
-        jail.leaving = None;
         let timeout = jail.loaded.as_ref().map(|loaded| loaded.unit.image.timeout);
-        let name = jail.name.clone();
         let error = match is_late {
             true => late(IMAGE, timeout),
             false => Error::Work { key: IMAGE, failure },
         };
-        self.start_failed(id, &error);
-        let why = format!("it runs on with its former image: {}", error.chain());
-        self.record(&name, None, &why);
+        self.runs_on(id, &error);
+    }
+
+    /// The image of a jail that runs cannot be had, so it is not restarted.
+    fn runs_on(&mut self, id: JailId, error: &Error) {
+        // One that was to stop before is still to.
+        if let Some(jail) = self.jails.get_mut(id).filter(|jail| jail.is_to_restart()) {
+            jail.leaving = None;
+        }
+        self.ties.moved = true;
+        self.start_failed(id, error);
+        self.tell_of(id, &format!("it runs on with its former image: {}", error.chain()));
         self.store_stop(id);
     }
 
@@ -188,8 +222,7 @@ impl Supervisor {
         key: &'static str,
         worker: Worker,
     ) -> Result<(), Error> {
-        let failed = |source| Error::Process { what: "watch its worker", source };
-        self.poller.watch(&worker.report, Source::Work(id)).map_err(failed)?;
+        self.watch_work(id, &worker)?;
         let Some(jail) = self.jails.get_mut(id) else { return Ok(()) };
         let timeout = jail.loaded.as_ref().map(|loaded| loaded.unit.image.timeout);
         let until = timeout.map(|timeout| clock::now().saturating_add(timeout));
