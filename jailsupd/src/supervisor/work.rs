@@ -277,9 +277,10 @@ impl Supervisor {
         self.apply(id, Event::PrepareFailed(end), &error.chain());
     }
 
-    /// A jail that is not wanted any more needs no work.
-    pub(super) fn stop_work(&self, id: JailId) {
-        if let Some(work) = self.jails.get(id).and_then(|jail| jail.work.as_ref()) {
+    /// A jail that is not wanted any more needs no work. One that is wanted again before that has ended begins anew then.
+    pub(super) fn stop_work(&mut self, id: JailId) {
+        if let Some(work) = self.jails.get_mut(id).and_then(|jail| jail.work.as_mut()) {
+            work.is_superseded = true;
             work.worker.kill();
         }
     }
