@@ -60,9 +60,12 @@ impl Goal {
         let gave_up = matches!(jail.machine.state, State::Backoff { .. }) || jail.is_stuck();
         let tried = at_rest || gave_up;
         let up = matches!(jail.machine.state, State::Up { .. });
+        let is_unwanted = jail.machine.want == Want::Down && jail.leaving.is_none();
         match self {
             // One that waits for somebody to do something does not start for now.
             Self::Started(_) if jail.is_stuck() || self.is_given_up(jail) => true,
+            // Someone else has stopped it before it came to that start.
+            Self::Started(_) if at_rest && is_unwanted => true,
             Self::Started(count) => jail.starts >= count && (up || tried),
             Self::Stopped => at_rest && jail.life.is_none() && jail.beside.is_none(),
             Self::Ended(starts) => jail.life.is_none() || jail.starts > starts,
@@ -117,5 +120,43 @@ impl Supervisor {
     /// The first time-out of a waiter.
     pub(super) fn waiters_deadline(&self) -> Option<Moment> {
         self.waiters.iter().filter_map(|waiter| waiter.until).min()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::exec::Layout;
+    use crate::exec::cgroup::Cgroup;
+    use crate::exec::logs::Log;
+    use crate::machine::Machine;
+    use std::path::PathBuf;
+
+    fn jail(state: State, want: Want) -> Jail {
+        let nowhere = PathBuf::from("/nowhere");
+        let layout = Layout { data: nowhere.clone(), run: nowhere.clone(), cgroups: nowhere };
+        let cgroup = Cgroup::of(&layout.cgroups, "web");
+        let jail = Jail::new("web", "", cgroup, Log::of(&layout, "web"));
+        Jail { machine: Machine { state, want, ..jail.machine }, starts: 1, ..jail }
+    }
+
+    const UP: State =
+        State::Up { since: Moment::ZERO, well_since: None, watchdog_at: None, runtime_until: None };
+
+    #[test]
+    fn a_restart_waits_for_the_next_start() {
+        let next = Goal::Started(2);
+        assert!(!next.is_reached(Some(&jail(UP, Want::Up))));
+        assert!(!next.is_reached(Some(&jail(State::Preparing, Want::Up))));
+        assert!(next.is_reached(Some(&Jail { starts: 2, ..jail(UP, Want::Up) })));
+    }
+
+    #[test]
+    fn a_restart_is_over_when_someone_has_stopped_the_jail_meanwhile() {
+        let next = Goal::Started(2);
+        assert!(next.is_reached(Some(&jail(State::Down, Want::Down))));
+        // Not before nothing of it runs.
+        assert!(!next.is_reached(Some(&jail(UP, Want::Down))));
+        assert!(!next.is_reached(Some(&jail(State::Preparing, Want::Down))));
     }
 }
