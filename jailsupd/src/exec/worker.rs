@@ -21,7 +21,7 @@ const READS_MAX: usize = 16;
 /// A worker tells of its progress no more often.
 const PACE: Duration = Duration::from_millis(200);
 
-/// A process at work.
+/// A process at work. One that is dropped before its end is killed, and its end waited for.
 #[derive(Debug)]
 pub struct Worker {
     /// Readable when there is something to read with [`Worker::read`].
@@ -31,6 +31,17 @@ pub struct Worker {
     text: Vec<u8>,
     /// What it makes under a name that is nobody's when it does not finish.
     unfinished: Option<PathBuf>,
+    is_reaped: bool,
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        if !self.is_reaped {
+            self.kill();
+            self.reap();
+            self.clear_away();
+        }
+    }
 }
 
 /// What a worker has said.
@@ -171,7 +182,8 @@ pub fn spawn(
         u8::from(result.is_err())
     })?;
     let pidfd = child.pidfd.ok_or(io::ErrorKind::Unsupported)?;
-    Ok(Worker { report, pidfd, pid: child.pid, text: Vec::new(), unfinished: None })
+    let (text, unfinished, is_reaped) = (Vec::new(), None, false);
+    Ok(Worker { report, pidfd, pid: child.pid, text, unfinished, is_reaped })
 }
 
 impl Worker {
@@ -256,7 +268,8 @@ impl Worker {
         }
     }
 
-    fn reap(&self) {
+    fn reap(&mut self) {
+        self.is_reaped = true;
         let Some(pid) = Pid::from_raw(self.pid) else { return };
         let wait = || rustix::process::waitid(WaitId::Pid(pid), WaitIdOptions::EXITED);
         if let Err(errno) = rustix::io::retry_on_intr(wait) {
@@ -329,6 +342,20 @@ mod tests {
         hangs.kill();
         assert!(matches!(end(hangs).1, Said::Failed(_)));
         assert!(!half.exists());
+    }
+
+    #[test]
+    fn a_worker_that_nobody_waits_for_any_more_leaves_nothing() {
+        let half = tempfile::NamedTempFile::new().unwrap().into_temp_path();
+        let hangs = spawn(&[], &mut |_| loop {
+            rustix::thread::sched_yield();
+        });
+        let hangs = hangs.unwrap().making(half.to_path_buf());
+        let pid = WaitId::Pid(Pid::from_raw(hangs.pid).unwrap());
+        drop(hangs);
+        assert!(!half.exists());
+        let child = rustix::process::waitid(pid, WaitIdOptions::EXITED | WaitIdOptions::NOHANG);
+        assert_eq!(child.unwrap_err(), rustix::io::Errno::CHILD);
     }
 
     #[test]

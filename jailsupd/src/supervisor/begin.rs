@@ -4,6 +4,7 @@ use super::admission::Admission;
 use super::dependencies::Ties;
 use super::history::History;
 use super::hooks::Hooks;
+use super::images::Imports;
 use super::jails::Jails;
 use super::kernel::Kernel;
 use super::leases::Leases;
@@ -93,9 +94,9 @@ impl Supervisor {
             runs: BTreeMap::new(),
             streams: Vec::new(),
             consoles: Vec::new(),
-            imports: Vec::new(),
+            imports: Imports::default(),
+            discarded: Vec::new(),
             reexec: None,
-            import_number: 0,
             store: Store::new(Path::new(unit_store::DIRECTORY)),
             last_good: to("keep units", LastGood::open(&layout.last_good()))?,
             trials: Trials::new(to("keep good versions", Deploys::open(&layout))?),

@@ -26,11 +26,19 @@ const SHORTEST: usize = "sha256:".len() + 12;
 
 /// An import on its way.
 #[derive(Debug)]
-pub(super) struct Import {
+struct Import {
     number: u32,
     client: ClientId,
     worker: Worker,
     path: String,
+}
+
+/// All imports that clients have asked for.
+#[derive(Debug, Default)]
+pub(super) struct Imports {
+    under_way: Vec<Import>,
+    /// The number of the last one.
+    last: u32,
 }
 
 /// What an image is called by.
@@ -83,7 +91,7 @@ impl Supervisor {
             let fault = Fault::new(format!("the path {} is not absolute", quoted(path)));
             return Err(invalid("path", fault));
         }
-        if self.imports.len() >= IMPORTS_MAX {
+        if self.imports.under_way.len() >= IMPORTS_MAX {
             return Err(not_possible(
                 path,
                 "others are being imported: try again when one is done",
@@ -94,22 +102,23 @@ impl Supervisor {
             import::Request { path: Path::new(path), name: name.as_ref(), archive: None, ids };
         let worker = import::start(&request, &self.layout)
             .map_err(|error| not_possible(path, error.chain()))?;
-        self.import_number = self.import_number.wrapping_add(1);
-        let number = self.import_number;
+        self.imports.last = self.imports.last.wrapping_add(1);
+        let number = self.imports.last;
         self.poller
             .watch(&worker.report, Source::Import(number))
             .map_err(|error| failed(path, "its import cannot be watched", &error))?;
-        self.imports.push(Import { number, client, worker, path: path.to_owned() });
+        self.imports.under_way.push(Import { number, client, worker, path: path.to_owned() });
         Ok(())
     }
 
     /// An import has said something.
     pub(super) fn on_import(&mut self, number: u32) {
-        let Some(at) = self.imports.iter().position(|import| import.number == number) else {
+        let Some(at) = self.imports.under_way.iter().position(|import| import.number == number)
+        else {
             return;
         };
-        let said = self.imports[at].worker.read();
-        let client = self.imports[at].client;
+        let said = self.imports.under_way[at].worker.read();
+        let client = self.imports.under_way[at].client;
         match said {
             Said::Nothing => {}
             Said::Progress(done, total) => {
@@ -121,7 +130,7 @@ impl Supervisor {
                 }
             }
             Said::Done(digest) => {
-                let import = self.imports.remove(at);
+                let import = self.imports.under_way.remove(at);
                 self.poller.forget(&import.worker.report);
                 log::info!("image={digest} imported from {}", import.path);
                 let image = Digest::from_text(&digest).ok();
@@ -132,7 +141,7 @@ impl Supervisor {
                 );
             }
             Said::Failed(failure) => {
-                let import = self.imports.remove(at);
+                let import = self.imports.under_way.remove(at);
                 self.poller.forget(&import.worker.report);
                 let reason = format!("cannot {}", failure.text());
                 self.answer_import(client, &not_possible(&import.path, reason));
@@ -149,12 +158,12 @@ impl Supervisor {
 
     /// Whom nobody waits for any more.
     pub(super) fn stop_imports_of(&self, client: ClientId) {
-        let of_client = self.imports.iter().filter(|import| import.client == client);
+        let of_client = self.imports.under_way.iter().filter(|import| import.client == client);
         of_client.for_each(|import| import.worker.kill());
     }
 
     pub(super) fn is_importing(&self, client: ClientId) -> bool {
-        self.imports.iter().any(|import| import.client == client)
+        self.imports.under_way.iter().any(|import| import.client == client)
     }
 
     pub(super) fn list_images(&self) -> Reply {

@@ -72,6 +72,7 @@ use crate::exec::logs::Log;
 use crate::exec::net::Network;
 use crate::exec::unit_store::Store;
 use crate::exec::watch::Watch;
+use crate::exec::worker::Worker;
 use crate::exec::{Layout, cores, devices};
 use crate::machine::{Event, Moment, News};
 use crate::plan::Shared;
@@ -83,7 +84,7 @@ use consoles::Console;
 use dependencies::Ties;
 use history::History;
 use hooks::Hooks;
-use images::Import;
+use images::Imports;
 use jail::Jail;
 use jails::Jails;
 use keeper::{Client, Slot};
@@ -137,11 +138,11 @@ pub struct Supervisor {
     runs: BTreeMap<String, Inside>,
     streams: Vec<LogStream>,
     consoles: Vec<Console>,
-    imports: Vec<Import>,
+    imports: Imports,
+    /// Workers that nobody waits for any more, until they have ended.
+    discarded: Vec<Worker>,
     /// A client has asked for PID 1 to be executed anew.
     reexec: Option<Reexec>,
-    /// Of the last import.
-    import_number: u32,
     history: History,
     output: Output,
     syncing: Syncing,
@@ -238,6 +239,7 @@ impl Supervisor {
             Source::Check(id) => self.on_check(id),
             Source::Work(id) => self.on_work(id),
             Source::Import(number) => self.on_import(number),
+            Source::Discarded => self.on_discarded(),
             Source::Reexec => self.on_reexec(),
             Source::Hook(number) => self.on_hook(number),
             Source::Links => self.on_links(),
@@ -366,7 +368,10 @@ impl Supervisor {
     /// Takes a jail at rest, or what is beside one, out of everything that knows it by its number or key.
     fn take_out(&mut self, id: JailId) -> Option<Jail> {
         self.end_lease(id);
-        let jail = self.jails.remove(id)?;
+        let mut jail = self.jails.remove(id)?;
+        if let Some(work) = jail.work.take() {
+            self.discard(work.worker);
+        }
         self.trials.forget(id);
         self.forget_link(id);
         // First, so that nobody takes a namespace without its link for one with it.

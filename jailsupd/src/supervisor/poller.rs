@@ -49,6 +49,8 @@ pub(super) enum Source {
     Work(JailId),
     /// An import of an image has said something.
     Import(u32),
+    /// A worker that nobody waits for any more has said something, or has ended.
+    Discarded,
     /// PID 1 says what came of executing it anew.
     Reexec,
     /// A hook in a jail has said something, or has ended.
@@ -90,6 +92,7 @@ impl Source {
             Self::Check(id) => (19, id),
             Self::Links => (17, 0),
             Self::Dhcp => (21, 0),
+            Self::Discarded => (22, 0),
         };
         kind << 32 | u64::from(id)
     }
@@ -117,6 +120,7 @@ impl Source {
             16 => Self::Synced,
             17 => Self::Links,
             21 => Self::Dhcp,
+            22 => Self::Discarded,
             18 => Self::Notify(id),
             19 => Self::Check(id),
             kind => {
@@ -234,6 +238,7 @@ mod tests {
             Source::Check(11),
             Source::Links,
             Source::Dhcp,
+            Source::Discarded,
         ] {
             assert_eq!(Source::from_data(source.to_data()), Some(source));
         }

@@ -4,7 +4,7 @@
 use super::Supervisor;
 use super::clock::microseconds;
 use super::end::{cause_of, reason_of};
-use super::jail::{Jail, Loaded, Work};
+use super::jail::{Jail, Loaded};
 use super::poller::JailId;
 use super::start::Progress;
 use crate::exec::error::source_of;
@@ -97,10 +97,16 @@ impl Supervisor {
 
     /// Runs the hook; whether it runs now.
     pub(super) fn run_poststop(&mut self, id: JailId, loaded: &Loaded) -> bool {
-        if let Some(jail) = self.jails.get_mut(id) {
-            jail.owes_poststop = false;
+        let Some(jail) = self.jails.get_mut(id) else { return false };
+        jail.owes_poststop = false;
+        // What is imported for the next start goes on.
+        let ahead = jail.work.take();
+        let progress = self.build_and_spawn(id, loaded);
+        let own = self.jails.get_mut(id).and_then(|jail| std::mem::replace(&mut jail.work, ahead));
+        if let Some(work) = own {
+            self.discard(work.worker);
         }
-        let failed = match self.build_and_spawn(id, loaded) {
+        let failed = match progress {
             Ok(Progress::Spawned) => {
                 if let Some(life) = self.jails.get_mut(id).and_then(|jail| jail.life.as_mut()) {
                     life.is_poststop = true;
@@ -108,14 +114,7 @@ impl Supervisor {
                 self.store_stop(id);
                 return true;
             }
-            Ok(Progress::Waits) => {
-                if let Some(jail) = self.jails.get_mut(id) {
-                    if let Some(Work { worker, .. }) = jail.work.take() {
-                        self.poller.forget(&worker.report);
-                    }
-                }
-                "its image or a volume is not there any more".to_owned()
-            }
+            Ok(Progress::Waits) => "its image or a volume is not there any more".to_owned(),
             Err(error) => error.chain(),
         };
         self.hook_failed(id, HookKind::Poststop, &failed);

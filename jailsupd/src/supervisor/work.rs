@@ -227,10 +227,35 @@ impl Supervisor {
         let timeout = jail.loaded.as_ref().map(|loaded| loaded.unit.image.timeout);
         let until = timeout.map(|timeout| clock::now().saturating_add(timeout));
         let (is_ahead, is_superseded) = (false, false);
-        jail.work = Some(Work { key, worker, until, is_ahead, archive: None, is_superseded });
+        let work = Work { key, worker, until, is_ahead, archive: None, is_superseded };
+        let former = jail.work.replace(work);
         // The next jailsupd is to begin anew, not to take it for one that has come to rest.
         let key = jail.key.clone();
+        if let Some(former) = former {
+            self.discard(former.worker);
+        }
         self.keeper.remove(&key, &[Slot::State]).map_err(Error::Keeper)
+    }
+
+    /// Ends a worker that nobody waits for any more. That may take its time, in the middle of a sync: the loop does not
+    /// wait.
+    pub(super) fn discard(&mut self, worker: Worker) {
+        worker.kill();
+        self.poller.forget(&worker.report);
+        match self.poller.watch(&worker.report, Source::Discarded) {
+            Ok(()) => self.discarded.push(worker),
+            Err(error) => log::warn!("the end of a worker is waited for: {error}"),
+        }
+    }
+
+    /// One of those has ended, perhaps.
+    pub(super) fn on_discarded(&mut self) {
+        for mut worker in std::mem::take(&mut self.discarded) {
+            match worker.read() {
+                Said::Nothing | Said::Progress(..) => self.discarded.push(worker),
+                Said::Done(_) | Said::Failed(_) => self.poller.forget(&worker.report),
+            }
+        }
     }
 
     /// A worker has said something.
