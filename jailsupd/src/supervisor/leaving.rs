@@ -80,6 +80,10 @@ impl Jail {
 impl Supervisor {
     /// Stops or restarts a jail for good reason (`event`), after those that depend on it.
     pub(super) fn leave(&mut self, id: JailId, event: Event, why: &str) {
+        if event == Event::Restart {
+            // First, so that it is its own image that is imported.
+            self.put_in_place(id);
+        }
         let Some(jail) = self.jails.get(id) else { return };
         let (name, is_there) = (jail.name.clone(), jail.is_there());
         // Preparing is not interrupted: that one is to end as soon as it has processes.

@@ -189,6 +189,8 @@ impl Supervisor {
         // One that was to stop before is still to.
         if let Some(jail) = self.jails.get_mut(id).filter(|jail| jail.is_to_restart()) {
             jail.leaving = None;
+            // A version that has proved itself beside it meanwhile may take its place now.
+            jail.beside.into_iter().for_each(|beside| self.trials.stir(beside));
         }
         self.ties.moved = true;
         self.start_failed(id, error);
