@@ -8,6 +8,7 @@ use super::output::{self, Output};
 use super::poller::JailId;
 use super::pressure::Watched;
 use super::{clock, end, poststop};
+use crate::control::wire::HealthState;
 use crate::exec::cgroup::{self, Cgroup};
 use crate::exec::check;
 use crate::exec::deploys::Version;
@@ -257,11 +258,13 @@ fn running(stored: &Stored, frozen: bool) -> State {
     State::Up { since, well_since, watchdog_at, runtime_until }
 }
 
-/// Since when it was ready, and well. That one is not well which is checked comes out when its unit is read.
+/// Since when it was ready, and well. Whether one that runs is checked at all comes out when its unit is read.
 fn ready(stored: &Stored) -> Option<Ready> {
     let since = ready_at(stored)?;
     let well = stored.notified.well_us.map_or(since, Duration::from_micros);
-    Some(Ready { since, well_since: Some(well) })
+    let is_unwell =
+        stored.health.as_ref().is_some_and(|health| health.state != HealthState::Healthy);
+    Some(Ready { since, well_since: (!is_unwell).then_some(well) })
 }
 
 fn machine(former: Machine, (state, want): (State, Want), stored: &Stored) -> Machine {
@@ -350,6 +353,7 @@ impl Slots {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::exec::state::Health;
 
     fn entry(key: &str, part: Option<Part>) -> Entry {
         let stored = part.map(|part| Stored { part, ..Stored::default() });
@@ -370,6 +374,36 @@ mod tests {
         let entries = entries.iter().map(|(key, part)| entry(key, *part)).collect();
         let wanted: Vec<_> = wanted.iter().map(|(key, part)| ((*key).to_owned(), *part)).collect();
         assert_eq!(sorted(entries), wanted);
+    }
+
+    /// One that was started after 5 s, and is asked to end; its checks have found this.
+    fn stopping(health: Option<HealthState>, well_us: Option<u64>) -> State {
+        let health =
+            health.map(|state| Health { state, probing: false, failures: 3, failure: None });
+        let stopping =
+            Stopping { again: true, reason: None, signal: 15, kill_at_us: Some(9_000_000) };
+        let stored = Stored {
+            started_us: 5_000_000,
+            stopping: Some(stopping),
+            notified: Notified { well_us, ..Notified::default() },
+            health,
+            ..Stored::default()
+        };
+        found(&stored, false).0
+    }
+
+    #[test]
+    fn the_time_in_which_one_was_not_well_does_not_count_for_it_under_the_next_jailsupd() {
+        let well_since = |state: State| match state {
+            State::Stopping { ready: Some(ready), .. } => ready.well_since,
+            other => panic!("{other:?}"),
+        };
+        let (started, since) = (Some(Duration::from_secs(5)), Some(Duration::from_secs(7)));
+        assert_eq!(well_since(stopping(None, None)), started);
+        assert_eq!(well_since(stopping(Some(HealthState::Healthy), None)), started);
+        assert_eq!(well_since(stopping(Some(HealthState::Healthy), Some(7_000_000))), since);
+        assert_eq!(well_since(stopping(Some(HealthState::Unhealthy), None)), None);
+        assert_eq!(well_since(stopping(Some(HealthState::Starting), None)), None);
     }
 
     #[test]
