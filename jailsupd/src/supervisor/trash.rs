@@ -17,6 +17,8 @@ pub(super) struct Trash {
     janitor: Option<Janitor>,
     /// When one is to be made.
     due: Option<Moment>,
+    /// Something has come that this process may not have seen any more.
+    is_behind: bool,
 }
 
 impl Trash {
@@ -41,6 +43,7 @@ impl Supervisor {
     /// Has all that is in the trash removed.
     pub(super) fn empty_trash(&mut self) {
         if self.trash.janitor.is_some() {
+            self.trash.is_behind = true;
             return;
         }
         let started = trash::empty(&self.layout).and_then(|janitor| {
@@ -61,6 +64,9 @@ impl Supervisor {
         if let Some(janitor) = self.trash.janitor.take() {
             self.poller.forget(&janitor.pidfd);
             janitor.reap();
+        }
+        if std::mem::take(&mut self.trash.is_behind) {
+            self.empty_trash_soon();
         }
         self.reclaim_ids();
     }
