@@ -13,8 +13,11 @@ const UNSHARE: u32 = 1 << 1;
 /// close_range(2); rustix and nix lack it, and a loop over /proc/self/fd would allocate.
 ///
 /// # Errors
-/// The errno of close_range(2) (`EINVAL` when `keep` is not sorted; `ENOMEM` for the copy, and then nothing was closed).
+/// The errno of close_range(2) (`ENOMEM` for the copy); `EINVAL` when `keep` is not sorted. In both cases nothing was closed.
 pub fn close_all_except(keep: &[BorrowedFd<'_>]) -> io::Result<()> {
+    if !keep.is_sorted_by_key(AsRawFd::as_raw_fd) {
+        return Err(io::Error::from_raw_os_error(libc::EINVAL));
+    }
     let after = |fd: &BorrowedFd<'_>| fd.as_raw_fd().unsigned_abs() + 1;
     close_range(keep.last().map_or(0, after), u32::MAX, UNSHARE)?;
     let mut first = 0u32;
@@ -108,4 +111,19 @@ pub fn set_close_on_exec(number: i32, on: bool) -> io::Result<()> {
     let flags = if on { libc::FD_CLOEXEC } else { 0 };
     // SAFETY: plain integers; no descriptor is opened or closed.
     check(unsafe { libc::fcntl(number, libc::F_SETFD, flags) }.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_to_be_kept_out_of_order_is_refused_and_nothing_is_closed() {
+        let files = ["/dev/null", "/dev/zero"].map(|path| std::fs::File::open(path).unwrap());
+        let [one, other] = files.each_ref().map(std::os::fd::AsFd::as_fd);
+        let keep = if one.as_raw_fd() < other.as_raw_fd() { [other, one] } else { [one, other] };
+        let error = close_all_except(&keep).unwrap_err();
+        assert_eq!(error.raw_os_error(), Some(libc::EINVAL));
+        assert!(rustix::io::fcntl_getfd(one).is_ok() && rustix::io::fcntl_getfd(other).is_ok());
+    }
 }

@@ -54,7 +54,7 @@ impl Supervisor {
             match (was_backoff, event) {
                 (true, Event::Tick) if before != after => jail.restarts += 1,
                 (_, Event::Start | Event::Restart) => jail.restarts = 0,
-                (_, Event::Executed) => jail.start_problem = None,
+                (_, Event::Executed) => (jail.start_problem, jail.found_problem) = (None, None),
                 _ => {}
             }
             // One that runs until its next image is there goes on with that.

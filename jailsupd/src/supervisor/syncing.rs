@@ -117,7 +117,10 @@ impl Supervisor {
     fn order_sync(&mut self) -> io::Result<bool> {
         if self.syncing.process.is_none() {
             let process = Syncer::start()?;
-            self.poller.watch(&process, Source::Synced)?;
+            if let Err(error) = self.poller.watch(&process, Source::Synced) {
+                process.end();
+                return Err(error);
+            }
             self.syncing.process = Some(process);
         }
         let Some(process) = &self.syncing.process else { return Ok(false) };
