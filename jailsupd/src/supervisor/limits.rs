@@ -3,7 +3,7 @@
 use super::Supervisor;
 use super::poller::JailId;
 use crate::exec::limits;
-use crate::unit::{Bytes, Unit};
+use crate::unit::{Bytes, Problem, Unit};
 
 impl Supervisor {
     /// Writes the limits of a running jail.
@@ -13,10 +13,17 @@ impl Supervisor {
         let cgroup = jail.cgroup.clone();
         self.protect_memory(None);
         self.watch_limits(id);
+        let mut is_set = true;
         for step in &loaded.plan.host {
             if let Err(error) = limits::apply(step, &cgroup, &self.layout) {
                 self.start_failed(id, &error);
+                is_set = false;
             }
+        }
+        // One that was refused before is in force now.
+        let is_of_limit = |problem: &mut Problem| problem.key.starts_with("resources.");
+        if let Some(jail) = self.jails.get_mut(id).filter(|_| is_set) {
+            jail.start_problem.take_if(is_of_limit);
         }
     }
 

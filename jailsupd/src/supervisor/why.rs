@@ -86,11 +86,7 @@ fn explain(jail: &Jail, next_try: Option<NextTry>) -> Vec<String> {
         text.push("It is frozen: its processes stand still until `jailctl thaw`.".into());
     }
     if let Some(problem) = &jail.start_problem {
-        let what = if jail.is_running() {
-            "It runs on as it is, since its new version cannot be started"
-        } else {
-            "Its last start failed"
-        };
+        let what = consequence(jail.is_running(), problem);
         text.push(format!("{what}: {}.", problem.one_line()));
     }
     if let Some(exit) = &jail.last_exit {
@@ -133,6 +129,17 @@ fn explain(jail: &Jail, next_try: Option<NextTry>) -> Vec<String> {
         text.push("Its health is not checked until then.".to_owned());
     }
     text
+}
+
+/// What a problem with its start, or with what its unit has changed since, has led to.
+fn consequence(is_running: bool, problem: &Problem) -> &'static str {
+    let section = problem.key.split('.').next();
+    match section {
+        _ if !is_running => "Its last start failed",
+        Some("resources") => "It runs on, but not with all of its limits",
+        Some("network") => "It runs on without its link",
+        _ => "It runs on as it is, since its new version cannot be started",
+    }
 }
 
 /// Whom the kernel has killed for want of memory.
@@ -228,6 +235,9 @@ fn state(jail: &Jail, next_try: Option<NextTry>) -> String {
         }
         JailState::Invalid => "It has never run: its unit cannot be used.".into(),
         JailState::Waiting => waiting(jail),
+        JailState::Up if jail.runs_until_work_is_done() => {
+            "It is up, and is restarted when its new image is imported.".into()
+        }
         JailState::Up if jail.leaving.is_some() => {
             "It is to end, and waits until the jails that depend on it have ended.".into()
         }
@@ -250,6 +260,7 @@ fn waiting(jail: &Jail) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::unit::Place;
 
     fn exit(signal: &str, victim: Option<Victim>) -> Exit {
         Exit {
@@ -282,6 +293,20 @@ mod tests {
         assert_eq!(main_process(&full).unwrap(), "Its program was /bin/strain, process 313.");
         let unseen = Exit { pid: None, ..full };
         assert_eq!(main_process(&unseen).unwrap(), "Its program was /bin/strain.");
+    }
+
+    #[test]
+    fn what_runs_is_told_what_it_lacks() {
+        let of = |key: &str| Problem::new(Place::whole("web.toml"), key, "it is not there");
+        for (key, told) in [
+            ("image.source", "It runs on as it is, since its new version cannot be started"),
+            ("", "It runs on as it is, since its new version cannot be started"),
+            ("resources.memory_max", "It runs on, but not with all of its limits"),
+            ("network.parent", "It runs on without its link"),
+        ] {
+            assert_eq!(consequence(true, &of(key)), told, "{key}");
+            assert_eq!(consequence(false, &of(key)), "Its last start failed", "{key}");
+        }
     }
 
     #[test]
