@@ -15,13 +15,16 @@ pub(super) struct Leaving {
     /// Stop, Restart or `DependencyGone`.
     pub(super) event: Event,
     why: String,
+    /// Its next image is imported when others are.
+    is_queued: bool,
 }
 
 impl Leaving {
     /// As it was asked of an earlier jailsupd.
     pub(super) fn resumed(again: bool) -> Self {
         let event = if again { Event::Restart } else { Event::Stop };
-        Self { event, why: "an earlier jailsupd was asked for that".to_owned() }
+        let why = "an earlier jailsupd was asked for that".to_owned();
+        Self { event, why, is_queued: false }
     }
 
     /// As the keeper is to remember it: whether it is to start again. What others lead to is found anew.
@@ -59,7 +62,18 @@ impl Jail {
     /// that.
     pub(super) fn runs_until_work_is_done(&self) -> bool {
         let imports = self.work.as_ref().is_some_and(|work| work.is_ahead);
-        imports && self.is_running() && self.is_to_restart()
+        (imports || self.is_queued()) && self.is_running() && self.is_to_restart()
+    }
+
+    /// Whether its next image is to be imported when others are.
+    fn is_queued(&self) -> bool {
+        self.leaving.as_ref().is_some_and(|leaving| leaving.is_queued)
+    }
+
+    pub(super) fn queue_import(&mut self, is_queued: bool) {
+        if let Some(leaving) = &mut self.leaving {
+            leaving.is_queued = is_queued;
+        }
     }
 
     /// Whether it is about to end, and to start again.
@@ -92,13 +106,17 @@ impl Supervisor {
         if ahead == Ahead::Refused {
             return;
         }
-        let is_imported = ahead == Ahead::UnderWay;
+        let is_queued = ahead == Ahead::Queued;
+        let is_imported = is_queued || ahead == Ahead::UnderWay;
         if is_early || is_imported || (is_there && !self.living_dependents(&name).is_empty()) {
             if let Some(jail) = self.jails.get_mut(id) {
-                jail.leaving = Some(Leaving { event, why: why.to_owned() });
+                jail.leaving = Some(Leaving { event, why: why.to_owned(), is_queued });
                 if !is_imported {
                     log::info!("jail={name} is to end after those that depend on it: {why}");
                 }
+            }
+            if is_queued {
+                self.tell_of(id, "its new image is imported when its turn comes");
             }
             self.ties.leavers.insert(id);
             self.store_stop(id);
@@ -158,8 +176,11 @@ impl Supervisor {
         self.ties.leavers.retain(|id| jails.get(*id).is_some_and(|jail| jail.leaving.is_some()));
         let leaving: Vec<JailId> = self.ties.leavers.iter().copied().collect();
         for id in &leaving {
+            if self.jails.get(*id).is_some_and(Jail::is_queued) {
+                self.take_turn(*id);
+            }
             let Some(jail) = self.jails.get(*id) else { continue };
-            let Some(Leaving { event, .. }) = jail.leaving.clone() else { continue };
+            let Some(Leaving { event, .. }) = jail.leaving else { continue };
             let name = jail.name.clone();
             let is_early = event == Event::News(News::DependencyGone) && jail.is_prepared();
             if is_early || jail.runs_until_work_is_done() {
@@ -191,7 +212,7 @@ impl Supervisor {
 
     fn finish_leaving(&mut self, id: JailId) {
         let leaving = self.jails.get_mut(id).and_then(|jail| jail.leaving.take());
-        if let Some(Leaving { event, why }) = leaving {
+        if let Some(Leaving { event, why, .. }) = leaving {
             self.apply(id, event, &why);
         }
     }

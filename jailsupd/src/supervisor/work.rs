@@ -16,6 +16,9 @@ use keeper::Slot;
 use rustix::fd::AsFd as _;
 use std::time::Duration;
 
+/// Imports ahead at once: each reads and writes as fast as the disk can, and the jails run on meanwhile.
+const AHEAD_MAX: usize = 2;
+
 /// The key that names the image.
 const IMAGE: &str = "image.source";
 
@@ -29,6 +32,8 @@ pub(super) enum Ahead {
     NotNeeded,
     /// The jail runs on until it is there.
     UnderWay,
+    /// The same; others come first.
+    Queued,
     /// It cannot even begin: the jail runs on as it is.
     Refused,
 }
@@ -82,37 +87,55 @@ impl Supervisor {
         if self.goes_on(id) {
             return Ahead::UnderWay;
         }
-        match self.begin_ahead(id) {
-            Ok(false) => Ahead::NotNeeded,
-            Ok(true) => {
-                self.tell_of(id, "it runs on until its new image is imported");
-                Ahead::UnderWay
-            }
-            Err(error) => {
-                self.runs_on(id, &error);
-                Ahead::Refused
-            }
+        let ahead = self.begin_ahead(id);
+        match &ahead {
+            Ok(Ahead::UnderWay) => self.tell_of(id, "it runs on until its new image is imported"),
+            Err(error) => self.runs_on(id, error),
+            Ok(_) => {}
         }
+        ahead.unwrap_or(Ahead::Refused)
     }
 
-    /// False when nothing is to be imported.
-    fn begin_ahead(&mut self, id: JailId) -> Result<bool, Error> {
+    fn begin_ahead(&mut self, id: JailId) -> Result<Ahead, Error> {
         let archive = self.next_archive(id);
         let Some(jail) = self.jails.get(id).filter(|jail| jail.is_running()) else {
-            return Ok(false);
+            return Ok(Ahead::NotNeeded);
         };
-        let Some(loaded) = jail.loaded.clone() else { return Ok(false) };
+        let Some(loaded) = jail.loaded.clone() else { return Ok(Ahead::NotNeeded) };
         let name = jail.name.clone();
         let source = loaded.plan.host.iter().find_map(|step| self.source_of(&name, step));
-        let Some(source) = source else { return Ok(false) };
-        let Some(worker) = self.import_archive(source)? else { return Ok(false) };
+        let Some(source) = source.filter(|source| self.is_to_import(source)) else {
+            return Ok(Ahead::NotNeeded);
+        };
+        if self.is_held_up(archive.as_deref()) {
+            return Ok(Ahead::Queued);
+        }
+        let Some(worker) = self.import_archive(source)? else { return Ok(Ahead::NotNeeded) };
         self.watch_work(id, &worker)?;
         let until = Some(clock::now().saturating_add(loaded.unit.image.timeout));
         let (is_ahead, is_superseded) = (true, false);
         if let Some(jail) = self.jails.get_mut(id) {
             jail.work = Some(Work { key: IMAGE, worker, until, is_ahead, archive, is_superseded });
         }
-        Ok(true)
+        Ok(Ahead::UnderWay)
+    }
+
+    /// Whether an import ahead must wait for others: there are enough of them, or one is of the same archive, and will do
+    /// for all.
+    fn is_held_up(&self, archive: Option<&str>) -> bool {
+        // One that is not there is told of at once.
+        let Some(archive) = archive else { return false };
+        let works = || self.jails.all().filter_map(|(_, jail)| jail.work.as_ref());
+        works().any(|work| work.archive.as_deref() == Some(archive))
+            || works().filter(|work| work.is_ahead).count() >= AHEAD_MAX
+    }
+
+    /// Has the archive imported that a jail waits for to be restarted, when its turn has come.
+    pub(super) fn take_turn(&mut self, id: JailId) {
+        let ahead = self.import_ahead(id);
+        if let Some(jail) = self.jails.get_mut(id) {
+            jail.queue_import(ahead == Ahead::Queued);
+        }
     }
 
     fn watch_work(&self, id: JailId, worker: &Worker) -> Result<(), Error> {
@@ -124,7 +147,7 @@ impl Supervisor {
     pub(super) fn resume_imports(&mut self) {
         for id in self.ties.leavers.clone() {
             if self.jails.get(id).is_some_and(Jail::is_to_restart) {
-                self.import_ahead(id);
+                self.take_turn(id);
             }
         }
     }
@@ -201,14 +224,20 @@ impl Supervisor {
     /// Starts to import the archive that a unit names, unless that was done.
     fn import_archive(&mut self, source: &ImageSource) -> Result<Option<Worker>, Error> {
         let ImageSource::Path { kind: ImageKind::Tar, path } = source else { return Ok(None) };
-        let path = path.as_path();
-        if image::digest(source, &self.layout).is_some() {
+        if !self.is_to_import(source) {
             return Ok(None);
         }
+        let path = path.as_path();
         let ids = self.reader_ids()?;
         let key = image::archive_key(path);
         let request = import::Request { path, name: None, archive: key.as_deref(), ids };
         import::start(&request, &self.layout).map(Some)
+    }
+
+    /// Whether it is an archive that has not been imported.
+    fn is_to_import(&self, source: &ImageSource) -> bool {
+        matches!(source, ImageSource::Path { kind: ImageKind::Tar, .. })
+            && image::digest(source, &self.layout).is_none()
     }
 
     /// The ids that archives are read with.
@@ -278,7 +307,7 @@ impl Supervisor {
             if work.is_ahead {
                 self.ties.moved = true;
                 if self.jails.get(id).is_some_and(Jail::is_to_restart) {
-                    self.import_ahead(id);
+                    self.take_turn(id);
                 }
                 return;
             }
