@@ -2,6 +2,7 @@
 //! on one boot of the debug image; the last one has two of its own.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+mod ahead;
 mod beside;
 
 use std::time::Duration;
