@@ -406,8 +406,8 @@ impl Supervisor {
             self.leases_deadline(),
         ];
         let next = next.chain(more.into_iter().flatten()).min()?;
-        // epoll counts whole milliseconds upwards, so that a deadline has passed when it wakes.
-        Some(next.saturating_sub(clock::now()) + Duration::from_millis(1))
+        // epoll_pwait2(2) counts nanoseconds, and wakes after them, not before: then the deadline has passed.
+        Some(next.saturating_sub(clock::now()))
     }
 
     fn tick(&mut self) {
