@@ -378,10 +378,11 @@ impl Supervisor {
 
     /// Throws away what is in a jail's pipe, a turn's worth at most, and counts it.
     fn drop_some(&mut self, id: JailId, stream: Stream, why: &str) {
+        let Some(pipe) = self.pipe(id, stream) else { return };
+        // To clear so much memory takes longer than all else here: not for a pipe that is closed, as most are by now.
         let mut buffer = vec![0; 64 << 10];
         let mut amount = Amount::default();
         let mut is_over = false;
-        let Some(pipe) = self.pipe(id, stream) else { return };
         while amount.bytes < DROP_MAX as u64 {
             match rustix::io::read(pipe.as_fd(), &mut buffer) {
                 Ok(0) => {
