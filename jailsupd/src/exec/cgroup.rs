@@ -1,7 +1,7 @@
 //! A jail's cgroup: Documentation/admin-guide/cgroup-v2.rst.
 
-use super::Error;
 use super::descriptors::of_jail;
+use super::{Error, kernel_file};
 use crate::plan::Limit;
 use rustix::fd::OwnedFd;
 use rustix::fs::{Mode, OFlags};
@@ -128,7 +128,7 @@ impl Cgroup {
     }
 
     fn read(&self, file: &str) -> Option<String> {
-        std::fs::read_to_string(self.path.join(file)).ok()
+        kernel_file(&self.path.join(file)).ok()
     }
 
     /// Removes it, with whatever cgroups the jail made below it.

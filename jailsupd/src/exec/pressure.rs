@@ -4,6 +4,7 @@
 
 use super::cgroup::Cgroup;
 use super::descriptors::of_jail;
+use super::kernel_file;
 use rustix::fd::OwnedFd;
 use rustix::fs::{Mode, OFlags};
 use std::io;
@@ -47,7 +48,7 @@ impl Signal {
 }
 
 /// Opens the file of `signal`. For pressure, `threshold` is how long processes wait within [`WINDOW`] until
-/// the kernel tells; it tells once a window.
+/// the kernel tells; it tells once a window. For counters the kernel signals until [`read`].
 ///
 /// # Errors
 /// When the kernel has no such file (`psi=0`), or refuses the threshold.
@@ -56,13 +57,9 @@ pub fn open(cgroup: &Cgroup, signal: Signal, threshold: Option<Duration>) -> io:
     let access = if threshold.is_some() { OFlags::RDWR } else { OFlags::RDONLY };
     let flags = access | OFlags::CLOEXEC | OFlags::NONBLOCK;
     let file = of_jail(rustix::fs::open(path, flags, Mode::empty())?);
-    match threshold {
-        Some(threshold) => {
-            let trigger = format!("some {} {}\0", threshold.as_micros(), WINDOW.as_micros());
-            rustix::io::write(&file, trigger.as_bytes())?;
-        }
-        // Reading takes back what the kernel signals for a file that was just opened.
-        None => drop(read(&file)),
+    if let Some(threshold) = threshold {
+        let trigger = format!("some {} {}\0", threshold.as_micros(), WINDOW.as_micros());
+        rustix::io::write(&file, trigger.as_bytes())?;
     }
     Ok(file)
 }
@@ -97,7 +94,7 @@ pub fn read(file: &OwnedFd) -> Counters {
 /// The counters of a file by its name; empty when it is not there.
 #[must_use]
 pub fn read_named(cgroup: &Cgroup, file: &str) -> Counters {
-    Counters(std::fs::read_to_string(cgroup.path().join(file)).unwrap_or_default())
+    Counters(kernel_file(&cgroup.path().join(file)).unwrap_or_default())
 }
 
 #[cfg(test)]

@@ -1,8 +1,10 @@
 //! The processes of a jail, read from its cgroup and from /proc.
 
 use super::cgroup::Cgroup;
+use super::kernel_file;
 use std::fs::File;
 use std::io::{self, Read as _};
+use std::path::Path;
 
 /// What is read of a process's command line, in bytes. What it shows there is the process's own choice
 /// (prctl(2), `PR_SET_MM_MAP`), up to all of its memory.
@@ -26,7 +28,7 @@ pub struct Process {
 /// All processes in the cgroup, by pid. One that ends meanwhile is left out.
 #[must_use]
 pub fn of(cgroup: &Cgroup) -> Vec<Process> {
-    let list = std::fs::read_to_string(cgroup.path().join("cgroup.procs")).unwrap_or_default();
+    let list = kernel_file(&cgroup.path().join("cgroup.procs")).unwrap_or_default();
     let mut processes: Vec<Process> =
         list.lines().filter_map(|line| read(line.parse().ok()?)).collect();
     processes.sort_by_key(|process| process.pid);
@@ -36,17 +38,17 @@ pub fn of(cgroup: &Cgroup) -> Vec<Process> {
 /// Of the processes in the cgroup the one that this one, the in-jail init, has made first.
 #[must_use]
 pub fn first_child(cgroup: &Cgroup, init: u32) -> Option<u32> {
-    let list = std::fs::read_to_string(cgroup.path().join("cgroup.procs")).unwrap_or_default();
+    let list = kernel_file(&cgroup.path().join("cgroup.procs")).unwrap_or_default();
     let others = list.lines().filter_map(|line| line.parse().ok()).filter(|pid| *pid != init);
     let children = others.filter_map(|pid: u32| {
-        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+        let status = kernel_file(Path::new(&format!("/proc/{pid}/status"))).ok()?;
         parse(pid, &status, &[]).filter(|process| process.ppid == init)
     });
     children.min_by_key(|process| process.jail_pid).map(|process| process.pid)
 }
 
 fn read(pid: u32) -> Option<Process> {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let status = kernel_file(Path::new(&format!("/proc/{pid}/status"))).ok()?;
     let command = read_command(pid).unwrap_or_default();
     parse(pid, &status, &command)
 }
