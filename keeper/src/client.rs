@@ -63,8 +63,16 @@ impl Client {
     /// # Errors
     /// When the keeper is gone.
     pub fn remove(&mut self, jail: &str, slots: &[Slot]) -> io::Result<()> {
+        self.end(jail, slots, 0)
+    }
+
+    /// Has the keeper forget `slots` of `jail` and acknowledges the record with this inode, both at once.
+    ///
+    /// # Errors
+    /// When the keeper is gone.
+    pub fn end(&mut self, jail: &str, slots: &[Slot], inode: u64) -> io::Result<()> {
         let slots = slots.iter().fold(0, |set, slot| set | slot.bit());
-        let packet = Packet { jail: wire_name(jail)?, slots, ..Packet::new(Op::Drop) };
+        let packet = Packet { jail: wire_name(jail)?, slots, value: inode, ..Packet::new(Op::Drop) };
         self.ask(packet, &[]).map(drop)
     }
 

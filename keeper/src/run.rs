@@ -241,7 +241,7 @@ impl Keeper {
             Op::Hello if request.value == VERSION => {}
             Op::Hello => reply.errno = libc::EPROTO,
             Op::Put => reply.errno = self.put(request.jail, request.slots, fds),
-            Op::Drop => self.vault.remove(request.jail, request.slots),
+            Op::Drop => self.vault.end(request.jail, request.slots, request.value),
             Op::Next => (reply, sent) = self.vault.next(request.value),
             Op::Exit => reply.exit = self.vault.exit(request.jail).unwrap_or_default(),
             Op::Acknowledge => self.vault.acknowledge(request.jail, request.value),

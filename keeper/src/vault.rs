@@ -54,6 +54,14 @@ impl Vault {
         self.drop_empty();
     }
 
+    /// Forgets `slots` of `jail` and the record of `inode`, if that is not 0: a life is over.
+    pub fn end(&mut self, jail: Name, slots: u32, inode: u64) {
+        self.remove(jail, slots);
+        if inode != 0 {
+            self.acknowledge(jail, inode);
+        }
+    }
+
     /// The record of the end of `jail`, if it has ended and nobody has acknowledged it.
     #[must_use]
     pub fn exit(&self, jail: Name) -> Option<ExitRecord> {
@@ -232,6 +240,19 @@ mod tests {
         assert_eq!(names(&vault), ["web"]);
         vault.acknowledge(name("web"), 5);
         assert!(names(&vault).is_empty());
+    }
+
+    #[test]
+    fn the_end_of_a_life_leaves_what_is_not_its_own() {
+        let mut vault = Vault::default();
+        let slots = Slot::Process.bit() | Slot::NetNamespace.bit();
+        vault.put(name("web"), slots, vec![fd(), fd()], Some(TRACKED));
+        assert!(vault.record_exit(77, ExitRecord::default()));
+        vault.end(name("web"), Slot::Process.bit(), 4);
+        assert!(vault.exit(name("web")).is_some(), "of another life");
+        vault.end(name("web"), Slot::Process.bit(), 5);
+        assert_eq!(vault.exit(name("web")), None);
+        assert_eq!(vault.next(0).0.slots, Slot::NetNamespace.bit());
     }
 
     #[test]

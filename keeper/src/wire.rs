@@ -6,7 +6,7 @@
 //! always replaced together; [`VERSION`] guards the plain Debian host, where they are not.
 
 /// Checked by [`Op::Hello`].
-pub const VERSION: u64 = 2;
+pub const VERSION: u64 = 3;
 
 /// Length of every packet in bytes.
 pub const PACKET_LEN: usize = 160;
@@ -105,7 +105,8 @@ pub enum Op {
     Hello = 1,
     /// Brain: keep the descriptors of `slots` for `jail`; a slot that is taken is replaced.
     Put = 2,
-    /// Brain: forget `slots` of `jail`.
+    /// Brain: forget `slots` of `jail`, and with them, as [`Op::Acknowledge`] does, the record whose inode is
+    /// `value`; with 0 no record.
     Drop = 3,
     /// Brain: the first entry at or after index `value`. The reply carries copies of all its
     /// descriptors and the index to ask for next; no name means the end.

@@ -9,7 +9,7 @@ use super::{Supervisor, clock, end, poststop, report};
 use crate::control::server::ClientId;
 use crate::control::wire::{Exit, ExitReason, JailState, Ran, Reached, Reply, WireError};
 use crate::exec::state::{Limit as StoredLimit, Rest, State as Stored, Stopping};
-use crate::machine::{self, Cause, Event, State};
+use crate::machine::{self, Cause, End, Event, Moment, State};
 use crate::unit::Signal;
 use keeper::{Client, Slot};
 use rustix::fd::AsFd as _;
@@ -242,13 +242,23 @@ impl Supervisor {
         self.store_life(id);
     }
 
-    /// Has the keeper remember how a life has ended, before anything of it is forgotten.
-    pub(super) fn store_end(&mut self, id: JailId, exit: Exit, evidence: Option<String>) {
+    /// Has the keeper remember how a life has ended, before anything of it is forgotten; and what the jail comes to by
+    /// that, so that it need not be told again when all is cleared away.
+    pub(super) fn store_end(
+        &mut self,
+        id: JailId,
+        (exit, end, at): (Exit, End, Moment),
+        evidence: Option<String>,
+    ) {
         let Some(jail) = self.jails.get_mut(id) else { return };
         jail.evidence = evidence;
         jail.last_exit = Some(exit.clone());
+        let (foreseen, _) = machine::next(jail.machine, Event::Ended(end), at, &jail.policy());
+        let owes_poststop = jail.poststop().is_some();
         if let Some(life) = &mut jail.life {
             life.stored.ended = Some(exit);
+            life.stored.cleaning = poststop::stored(foreseen.state);
+            life.stored.owes_poststop = owes_poststop;
         }
         self.store_life(id);
     }
@@ -260,7 +270,10 @@ impl Supervisor {
         life.stored.cleaning = poststop::stored(jail.machine.state);
         life.stored.owes_poststop = jail.owes_poststop;
         life.stored.told = jail.told();
-        put_state(&mut self.keeper, &jail.key, &life.stored);
+        // Mostly it is what was foreseen at its end.
+        if life.remembered != life.stored.fingerprint() {
+            put_state(&mut self.keeper, &jail.key, &life.stored);
+        }
     }
 
     /// Has the keeper remember a life as it is now, if anything of it is new.

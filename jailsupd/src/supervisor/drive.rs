@@ -6,7 +6,7 @@ use super::start::Progress;
 use super::{Supervisor, clock};
 use crate::control::wire::JailState;
 use crate::exec::{Error, faults};
-use crate::machine::{self, Action, End, Event, News, State, Want};
+use crate::machine::{self, Action, End, Event, Moment, News, State, Want};
 use crate::unit::HookKind;
 use rustix::fd::AsFd as _;
 use rustix::process::Signal;
@@ -26,14 +26,20 @@ const fn level(state: JailState) -> log::Level {
 impl Supervisor {
     /// Gives an event to a jail's machine and does what it says, with all that follows from it.
     pub(super) fn apply(&mut self, id: JailId, event: Event, why: &str) {
+        self.apply_at(clock::now(), id, event, why);
+    }
+
+    /// The same with an event that was at this moment.
+    pub(super) fn apply_at(&mut self, at: Moment, id: JailId, event: Event, why: &str) {
         if matches!(event, Event::Stop | Event::Restart | Event::News(News::DependencyGone)) {
             self.put_in_place(id);
         }
         let mut next = Some((event, why.to_owned()));
+        let mut at = Some(at);
         while let Some((event, why)) = next.take() {
             let Some(jail) = self.jails.get_mut(id) else { return };
             let policy = jail.policy();
-            let now = clock::now();
+            let now = at.take().unwrap_or_else(clock::now);
             let (machine, actions) = machine::next(jail.machine, event, now, &policy);
             let before = jail.state();
             let was_backoff = matches!(jail.machine.state, State::Backoff { .. });

@@ -61,6 +61,7 @@ impl Supervisor {
 
     /// A jail's PID 1 has ended, and with it everything in the jail.
     pub(super) fn on_process(&mut self, id: JailId) {
+        let now = clock::now();
         faults::pass("end-seen");
         // Whatever it said before its end comes first, and what the kernel said of it.
         self.on_kernel_log();
@@ -99,7 +100,7 @@ impl Supervisor {
             None => describe(&exit),
         };
         self.poller.forget(&life.pidfd);
-        self.store_end(id, exit, evidence);
+        self.store_end(id, (exit, end, now), evidence);
         for stream in [Stream::Stdout, Stream::Stderr] {
             self.drain(id, stream);
         }
@@ -115,7 +116,7 @@ impl Supervisor {
         if let Some(failed) = failed.filter(|_| !interrupted) {
             self.start_failed(id, &Error::of_start(failed));
         }
-        self.apply(id, Event::Ended(end), &why);
+        self.apply_at(now, id, Event::Ended(end), &why);
         let wanted = |jail: &Jail| jail.machine.want == Want::Up && jail.is_at_rest();
         if interrupted && self.jails.get(id).is_some_and(wanted) {
             self.apply(id, Event::Start, "its start was interrupted");
@@ -171,11 +172,9 @@ impl Supervisor {
         ];
         let inode = rustix::fs::fstat(&life.pidfd).map_or(0, |stat| stat.st_ino);
         faults::pass("before-remove");
-        let freed = self.keeper.remove(key, &slots);
+        let removed = self.keeper.end(key, &slots, inode);
         faults::pass("removed");
-        let acknowledged = freed.and_then(|()| self.keeper.acknowledge(key, inode));
-        faults::pass("acknowledged");
-        if let Err(error) = acknowledged {
+        if let Err(error) = removed {
             self.lost_keeper(&error);
         }
     }

@@ -51,7 +51,6 @@ const END: &[&str] = &[
     "came-to-cleaning",
     "before-remove",
     "removed",
-    "acknowledged",
     "cgroup-killed",
     "cgroup-removed",
     "root-discarded",
@@ -256,7 +255,7 @@ fn the_hook_after_the_end_runs_once_though_jailsupd_dies_before_it() {
         &["stay"],
         "[hooks]\npoststop = [\"/bin/nuisance\", \"hook\", \"0\"]",
     );
-    for (before, point) in ["removed", "acknowledged"].into_iter().enumerate() {
+    for (before, point) in ["before-remove", "removed"].into_iter().enumerate() {
         vm.put_up("hooked", &unit);
         let what = format!("kill {point}");
         vm.agent().write(SELECTOR, &what).unwrap();
@@ -334,7 +333,6 @@ fn a_jail_for_one_run_is_not_run_again_though_jailsupd_dies_when_it_has_ended() 
         "cgroup-removed",
         "before-remove",
         "removed",
-        "acknowledged",
         "came-to-failed",
     ];
     for (before, point) in points.into_iter().enumerate() {
