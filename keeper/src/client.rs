@@ -72,7 +72,8 @@ impl Client {
     /// When the keeper is gone.
     pub fn end(&mut self, jail: &str, slots: &[Slot], inode: u64) -> io::Result<()> {
         let slots = slots.iter().fold(0, |set, slot| set | slot.bit());
-        let packet = Packet { jail: wire_name(jail)?, slots, value: inode, ..Packet::new(Op::Drop) };
+        let packet =
+            Packet { jail: wire_name(jail)?, slots, value: inode, ..Packet::new(Op::Drop) };
         self.ask(packet, &[]).map(drop)
     }
 

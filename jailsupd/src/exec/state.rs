@@ -1,15 +1,27 @@
 //! What jailsupd remembers of a running jail in the keeper's vault: a memfd with one JSON object, so
 //! that the next jailsupd knows what it adopts.
+//!
+//! ```text
+//!  0        PLACE                 the record of the higher number counts; each is written where the other one is not,
+//!  | record | record |            so that one is whole whenever jailsupd is killed
+//!
+//!  record: MARK, then its number, the CRC-32 of the rest and the length of that (little-endian), then the JSON
+//! ```
 
+use super::descriptors::of_jail;
 use crate::control::wire::{Exit, ExitReason, HealthState};
-use rustix::fd::OwnedFd;
+use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::MemfdFlags;
 use serde::{Deserialize, Serialize};
 use std::hash::{DefaultHasher, Hash, Hasher as _};
 use std::io;
 
-/// Largest state that is read back.
-const MAX: usize = 1 << 16;
+/// Room for a record: the largest state is smaller.
+const PLACE: usize = 1 << 16;
+/// A record begins with it.
+const MARK: [u8; 8] = *b"warder\0\x01";
+/// What is before the JSON.
+const HEAD: usize = MARK.len() + 8 + 4 + 4;
 
 /// One life of a jail. Fields are added, never changed: the reader may be another version.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -255,17 +267,6 @@ pub struct Limit {
 }
 
 impl State {
-    /// Writes it to a new memfd.
-    ///
-    /// # Errors
-    /// When the kernel makes none.
-    pub fn store(&self) -> io::Result<OwnedFd> {
-        let memfd = rustix::fs::memfd_create(c"jail-state", MemfdFlags::CLOEXEC)?;
-        let json = serde_json::to_vec(self)?;
-        rustix::io::pwrite(&memfd, &json, 0)?;
-        Ok(memfd)
-    }
-
     /// A number that is another one, but for a chance of 1 to 2^64, when anything of it is.
     #[must_use]
     pub fn fingerprint(&self) -> u64 {
@@ -273,24 +274,157 @@ impl State {
         self.hash(&mut hasher);
         hasher.finish()
     }
+}
 
-    /// Reads it back; `None` when it is not one.
-    #[must_use]
-    pub fn load(memfd: &OwnedFd) -> Option<Self> {
-        let mut bytes = vec![0; MAX];
-        let length = rustix::io::pread(memfd, &mut bytes, 0).ok()?;
-        serde_json::from_slice(bytes.get(..length)?).ok()
+/// The memfd that a state is remembered in: the keeper has it, too.
+#[derive(Debug)]
+pub struct Memory {
+    memfd: OwnedFd,
+    /// Of the record that counts.
+    number: u64,
+}
+
+impl Memory {
+    /// A new one, with this state.
+    ///
+    /// # Errors
+    /// When the kernel makes none.
+    pub fn new(state: &State) -> io::Result<Self> {
+        let memfd = rustix::fs::memfd_create(c"jail-state", MemfdFlags::CLOEXEC)?;
+        let mut memory = Self { memfd: of_jail(memfd), number: 0 };
+        memory.write(state)?;
+        Ok(memory)
     }
+
+    /// One that the keeper has held, and what is in it; `None` when that is no state.
+    #[must_use]
+    pub fn adopt(memfd: OwnedFd) -> (Self, Option<State>) {
+        let found = [0, 1].into_iter().filter_map(|place| read(&memfd, place));
+        let newest = found.max_by_key(|(number, _)| *number);
+        let (number, json) = newest.unwrap_or_else(|| (0, read_bare(&memfd)));
+        (Self { memfd, number }, serde_json::from_slice(&json).ok())
+    }
+
+    /// Remembers this state and not the one before, at once.
+    ///
+    /// # Errors
+    /// When there is no memory for it, or it is too large.
+    pub fn write(&mut self, state: &State) -> io::Result<()> {
+        let number = self.number + 1;
+        let record = record(number, &serde_json::to_vec(state)?);
+        if record.len() > PLACE {
+            return Err(io::ErrorKind::FileTooLarge.into());
+        }
+        let written = rustix::io::pwrite(&self.memfd, &record, offset(number))?;
+        if written < record.len() {
+            return Err(io::ErrorKind::WriteZero.into());
+        }
+        self.number = number;
+        Ok(())
+    }
+}
+
+impl AsFd for Memory {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.memfd.as_fd()
+    }
+}
+
+/// Where the record of this number is.
+const fn offset(number: u64) -> u64 {
+    number % 2 * PLACE as u64
+}
+
+fn record(number: u64, json: &[u8]) -> Vec<u8> {
+    let mut record = Vec::with_capacity(HEAD + json.len());
+    record.extend_from_slice(&MARK);
+    record.extend_from_slice(&number.to_le_bytes());
+    record.extend_from_slice(&crc32fast::hash(json).to_le_bytes());
+    record.extend_from_slice(&u32::try_from(json.len()).unwrap_or(u32::MAX).to_le_bytes());
+    record.extend_from_slice(json);
+    record
+}
+
+/// The record at a place, if there is a whole one: its number and the JSON.
+fn read(memfd: &OwnedFd, place: u64) -> Option<(u64, Vec<u8>)> {
+    let at = offset(place);
+    let mut head = [0; HEAD];
+    let length = rustix::io::pread(memfd, &mut head, at).ok()?;
+    let rest = head.get(..length)?.strip_prefix(&MARK)?;
+    let (number, rest) = rest.split_first_chunk()?;
+    let (sum, length) = rest.split_first_chunk()?;
+    let length = u32::from_le_bytes(*length.first_chunk()?);
+    let mut json = vec![0; usize::try_from(length).ok().filter(|length| *length <= PLACE)?];
+    let length = rustix::io::pread(memfd, &mut json, at + HEAD as u64).ok()?;
+    let is_whole = length == json.len() && crc32fast::hash(&json) == u32::from_le_bytes(*sum);
+    is_whole.then(|| (u64::from_le_bytes(*number), json))
+}
+
+/// The JSON that is all that the memfd holds: so an earlier version has left it.
+fn read_bare(memfd: &OwnedFd) -> Vec<u8> {
+    let mut bytes = vec![0; PLACE];
+    let length = rustix::io::pread(memfd, &mut bytes, 0).unwrap_or(0);
+    bytes.truncate(length);
+    bytes
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn named(unit: &str) -> State {
+        State { unit: unit.into(), uid_base: 524_288, ..State::default() }
+    }
+
+    fn adopted(memory: &Memory) -> (Memory, Option<State>) {
+        Memory::adopt(memory.memfd.try_clone().unwrap())
+    }
+
     #[test]
     fn a_state_survives_its_memfd() {
-        let state = State { unit: "abc".into(), uid_base: 524_288, ..State::default() };
-        assert_eq!(State::load(&state.store().unwrap()), Some(state));
+        let mut memory = Memory::new(&named("first")).unwrap();
+        assert_eq!(adopted(&memory).1, Some(named("first")));
+        for unit in ["second", "third, which is longer", "4"] {
+            memory.write(&named(unit)).unwrap();
+            let (mut other, found) = adopted(&memory);
+            assert_eq!(found, Some(named(unit)));
+            // Who has adopted it goes on.
+            other.write(&named("by the next")).unwrap();
+            assert_eq!(adopted(&memory).1, Some(named("by the next")));
+            memory = other;
+        }
+    }
+
+    #[test]
+    fn a_record_that_is_not_whole_leaves_the_one_before() {
+        for written in [1, MARK.len(), HEAD, HEAD + 1, HEAD + 12] {
+            let mut memory = Memory::new(&named("first")).unwrap();
+            memory.write(&named("second")).unwrap();
+            let third = record(3, &serde_json::to_vec(&named("third")).unwrap());
+            rustix::io::pwrite(&memory.memfd, &third[..written], offset(3)).unwrap();
+            let (_, found) = adopted(&memory);
+            assert_eq!(found, Some(named("second")), "{written} bytes");
+        }
+    }
+
+    #[test]
+    fn what_is_too_large_changes_nothing() {
+        let mut memory = Memory::new(&named("first")).unwrap();
+        assert!(memory.write(&named(&"x".repeat(PLACE))).is_err());
+        assert_eq!(adopted(&memory).1, Some(named("first")));
+    }
+
+    #[test]
+    fn a_state_of_the_version_before_is_read_and_taken_further() {
+        let memfd = rustix::fs::memfd_create(c"bare", MemfdFlags::CLOEXEC).unwrap();
+        let json = serde_json::to_vec(&named("bare")).unwrap();
+        rustix::io::pwrite(&memfd, &json, 0).unwrap();
+        let (mut memory, found) = Memory::adopt(memfd);
+        assert_eq!(found, Some(named("bare")));
+        for unit in ["one", "two"] {
+            memory.write(&named(unit)).unwrap();
+            assert_eq!(adopted(&memory).1, Some(named(unit)));
+        }
     }
 
     #[test]
@@ -307,7 +441,7 @@ mod tests {
         let denied = (0..64).map(|call| (call, u64::MAX, "x".repeat(32))).collect();
         let told = Told { start_problem, hook_problem, evidence, denied };
         let state = State { told, ..State::default() };
-        assert_eq!(State::load(&state.store().unwrap()), Some(state));
+        assert_eq!(adopted(&Memory::new(&state).unwrap()).1, Some(state));
     }
 
     #[test]

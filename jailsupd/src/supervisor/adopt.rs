@@ -14,7 +14,7 @@ use crate::exec::check;
 use crate::exec::deploys::Version;
 use crate::exec::descriptors::of_jail;
 use crate::exec::namespaces::Namespaces;
-use crate::exec::state::{Notified, Part, Rest, State as Stored, Stopping};
+use crate::exec::state::{Memory, Notified, Part, Rest, State as Stored, Stopping};
 use crate::exec::terminal::Terminal;
 use crate::machine::{Cause, Event, Limit, Machine, Moment, Ready, State, Want};
 use crate::unit::BESIDE;
@@ -41,11 +41,14 @@ impl Supervisor {
                 continue;
             }
             let mut slots = Slots(held.fds);
-            let stored = slots.take(Slot::State).and_then(|fd| Stored::load(&fd));
+            let memory = slots.take(Slot::State).map(Memory::adopt);
+            let (memory, stored) =
+                memory.map_or((None, None), |(memory, stored)| (Some(memory), stored));
             jails.push(Entry {
                 key: held.jail,
                 slots,
                 stored,
+                memory,
                 exit: held.exit,
                 part: Part::Itself,
             });
@@ -82,18 +85,12 @@ impl Supervisor {
     fn adopt_one(&mut self, entry: Entry) {
         let Some(id) = self.place_of(&entry) else { return };
         let name = entry.name().to_owned();
-        let Entry { mut slots, stored, exit, part, .. } = entry;
+        let Entry { mut slots, stored, memory, exit, part, .. } = entry;
         let stored = stored.unwrap_or_default();
         let remembered = stored.fingerprint();
         let stored = Stored { part, ..stored };
         let Some(jail) = self.jails.get_mut(id) else { return };
-        if let (Some(user), Some(net)) =
-            (slots.take(Slot::UserNamespace), slots.take(Slot::NetNamespace))
-        {
-            let key = stored.link.clone();
-            let (lower, ids) = (stored.link_lower, stored.ids.clone());
-            jail.kept = Some(Kept { namespaces: Namespaces { user, net }, key, lower, ids });
-        }
+        jail.kept = kept(&mut slots, &stored);
         jail.restarts = stored.restarts;
         jail.last_exit = stored.ended.clone().or_else(|| stored.last_exit.clone());
         jail.held_down = stored.held_down;
@@ -124,6 +121,7 @@ impl Supervisor {
             is_poststop: stored.poststop.is_some(),
             remembered,
             stored: stored.clone(),
+            memory,
         });
         let events = jail.life.as_ref().and_then(|life| life.events.as_ref());
         jail.frozen = events.is_some_and(cgroup::is_frozen);
@@ -281,6 +279,13 @@ fn is_killed(stored: &Stored) -> bool {
     stored.stopping.is_some_and(|stopping| stopping.kill_at_us.is_none())
 }
 
+/// The namespaces that an earlier jailsupd has made for a jail.
+fn kept(slots: &mut Slots, stored: &Stored) -> Option<Kept> {
+    let (user, net) = (slots.take(Slot::UserNamespace)?, slots.take(Slot::NetNamespace)?);
+    let (key, lower, ids) = (stored.link.clone(), stored.link_lower, stored.ids.clone());
+    Some(Kept { namespaces: Namespaces { user, net }, key, lower, ids })
+}
+
 /// A pipe to the log, or the socket with a terminal's master.
 fn output(held: Option<OwnedFd>) -> (Option<OwnedFd>, Option<Terminal>) {
     let is_socket = |fd: &OwnedFd| {
@@ -298,6 +303,7 @@ struct Entry {
     key: String,
     slots: Slots,
     stored: Option<Stored>,
+    memory: Option<Memory>,
     exit: Option<ExitRecord>,
     /// What it is to its jail.
     part: Part,
@@ -361,6 +367,7 @@ mod tests {
             key: key.to_owned(),
             slots: Slots(Vec::new()),
             stored,
+            memory: None,
             exit: None,
             part: Part::Itself,
         }

@@ -1,7 +1,7 @@
 //! What people ask to be done with a jail, answered when it is done.
 
 use super::clock::microseconds;
-use super::jail::{Jail, Life};
+use super::jail::{Jail, Life, remember};
 use super::leaving::Leaving;
 use super::poller::JailId;
 use super::waiters::{Answer, Goal, Waiter};
@@ -11,8 +11,6 @@ use crate::control::wire::{Exit, ExitReason, JailState, Ran, Reached, Reply, Wir
 use crate::exec::state::{Limit as StoredLimit, Rest, State as Stored, Stopping};
 use crate::machine::{self, Cause, End, Event, Moment, State};
 use crate::unit::Signal;
-use keeper::{Client, Slot};
-use rustix::fd::AsFd as _;
 use std::time::Duration;
 
 /// Something to do with one jail.
@@ -209,7 +207,9 @@ impl Supervisor {
             told: jail.told(),
             ..Stored::default()
         };
-        put_state(&mut self.keeper, &jail.key, &state);
+        if let Err(error) = remember(&mut self.keeper, &jail.key, &state) {
+            log::warn!("jail={} its state is not kept: {error}", jail.name);
+        }
     }
 
     /// Has the keeper remember that a running jail is asked to end, before it is: the next jailsupd
@@ -271,9 +271,7 @@ impl Supervisor {
         life.stored.owes_poststop = jail.owes_poststop;
         life.stored.told = jail.told();
         // Mostly it is what was foreseen at its end.
-        if life.remembered != life.stored.fingerprint() {
-            put_state(&mut self.keeper, &jail.key, &life.stored);
-        }
+        life.remember(&mut self.keeper, &jail.key);
     }
 
     /// Has the keeper remember a life as it is now, if anything of it is new.
@@ -282,24 +280,8 @@ impl Supervisor {
         let told = jail.told();
         let Some(life) = &mut jail.life else { return };
         life.stored.told = told;
-        let fingerprint = life.stored.fingerprint();
-        if life.remembered == fingerprint {
-            return;
-        }
-        if put_state(&mut self.keeper, &jail.key, &life.stored) {
-            life.remembered = fingerprint;
-        }
+        life.remember(&mut self.keeper, &jail.key);
     }
-}
-
-/// Gives a jail's state to the keeper; false when it is not kept.
-fn put_state(keeper: &mut Client, jail: &str, state: &Stored) -> bool {
-    let stored = state.store();
-    let put = stored.and_then(|memfd| keeper.put(jail, &[(Slot::State, memfd.as_fd())]));
-    if let Err(error) = &put {
-        log::warn!("jail={jail} its state is not kept: {error}");
-    }
-    put.is_ok()
 }
 
 /// The count of restarts, as the keeper remembers it.

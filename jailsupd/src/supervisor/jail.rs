@@ -13,7 +13,7 @@ use crate::control::wire::{Exit, HealthState, JailState, Victim};
 use crate::exec::cgroup::Cgroup;
 use crate::exec::logs::Log;
 use crate::exec::namespaces::Namespaces;
-use crate::exec::state::{Part, StartProblem, State as Stored};
+use crate::exec::state::{Memory, Part, StartProblem, State as Stored};
 use crate::exec::terminal::Terminal;
 use crate::exec::worker::Worker;
 use crate::machine::gate::WaitsFor;
@@ -21,8 +21,10 @@ use crate::machine::{Machine, Moment, Policy, State};
 use crate::plan::{IdRange, Plan};
 use crate::unit::{Hooks, Notify, Problem, Unit};
 use jail_init::StartError;
-use rustix::fd::OwnedFd;
+use keeper::{Client, Slot};
+use rustix::fd::{AsFd as _, OwnedFd};
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::io;
 use std::time::Duration;
 
 /// A jail, running or not.
@@ -148,6 +150,8 @@ pub(super) struct Life {
     pub(super) is_poststop: bool,
     /// What the keeper remembers of it.
     pub(super) stored: Stored,
+    /// Where it does; none when it has nothing of an adopted one.
+    pub(super) memory: Option<Memory>,
     /// The fingerprint of that as it was remembered last: a copy would be the largest part of a life.
     pub(super) remembered: u64,
 }
@@ -165,6 +169,22 @@ pub(super) struct Kept {
 }
 
 impl Life {
+    /// Has the keeper remember it as it is now, if anything of it is new.
+    pub(super) fn remember(&mut self, keeper: &mut Client, key: &str) {
+        let fingerprint = self.stored.fingerprint();
+        if self.remembered == fingerprint {
+            return;
+        }
+        let written = match &mut self.memory {
+            Some(memory) => memory.write(&self.stored),
+            None => remember(keeper, key, &self.stored).map(|memory| self.memory = Some(memory)),
+        };
+        match written {
+            Ok(()) => self.remembered = fingerprint,
+            Err(error) => log::warn!("jail={key} its state is not kept: {error}"),
+        }
+    }
+
     /// Waits for nothing more of it, but for its process.
     pub(super) fn forget(&mut self, poller: &Poller) {
         self.limits.forget(poller);
@@ -368,6 +388,13 @@ impl Jail {
             _ => false,
         }
     }
+}
+
+/// Has the keeper remember a state in the place of the one before.
+pub(super) fn remember(keeper: &mut Client, key: &str, state: &Stored) -> io::Result<Memory> {
+    let memory = Memory::new(state)?;
+    keeper.put(key, &[(Slot::State, memory.as_fd())])?;
+    Ok(memory)
 }
 
 /// Where a jail's dice begin: elsewhere for each, and after each boot.

@@ -13,7 +13,7 @@ use crate::exec::cgroup::Cgroup;
 use crate::exec::devices::Pinned;
 use crate::exec::ends::Inside;
 use crate::exec::spawn::{Prepared, Spawned};
-use crate::exec::state::{State, cut};
+use crate::exec::state::{Memory, State, cut};
 use crate::exec::terminal::Terminal;
 use crate::exec::worker::Worker;
 use crate::exec::{
@@ -175,7 +175,7 @@ impl Supervisor {
             limits::apply(step, &building.cgroup, &self.layout)?;
         }
         faults::reach("limits-set")?;
-        let stored = self.entrust(id, &spawned, loaded, kept)?;
+        let (stored, memory) = self.entrust(id, &spawned, loaded, kept)?;
         let gone = faults::reach("entrusted");
         let gone = gone.and_then(|()| spawned.go()).and_then(|()| faults::reach("told-to-go"));
         let Some(jail) = self.jails.get_mut(id) else { return gone };
@@ -199,6 +199,7 @@ impl Supervisor {
             is_poststop: false,
             remembered: stored.fingerprint(),
             stored,
+            memory: Some(memory),
         });
         gone
     }
@@ -309,15 +310,15 @@ impl Supervisor {
     }
 
     /// Gives the keeper everything that must outlive this program, before *go*. Returns what it is to
-    /// remember in words.
+    /// remember in words, and where it does.
     fn entrust(
         &mut self,
         id: JailId,
         spawned: &Spawned,
         loaded: &Loaded,
         kept: &Kept,
-    ) -> Result<State, Error> {
-        let Some(jail) = self.jails.get(id) else { return Ok(State::default()) };
+    ) -> Result<(State, Memory), Error> {
+        let Some(jail) = self.jails.get(id) else { return Err(Error::NoUnit) };
         let stored = State {
             unit: loaded.restart_hash.clone(),
             link: kept.key.clone(),
@@ -341,13 +342,13 @@ impl Supervisor {
                 .map(|digest| digest.to_string()),
             ..State::default()
         };
-        let state = stored.store().map_err(Error::Keeper)?;
+        let memory = Memory::new(&stored).map_err(Error::Keeper)?;
         faults::reach("state-made")?;
         let mut slots = vec![
             (Slot::Process, spawned.pidfd.as_fd()),
             (Slot::StartError, spawned.start_error.as_fd()),
             (Slot::ExitReport, spawned.exit_report.as_fd()),
-            (Slot::State, state.as_fd()),
+            (Slot::State, memory.as_fd()),
         ];
         let others = [
             (Slot::Stdout, &spawned.stdout),
@@ -357,7 +358,7 @@ impl Supervisor {
         ];
         slots.extend(others.iter().filter_map(|(slot, fd)| Some((*slot, fd.as_ref()?.as_fd()))));
         self.keeper.put(&jail.key, &slots).map_err(Error::Keeper)?;
-        Ok(stored)
+        Ok((stored, memory))
     }
 
     /// Waits for what a jail's processes do.

@@ -328,13 +328,7 @@ fn a_jail_for_one_run_is_not_run_again_though_jailsupd_dies_when_it_has_ended() 
         .replace("steady", "mortal")
         .replace("\"always\"", "\"no\"")
         .replace("name = \"victim\"", "name = \"once\"");
-    let points = [
-        "end-noted",
-        "cgroup-removed",
-        "before-remove",
-        "removed",
-        "came-to-failed",
-    ];
+    let points = ["end-noted", "cgroup-removed", "before-remove", "removed", "came-to-failed"];
     for (before, point) in points.into_iter().enumerate() {
         let what = format!("kill {point}");
         vm.agent().write(SELECTOR, &what).unwrap();
