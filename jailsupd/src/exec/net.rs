@@ -356,10 +356,11 @@ pub fn fits(link: &Link, uplink: &Uplink, links: &[Interface]) -> Result<(), Err
     }
 }
 
-/// Their names, for people.
+/// The names of those that can be a parent, for people.
 #[must_use]
 pub fn names(links: &[Interface]) -> String {
-    links.iter().map(|link| link.name.as_str()).collect::<Vec<_>>().join(", ")
+    let parents = links.iter().filter(|link| !link.is_network());
+    parents.map(|link| link.name.as_str()).collect::<Vec<_>>().join(", ")
 }
 
 /// As ip-link(8) would name it, or by the parent's number where that is too long (`IFNAMSIZ`).
