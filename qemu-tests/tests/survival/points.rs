@@ -221,6 +221,8 @@ fn death_when_a_jail_has_crashed_and_waits_for_its_next_start_starts_it_once() {
     let killed = format!("life {} was taken away without a word", lives + 1);
     assert_eq!((story.lives.len(), story.faults), (lives + 2, vec![killed]));
     vm.remove("victim");
+    // Others are to find no such record.
+    vm.ctl(&["volume", "rm", "victim"]);
     assert_eq!(Left::see(&mut vm), before);
 }
 
