@@ -182,6 +182,10 @@ fn a_call_that_ends_the_program_is_named_when_calls_are_logged_and_why_says_so()
     for jail in ["quiet", "tries"] {
         guest.agent().wait_state(jail, JailState::Failed).unwrap();
     }
+    // A thread of the kernel's writes that into its log, some time after the end.
+    let tells = "/usr/bin/jailctl why tries | grep -q 'filter has denied'";
+    let told = guest.agent().wait_until(tells, SOON);
+    assert!(told.is_ok(), "{told:?} {}", guest.sh("/usr/bin/jailctl why tries"));
     let [quiet, logged] = ["quiet", "tries"].map(|jail| {
         let why: Evidence = guest.agent().ask(&["why", jail]).unwrap();
         assert_eq!(why.last_exit.unwrap().signal.as_deref(), Some("SIGSYS"), "{:?}", why.text);
