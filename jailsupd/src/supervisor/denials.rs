@@ -71,15 +71,35 @@ pub(super) fn sentence(denied: &Denied) -> Option<String> {
 pub(super) fn hint(jail: &Jail) -> Option<String> {
     let unit = &jail.loaded.as_ref()?.unit;
     let ended_so = jail.last_exit.as_ref()?.signal.as_deref() == Some("SIGSYS");
-    (ended_so && !unit.security.seccomp_log).then(|| {
-        "SIGSYS is what a system call ends by that the filter does not let through: with `security.seccomp_log = true` in its unit, the call is named here."
-            .to_owned()
-    })
+    let more = ended_so.then(|| unnamed(unit.security.seccomp_log, &jail.denied))??;
+    let what = "SIGSYS is what a system call ends by that the filter does not let through";
+    Some(format!("{what}: {more}"))
+}
+
+/// Where the name of the call that a filter has killed for is to be had.
+fn unnamed(is_logged: bool, denied: &Denied) -> Option<&'static str> {
+    if !is_logged {
+        Some("with `security.seccomp_log = true` in its unit, the call is named here.")
+    } else if denied.is_empty() {
+        Some(
+            "which one, the kernel has not told yet. It tells of ten in five seconds, of all jails together: if it stays \
+             away, `jailctl start` tries again.",
+        )
+    } else {
+        None
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn who_wants_to_know_the_call_is_told_how_until_it_is_known() {
+        assert!(unnamed(false, &Denied::new()).unwrap().contains("seccomp_log"));
+        assert!(unnamed(true, &Denied::new()).unwrap().contains("jailctl start"));
+        assert_eq!(unnamed(true, &Denied::from([(165, (1, "sh".to_owned()))])), None);
+    }
 
     #[test]
     fn what_was_denied_is_told_by_name() {
