@@ -217,7 +217,7 @@ static KEYS: &[Key<Draft>] = &[
 pub fn parse(layers: &[Layer<'_>]) -> Result<Host, Vec<Problem>> {
     let mut draft = Draft::default();
     let origin = HOST.read_layers(layers, &mut draft, |walk, draft| {
-        check::addresses(walk, "uplink", &draft.uplink.address, &draft.uplink.gateway);
+        check::network::addresses(walk, "uplink", &draft.uplink.address, &draft.uplink.gateway);
     })?;
     let Draft { hostname, uplink, jails, reserve, .. } = draft;
     Ok(Host { hostname, uplink, jails, reserve, origin })

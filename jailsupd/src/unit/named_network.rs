@@ -3,6 +3,7 @@
 use std::fmt;
 
 use super::address::Subnet;
+use super::check::network::IPV6_MTU_MIN;
 use super::document::{Effect, Grammar, Key, Presence, Walk};
 use super::keys::{Version, key};
 use super::layer::Layer;
@@ -106,8 +107,8 @@ fn check(walk: &mut Walk<'_>, draft: &Draft) {
         walk.refuse("ipv6", "has no effect beside `subnet`", help);
     }
     let has_ipv6 = of_ipv4(false).count() > 0 || draft.subnet.is_empty() && draft.ipv6;
-    if has_ipv6 && draft.mtu.is_some_and(|mtu| mtu.get() < super::check::IPV6_MTU_MIN) {
-        let help = format!("at least {}, or `ipv6 = false`", super::check::IPV6_MTU_MIN);
+    if has_ipv6 && draft.mtu.is_some_and(|mtu| mtu.get() < IPV6_MTU_MIN) {
+        let help = format!("at least {}, or `ipv6 = false`", IPV6_MTU_MIN);
         walk.refuse("mtu", "is too little for IPv6", help);
     }
 }

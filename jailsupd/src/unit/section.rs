@@ -235,6 +235,13 @@ words! {
     }
 }
 
+impl NetworkMode {
+    /// Whether the jail's link sits on one of the host's.
+    pub const fn has_parent(self) -> bool {
+        matches!(self, Self::Macvlan | Self::Ipvlan)
+    }
+}
+
 words! {
     /// Whom a macvlan link exchanges frames with, beside the outside.
     MacvlanMode, "macvlan mode" {

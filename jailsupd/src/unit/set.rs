@@ -40,8 +40,7 @@ pub fn check<'a>(units: impl IntoIterator<Item = &'a Unit>, host: &[IpPrefix]) -
             clashes.extend(owner.map(|owner| clash(unit, "network.mac", &mac.to_string(), owner)));
         }
         let Network { mode, parent, vlan, .. } = &unit.network;
-        let has_parent = matches!(mode, NetworkMode::Macvlan | NetworkMode::Ipvlan);
-        let on_parent = has_parent.then_some((parent, *vlan));
+        let on_parent = mode.has_parent().then_some((parent, *vlan));
         let first = on_parent.and_then(|key| parents.get(&key));
         let first = first.filter(|first| first.name != unit.name);
         clashes.extend(first.and_then(|first| apart(unit, first)));

@@ -4,7 +4,6 @@ use std::fmt::Display;
 
 use super::{POLICY, Policy};
 use crate::unit::capability::Capabilities;
-use crate::unit::section::NetworkMode;
 use crate::unit::{ImageSource, NetworkName, Problem, Unit, VolumeSource};
 
 /// One bound of the policy, held against one unit.
@@ -140,8 +139,9 @@ fn network(review: &mut Review<'_>) {
         return review.refuse("network.mode", format!("asks for {:?}", network.mode.to_string()));
     }
     let parent = network.parent.as_str();
-    let has_parent = matches!(network.mode, NetworkMode::Macvlan | NetworkMode::Ipvlan);
-    if has_parent && !bounds.network_parent.iter().any(|pattern| pattern.matches(parent)) {
+    if network.mode.has_parent()
+        && !bounds.network_parent.iter().any(|pattern| pattern.matches(parent))
+    {
         review.refuse("network.parent", format!("asks for {parent:?}"));
     }
     let name = network.network.as_ref().map(NetworkName::as_str);
