@@ -1,10 +1,11 @@
 //! The table of id ranges on the data partition.
 
-use super::{Error, Layout, private_directory, trash};
+use super::table::{self, replace};
+use super::{Error, Layout, trash};
 use crate::plan::IdRange;
 use crate::plan::ids::Ids;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// The stored table.
 #[derive(Debug)]
@@ -20,16 +21,7 @@ impl Table {
     /// When it is there and cannot be understood: ranges given out anew could overlap with files that
     /// exist.
     pub fn open(layout: &Layout) -> io::Result<Self> {
-        let directory = layout.data.join("jails");
-        private_directory(&directory)?;
-        let path = directory.join("ranges");
-        let ids = match std::fs::read_to_string(&path) {
-            Ok(text) => Ids::parse(&text).map_err(|malformed| {
-                io::Error::other(format!("{}: {malformed}", path.display()))
-            })?,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ids::default(),
-            Err(error) => return Err(error),
-        };
+        let (path, ids) = table::open(layout, "ranges", Ids::parse)?;
         Ok(Self { path, ids })
     }
 
@@ -83,18 +75,4 @@ impl Table {
         let full = || Error::Ids(io::Error::other("all ranges are taken"));
         names.iter().map(|name| self.ids.get(name).ok_or_else(full)).collect()
     }
-}
-
-/// Writes a file so that after a crash it is the old one or the new one, never a part.
-pub(super) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    use std::io::Write as _;
-    let new = path.with_extension("new");
-    let mut file = std::fs::File::create(&new)?;
-    file.write_all(bytes)?;
-    file.sync_all()?;
-    std::fs::rename(&new, path)?;
-    if let Some(directory) = path.parent() {
-        std::fs::File::open(directory)?.sync_all()?;
-    }
-    Ok(())
 }

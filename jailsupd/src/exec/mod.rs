@@ -48,6 +48,7 @@ pub mod spawn;
 pub mod state;
 pub mod store;
 pub mod subvolume;
+mod table;
 pub mod terminal;
 pub mod trash;
 pub mod unit_store;

@@ -1,7 +1,7 @@
 //! The table of the host's own networks on the data partition.
 
-use super::ids::replace;
-use super::{Error, Layout, private_directory};
+use super::table::{self, replace};
+use super::{Error, Layout};
 use crate::plan::networks::Networks;
 use std::io;
 use std::path::PathBuf;
@@ -19,16 +19,7 @@ impl Table {
     /// # Errors
     /// When it is there and cannot be understood: addresses given out anew could be those of jails that run.
     pub fn open(layout: &Layout) -> io::Result<Self> {
-        let directory = layout.data.join("jails");
-        private_directory(&directory)?;
-        let path = directory.join("networks");
-        let networks = match std::fs::read_to_string(&path) {
-            Ok(text) => Networks::parse(&text).map_err(|malformed| {
-                io::Error::other(format!("{}: {malformed}", path.display()))
-            })?,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Networks::default(),
-            Err(error) => return Err(error),
-        };
+        let (path, networks) = table::open(layout, "networks", Networks::parse)?;
         Ok(Self { path, networks })
     }
 

@@ -8,7 +8,7 @@
 //!                       new/                 what is being made
 //! ```
 
-use super::ids::replace;
+use super::table::replace;
 use super::{Error, Layout, private_directory};
 use crate::unit::{Digest, ImageKind, ImageName};
 use rustix::fd::{AsFd as _, OwnedFd};

@@ -1,6 +1,6 @@
 //! Writing unit files: always a whole file, always in one step, never half of one after a crash.
 
-use super::ids::replace;
+use super::table::replace;
 use std::io;
 use std::path::{Path, PathBuf};
 
