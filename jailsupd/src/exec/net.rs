@@ -1,10 +1,14 @@
 //! Links, addresses and routes: of the host's uplink, and of each jail in its own namespace.
 
 mod bridge;
+mod interface;
 mod netlink;
 mod wire;
 
-pub use netlink::{Interface, LentRoute, Monitor, Netlink};
+use netlink::Newborn;
+
+pub use interface::Interface;
+pub use netlink::{LentRoute, Monitor, Netlink};
 pub use wire::Wire;
 
 use super::{Error, faults};
@@ -94,25 +98,27 @@ impl Network {
         self.clear(namespace)?;
         let lower = link.map(|link| self.lower(&link.lower, uplink)).transpose()?;
         if let (Some(link), Some(lower)) = (link, &lower) {
-            let made = match link.kind {
-                Kind::Veth { .. } => self.add_port(lower, link, namespace),
-                Kind::Macvlan { .. } | Kind::Ipvlan { .. } => {
-                    if let Some(mtu) = link.mtu.filter(|mtu| *mtu > lower.mtu) {
-                        return Err(Error::Mtu {
-                            mtu,
-                            most: lower.mtu,
-                            parent: lower.name.clone(),
-                        });
-                    }
-                    self.host.create(UNBORN, lower.index, link, namespace)
-                }
-            };
-            made.map_err(|e| failed(format!("make a link on {}", lower.name), e))?;
+            self.make_on(lower, link, namespace)?;
         }
         let inside = self.enter(namespace, |jail| set_up_inside(jail, link));
         let inside = inside.map_err(|e| failed("enter the jail's network namespace", e))?;
         inside.map_err(|e| failed("set up the jail's link", e))?;
         Ok(lower.map(|lower| lower.index))
+    }
+
+    fn make_on(&self, lower: &Interface, link: &Link, namespace: &OwnedFd) -> Result<(), Error> {
+        let (mac, mtu) = (link.mac(), link.mtu);
+        let newborn = Newborn { name: UNBORN, mac, mtu, namespace: namespace.as_fd() };
+        let is_on_parent = matches!(link.lower, Lower::Parent { .. });
+        if let Some(mtu) = mtu.filter(|mtu| is_on_parent && *mtu > lower.mtu) {
+            return Err(Error::Mtu { mtu, most: lower.mtu, parent: lower.name.clone() });
+        }
+        let made = match link.kind {
+            Kind::Macvlan { mode, .. } => self.host.create_macvlan(&newborn, lower.index, mode),
+            Kind::Ipvlan { mode } => self.host.create_ipvlan(&newborn, lower.index, mode),
+            Kind::Veth { port, .. } => self.add_port(lower, &newborn, port),
+        };
+        made.map_err(|e| failed(format!("make a link on {}", lower.name), e))
     }
 
     /// The host's link that a jail's sits on, up; a VLAN or a bridge is made when it is not there.

@@ -4,13 +4,11 @@
 //! The host itself is not in them: a bridge has no address, takes no IPv6, answers no ARP, and what comes from it for the
 //! host fails the check of its source.
 
-use super::netlink::Interface;
-use super::{Network, UNBORN, failed};
+use super::interface::Interface;
+use super::netlink::Newborn;
+use super::{Network, failed};
 use crate::exec::{Error, faults};
-use crate::plan::Link;
-use crate::plan::link::Kind;
 use crate::unit::NetworkName;
-use rustix::fd::OwnedFd;
 use std::io;
 
 /// What bridges and their ports are told before they come up, below `/proc/sys/net` (ip-sysctl.rst). Ports, too: frames to
@@ -43,19 +41,15 @@ impl Network {
         made.ok_or_else(|| failed(to("find"), io::ErrorKind::NotFound.into()))
     }
 
-    /// Makes a jail's link, born in `namespace`, with a port of `bridge` as its other end.
+    /// Makes a jail's link with the port of this number of `bridge` as its other end.
     pub(super) fn add_port(
         &self,
         bridge: &Interface,
-        link: &Link,
-        namespace: &OwnedFd,
+        link: &Newborn<'_>,
+        port: u64,
     ) -> io::Result<()> {
-        let Kind::Veth { mac, port } = link.kind else {
-            return Err(io::ErrorKind::InvalidInput.into());
-        };
         let name = format!("v{port:012x}");
-        let peer = (UNBORN, mac);
-        let make = || self.host.create_pair(&name, bridge.index, peer, link.mtu, namespace);
+        let make = || self.host.create_pair(link, &name, bridge.index);
         match make() {
             // The jail's former one, whose namespace the kernel has not cleared away yet: nobody else's is called so.
             Err(error) if error.raw_os_error() == Some(libc::EEXIST) => {

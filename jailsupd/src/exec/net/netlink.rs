@@ -1,7 +1,6 @@
 //! rtnetlink(7), request by request.
 
-use crate::plan::Link;
-use crate::plan::link::Kind;
+use super::interface::{Interface, OURS};
 use crate::unit::{IpvlanMode, MacvlanMode};
 use netlink_packet_core::{
     NLM_F_ACK, NLM_F_CREATE, NLM_F_DUMP, NLM_F_EXCL, NLM_F_REPLACE, NLM_F_REQUEST,
@@ -10,7 +9,7 @@ use netlink_packet_core::{
 use netlink_packet_route::address::{AddressAttribute, AddressMessage, CacheInfo};
 use netlink_packet_route::link::{
     InfoData, InfoIpVlan, InfoKind, InfoMacVlan, InfoVeth, InfoVlan, IpVlanMode, LinkAttribute,
-    LinkFlags, LinkInfo, LinkLayerType, LinkMessage, MacVlanMode,
+    LinkFlags, LinkInfo, LinkMessage, MacVlanMode,
 };
 use netlink_packet_route::route::{
     RouteAddress, RouteAttribute, RouteFlags, RouteHeader, RouteMessage, RouteProtocol, RouteScope,
@@ -18,16 +17,12 @@ use netlink_packet_route::route::{
 };
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
-use rustix::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd};
+use rustix::fd::{AsFd, AsRawFd as _, BorrowedFd};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr};
 
 /// Room for one datagram of a dump (the kernel sends at most 32 KiB at once).
 const BUFFER: usize = 1 << 16;
-
-/// The group (`IFLA_GROUP`) of the links that are made on the host for jails, by which they are known again: `jail` in
-/// ASCII.
-const OURS: u32 = 0x6a61_696c;
 
 /// `RTNLGRP_LINK` of linux/rtnetlink.h.
 const LINKS: u32 = 1;
@@ -35,40 +30,6 @@ const LINKS: u32 = 1;
 /// A routing socket of the namespace in which it was opened.
 #[derive(Debug)]
 pub struct Netlink(Socket);
-
-/// A link.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Interface {
-    /// Its number.
-    pub index: u32,
-    /// Its name.
-    pub name: String,
-    /// Whether it is loopback.
-    pub loopback: bool,
-    /// Bytes of its largest packet.
-    pub mtu: u32,
-    /// Its Ethernet address, if it has one.
-    pub mac: Option<[u8; 6]>,
-    /// Whether it is of a kind that jailsupd makes in jails, and not one that the kernel puts into
-    /// each new network namespace.
-    pub is_of_jail: bool,
-    /// The number of the link that it is a VLAN of, and the VLAN's.
-    pub vlan: Option<(u32, u16)>,
-    /// Whether jailsupd has made it on the host.
-    pub is_ours: bool,
-    /// Whether it is a bridge.
-    pub is_bridge: bool,
-    /// Whether it is one end of a pair.
-    pub is_veth: bool,
-}
-
-impl Interface {
-    /// Whether it is the bridge of one of the host's own networks.
-    #[must_use]
-    pub const fn is_network(&self) -> bool {
-        self.is_ours && self.is_bridge
-    }
-}
 
 /// What tells that links of the host have come, gone or changed.
 #[derive(Debug)]
@@ -108,6 +69,31 @@ impl AsFd for Monitor {
     }
 }
 
+/// A link that is to be born in a jail's network namespace.
+#[derive(Clone, Copy, Debug)]
+pub struct Newborn<'a> {
+    /// Its name.
+    pub name: &'a str,
+    /// Its Ethernet address; none where it is its parent's.
+    pub mac: Option<[u8; 6]>,
+    /// Bytes of its largest packet, where that is not its parent's.
+    pub mtu: Option<u32>,
+    /// The namespace.
+    pub namespace: BorrowedFd<'a>,
+}
+
+impl Newborn<'_> {
+    fn attributes(&self) -> Vec<LinkAttribute> {
+        let mut attributes = vec![
+            LinkAttribute::IfName(self.name.to_owned()),
+            LinkAttribute::NetNsFd(self.namespace.as_raw_fd()),
+        ];
+        attributes.extend(self.mac.map(|mac| LinkAttribute::Address(mac.to_vec())));
+        attributes.extend(self.mtu.map(LinkAttribute::Mtu));
+        attributes
+    }
+}
+
 impl Netlink {
     /// Opens a socket in the calling thread's network namespace.
     ///
@@ -129,7 +115,7 @@ impl Netlink {
         let mut links = Vec::new();
         for answer in self.ask(request, NLM_F_DUMP)? {
             let RouteNetlinkMessage::NewLink(link) = answer else { continue };
-            links.extend(interface(&link));
+            links.extend(Interface::read(&link));
         }
         Ok(links)
     }
@@ -145,43 +131,51 @@ impl Netlink {
             Err(error) if error.raw_os_error() == Some(libc::ENODEV) => Ok(None),
             Err(error) => Err(error),
             Ok(answers) => Ok(answers.iter().find_map(|answer| match answer {
-                RouteNetlinkMessage::NewLink(link) => interface(link),
+                RouteNetlinkMessage::NewLink(link) => Interface::read(link),
                 _ => None,
             })),
         }
     }
 
-    /// Makes a jail's macvlan or ipvlan link on the link `lower`, born in `namespace`.
+    /// Makes a jail's macvlan link on the link `lower`.
     ///
     /// # Errors
     /// `EBUSY` when the parent has links of another kind. That another link on this parent has the Ethernet address shows
     /// when it is brought up ([`Self::set_up`]).
-    pub fn create(
+    pub fn create_macvlan(
         &self,
-        name: &str,
+        link: &Newborn<'_>,
         lower: u32,
-        link: &Link,
-        namespace: &OwnedFd,
+        mode: MacvlanMode,
     ) -> io::Result<()> {
-        let mut attributes = vec![
-            LinkAttribute::IfName(name.to_owned()),
-            LinkAttribute::Link(lower),
-            LinkAttribute::NetNsFd(namespace.as_raw_fd()),
-        ];
-        let info = match link.kind {
-            Kind::Macvlan { mode, mac } => {
-                attributes.push(LinkAttribute::Address(mac.to_vec()));
-                let data = InfoData::MacVlan(vec![InfoMacVlan::Mode(macvlan_mode(mode))]);
-                vec![LinkInfo::Kind(InfoKind::MacVlan), LinkInfo::Data(data)]
-            }
-            Kind::Ipvlan { mode } => {
-                let data = InfoData::IpVlan(vec![InfoIpVlan::Mode(ipvlan_mode(mode))]);
-                vec![LinkInfo::Kind(InfoKind::IpVlan), LinkInfo::Data(data)]
-            }
-            Kind::Veth { .. } => return Err(io::ErrorKind::InvalidInput.into()),
-        };
-        attributes.extend(link.mtu.map(LinkAttribute::Mtu));
-        attributes.push(LinkAttribute::LinkInfo(info));
+        let data = InfoData::MacVlan(vec![InfoMacVlan::Mode(macvlan_mode(mode))]);
+        self.create_on(link, lower, InfoKind::MacVlan, data)
+    }
+
+    /// Makes a jail's ipvlan link on the link `lower`.
+    ///
+    /// # Errors
+    /// `EBUSY` when the parent has links of another kind.
+    pub fn create_ipvlan(
+        &self,
+        link: &Newborn<'_>,
+        lower: u32,
+        mode: IpvlanMode,
+    ) -> io::Result<()> {
+        let data = InfoData::IpVlan(vec![InfoIpVlan::Mode(ipvlan_mode(mode))]);
+        self.create_on(link, lower, InfoKind::IpVlan, data)
+    }
+
+    fn create_on(
+        &self,
+        link: &Newborn<'_>,
+        lower: u32,
+        kind: InfoKind,
+        data: InfoData,
+    ) -> io::Result<()> {
+        let mut attributes = link.attributes();
+        attributes.push(LinkAttribute::Link(lower));
+        attributes.push(LinkAttribute::LinkInfo(vec![LinkInfo::Kind(kind), LinkInfo::Data(data)]));
         self.add_link(attributes)
     }
 
@@ -211,32 +205,19 @@ impl Netlink {
         ])
     }
 
-    /// Makes a pair of links at once: the port `name` of the link `bridge`, and a jail's (its name and Ethernet address),
-    /// born in `namespace`.
+    /// Makes a pair of links at once: a jail's, and its port `name` of the link `bridge`.
     ///
     /// # Errors
     /// `EEXIST` when there is a link of one of the names.
-    pub fn create_pair(
-        &self,
-        name: &str,
-        bridge: u32,
-        (peer_name, mac): (&str, [u8; 6]),
-        mtu: Option<u32>,
-        namespace: &OwnedFd,
-    ) -> io::Result<()> {
+    pub fn create_pair(&self, link: &Newborn<'_>, name: &str, bridge: u32) -> io::Result<()> {
         let mut peer = LinkMessage::default();
-        peer.attributes = vec![
-            LinkAttribute::IfName(peer_name.to_owned()),
-            LinkAttribute::Address(mac.to_vec()),
-            LinkAttribute::NetNsFd(namespace.as_raw_fd()),
-        ];
-        peer.attributes.extend(mtu.map(LinkAttribute::Mtu));
+        peer.attributes = link.attributes();
         let mut attributes = vec![
             LinkAttribute::IfName(name.to_owned()),
             LinkAttribute::Controller(bridge),
             LinkAttribute::Group(OURS),
         ];
-        attributes.extend(mtu.map(LinkAttribute::Mtu));
+        attributes.extend(link.mtu.map(LinkAttribute::Mtu));
         let data = InfoData::Veth(InfoVeth::Peer(peer));
         let info = vec![LinkInfo::Kind(InfoKind::Veth), LinkInfo::Data(data)];
         attributes.push(LinkAttribute::LinkInfo(info));
@@ -277,9 +258,7 @@ impl Netlink {
     pub fn set_up(&self, index: u32) -> io::Result<()> {
         let mut link = LinkMessage::default();
         link.header.index = index;
-        link.header.flags = LinkFlags::Up;
-        link.header.change_mask = LinkFlags::Up;
-        self.request(RouteNetlinkMessage::SetLink(link), 0)
+        self.bring_up(link)
     }
 
     /// Brings the link of this name up.
@@ -288,9 +267,13 @@ impl Netlink {
     /// `ENODEV` when there is none.
     pub fn set_up_named(&self, name: &str) -> io::Result<()> {
         let mut link = LinkMessage::default();
+        link.attributes.push(LinkAttribute::IfName(name.to_owned()));
+        self.bring_up(link)
+    }
+
+    fn bring_up(&self, mut link: LinkMessage) -> io::Result<()> {
         link.header.flags = LinkFlags::Up;
         link.header.change_mask = LinkFlags::Up;
-        link.attributes.push(LinkAttribute::IfName(name.to_owned()));
         self.request(RouteNetlinkMessage::SetLink(link), 0)
     }
 
@@ -429,49 +412,6 @@ fn take<M: NetlinkDeserializable + Clone>(
         bytes = bytes.get(length.next_multiple_of(4)..).unwrap_or(&[]);
     }
     Ok(false)
-}
-
-/// None of a link without a name, which there is not.
-fn interface(link: &LinkMessage) -> Option<Interface> {
-    let (mut name, mut mtu, mut lower, mut group) = (None, 0, None, 0);
-    let (mut is_of_jail, mut id, mut mac) = (false, None, None);
-    let (mut is_bridge, mut is_veth) = (false, false);
-    for attribute in &link.attributes {
-        match attribute {
-            LinkAttribute::IfName(text) => name = Some(text.clone()),
-            LinkAttribute::Mtu(bytes) => mtu = *bytes,
-            LinkAttribute::Address(address) => mac = address.as_slice().try_into().ok(),
-            LinkAttribute::Link(index) => lower = Some(*index),
-            LinkAttribute::Group(number) => group = *number,
-            LinkAttribute::LinkInfo(infos) => {
-                let is = |kind| infos.contains(&LinkInfo::Kind(kind));
-                (is_bridge, is_veth) = (is(InfoKind::Bridge), is(InfoKind::Veth));
-                is_of_jail = is(InfoKind::MacVlan) || is(InfoKind::IpVlan) || is_veth;
-                id = infos.iter().find_map(vlan_id);
-            }
-            _ => {}
-        }
-    }
-    Some(Interface {
-        index: link.header.index,
-        name: name?,
-        loopback: link.header.link_layer_type == LinkLayerType::Loopback,
-        mtu,
-        mac,
-        is_of_jail,
-        vlan: lower.zip(id),
-        is_ours: group == OURS,
-        is_bridge,
-        is_veth,
-    })
-}
-
-fn vlan_id(info: &LinkInfo) -> Option<u16> {
-    let LinkInfo::Data(InfoData::Vlan(data)) = info else { return None };
-    data.iter().find_map(|one| match one {
-        InfoVlan::Id(id) => Some(*id),
-        _ => None,
-    })
 }
 
 /// The metric of routes that a lease says.
