@@ -129,6 +129,7 @@ impl Layout {
 pub(crate) fn kernel_file(path: &Path) -> std::io::Result<String> {
     use std::io::Read as _;
     let mut text = String::with_capacity(KERNEL_FILE);
+    // Not of the file itself: that would ask for its size first, which is always 0 here.
     std::fs::File::open(path)?.take(u64::MAX).read_to_string(&mut text)?;
     Ok(text)
 }

@@ -150,16 +150,14 @@ impl Networks {
         settled.collect()
     }
 
-    /// Takes what a network is to be. Says whether it was something else.
-    pub fn take(&mut self, network: &str, joined: &Joined) -> bool {
+    /// Takes what a network is to be.
+    pub fn take(&mut self, network: &str, joined: &Joined) {
         let none = || Network {
             joined: Joined { subnets: Vec::new(), mtu: None },
             members: BTreeMap::new(),
         };
         let network = self.networks.entry(network.to_owned()).or_insert_with(none);
-        let is_other = network.joined != *joined;
         network.joined.clone_from(joined);
-        is_other
     }
 
     /// Gives a jail a number in its network, the lowest that nobody has and that is not `taken`, unless it has one. None
@@ -178,18 +176,12 @@ impl Networks {
     }
 
     /// Takes the numbers back of all jails that are not `kept` (network, jail), and forgets networks that nobody is in and
-    /// that are not `named`. Says whether there was any.
-    pub fn release(
-        &mut self,
-        named: impl Fn(&str) -> bool,
-        kept: impl Fn(&str, &str) -> bool,
-    ) -> bool {
-        let before = self.clone();
+    /// that are not `named`.
+    pub fn release(&mut self, named: impl Fn(&str) -> bool, kept: impl Fn(&str, &str) -> bool) {
         for (name, network) in &mut self.networks {
             network.members.retain(|jail, _| kept(name, jail));
         }
         self.networks.retain(|name, network| named(name) || !network.members.is_empty());
-        *self != before
     }
 }
 
@@ -354,7 +346,7 @@ mod tests {
         table.allot("b", "web", &BTreeSet::new());
         let others = [file("c", "subnet = [\"10.89.0.0/24\"]")];
         assert!(settle(&table, &others)["c"].contains("of the network `b`"));
-        assert!(table.release(|_| false, |_, _| false));
+        table.release(|_| false, |_, _| false);
         assert_eq!(settle(&table, &others)["c"], "10.89.0.0/24");
     }
 
@@ -367,7 +359,7 @@ mod tests {
             ["a", "b", "c", "d", "e"].iter().map(|jail| table.allot("a", jail, &fixed)).collect();
         assert_eq!(given, [Some(2), Some(4), Some(5), Some(6), None]);
         assert_eq!(table.holder("a", 5), Some("c"));
-        assert!(table.release(|_| true, |_, jail| jail != "b"));
+        table.release(|_| true, |_, jail| jail != "b");
         assert_eq!(table.allot("a", "e", &fixed), Some(4));
         assert_eq!(table.number("a", "c"), Some(5), "nobody else has moved");
         // Smaller, without what was given: those that are left out get another one.

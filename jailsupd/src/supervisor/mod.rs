@@ -182,7 +182,7 @@ impl Supervisor {
             self.rescan();
             // What has happened to links while nobody looked.
             self.follow_links();
-            self.reclaim_ids();
+            self.reclaim();
             self.resume_leases();
         }
         self.finish_cleaning();
@@ -296,10 +296,9 @@ impl Supervisor {
         }
     }
 
-    /// A range of ids is given to another jail, and a place in a network, when its own has neither a unit nor anything on the data
-    /// partition: looked at when jailsupd has read the units for the first time, and after each emptying of
-    /// the trash.
-    fn reclaim_ids(&mut self) {
+    /// Takes back what jails that are gone were given: ids, once nothing on the data partition is theirs, and numbers in
+    /// networks. Looked at when the units have been read for the first time, and after each emptying of the trash.
+    fn reclaim(&mut self) {
         let (ids, jails, layout) = (&mut self.ids, &self.jails, &self.layout);
         match ids.reclaim(layout, |name| {
             [work::READER, leases::WORKER].contains(&name) || jails.find(name).is_some()

@@ -204,18 +204,7 @@ impl Supervisor {
             let by_file = found.networks.get(name.as_str()).and_then(|found| found.as_ref().ok());
             table.take(name.as_str(), by_file.unwrap_or(joined));
         }
-        let asked: BTreeMap<&str, &Step> =
-            steps.iter().map(|step| (step.name.as_str(), step)).collect();
-        let is_in = |network: &str, jail: &str| {
-            let step = asked.get(jail).copied();
-            is_member(network, step, &self.lives(jail))
-        };
-        let in_force = || self.jails.all().filter_map(|(_, jail)| jail.loaded.as_ref());
-        let is_named = |network: &str| {
-            let all = units().chain(in_force().map(|loaded| &loaded.unit));
-            all.filter_map(named).any(|(name, _)| name.as_str() == network)
-        };
-        table.release(is_named, is_in);
+        self.release(&mut table, steps);
         let all: Vec<&Unit> = units().collect();
         for unit in units() {
             self.allot(&mut table, unit, &all);
@@ -228,19 +217,30 @@ impl Supervisor {
     /// Takes the numbers back of jails that are gone.
     pub(super) fn reclaim_numbers(&mut self) {
         let mut table = self.networks.table.get().clone();
-        let in_force = || self.jails.all().filter_map(|(_, jail)| jail.loaded.as_ref());
-        let is_named = |network: &str| {
-            in_force().filter_map(|loaded| named(&loaded.unit)).any(|(n, _)| n.as_str() == network)
-        };
-        let is_in = |network: &str, name: &str| {
-            let lives = self.lives(name);
-            let is_unread = lives.iter().any(|jail| jail.loaded.is_none());
-            is_unread || is_member(network, None, &lives)
-        };
-        table.release(is_named, is_in);
+        self.release(&mut table, &[]);
         if let Err(error) = self.networks.table.put(table) {
             log::warn!("{}", error.chain());
         }
+    }
+
+    /// Takes out of a table who is in no network any more, and networks that nobody names: neither what is in force, nor
+    /// these steps.
+    fn release(&self, table: &mut Numbers, steps: &[Step]) {
+        let asked: BTreeMap<&str, &Step> =
+            steps.iter().map(|step| (step.name.as_str(), step)).collect();
+        let new = || steps.iter().filter_map(|step| step.unit.as_deref());
+        let is_named = |network: &str| {
+            let mut all = new().chain(self.units_in_force()).filter_map(named);
+            all.any(|(name, _)| name.as_str() == network)
+        };
+        let is_in = |network: &str, jail: &str| {
+            is_member(network, asked.get(jail).copied(), &self.lives(jail))
+        };
+        table.release(is_named, is_in);
+    }
+
+    fn units_in_force(&self) -> impl Iterator<Item = &Unit> {
+        self.jails.all().filter_map(|(_, jail)| Some(&jail.loaded.as_ref()?.unit))
     }
 
     /// The jail and what is beside it.
@@ -260,11 +260,10 @@ impl Supervisor {
         if let Some(number) = table.number(name.as_str(), jail) {
             return Some(number);
         }
-        let in_force = self.jails.all().filter_map(|(_, jail)| Some(&jail.loaded.as_ref()?.unit));
         let fixed: BTreeSet<u32> = others
             .iter()
             .copied()
-            .chain(in_force)
+            .chain(self.units_in_force())
             .filter(|other| other.network.network.as_ref() == Some(name))
             .flat_map(|other| other.network.fixed().chain(other.deploy.address.iter().copied()))
             .filter_map(|own| joined.subnets.iter().find_map(|one| one.number(own.address())))
@@ -391,14 +390,15 @@ fn needs_number(unit: &Unit, joined: &Joined) -> bool {
     joined.subnets.iter().any(|subnet| !has(subnet.is_ipv4()))
 }
 
-/// Whether a jail is in a network, or may come back to it.
+/// Whether a jail is in a network, or may come back to it: what nobody could read yet may say so.
 fn is_member(network: &str, step: Option<&Step>, lives: &[&Jail]) -> bool {
     let is_it = |unit: &Unit| unit.network.network.as_ref().is_some_and(|n| n.as_str() == network);
     let new = step.and_then(|step| step.unit.as_deref());
     let mut in_force = lives.iter().filter_map(|jail| Some(&jail.loaded.as_ref()?.unit));
-    let is_unknown = step.is_some_and(|step| !step.files.is_empty() && !step.is_gone)
-        && new.is_none()
-        && in_force.clone().next().is_none();
+    let is_gone = step.is_some_and(|step| step.is_gone);
+    let has_files = step.is_some_and(|step| !step.files.is_empty());
+    let is_unread = lives.iter().any(|jail| jail.loaded.is_none()) || has_files && lives.is_empty();
+    let is_unknown = is_unread && !is_gone && new.is_none();
     let has_link = |jail: &Jail| {
         let kept = jail.kept.as_ref();
         let place = format!("on network {network} ");

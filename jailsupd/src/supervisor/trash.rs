@@ -68,6 +68,6 @@ impl Supervisor {
         if std::mem::take(&mut self.trash.is_behind) {
             self.empty_trash_soon();
         }
-        self.reclaim_ids();
+        self.reclaim();
     }
 }
