@@ -8,6 +8,7 @@ use std::{env, fs};
 
 use jailsupd::unit::host;
 use jailsupd::unit::layer::Layer;
+use jailsupd::unit::named_network;
 use jailsupd::unit::policy::{self, Policy};
 use jailsupd::unit::{self, Problem};
 
@@ -65,6 +66,14 @@ fn each_broken_unit_is_refused_with_its_message() {
 fn each_broken_host_file_is_refused_with_its_message() {
     check("broken/host", |_, text| {
         host::parse(&[Layer { file: "/etc/warder/host.toml", text }]).err()
+    });
+}
+
+#[test]
+fn each_broken_network_file_is_refused_with_its_message() {
+    check("broken/networks", |stem, text| {
+        let file = format!("/etc/jails.d/networks/{stem}.toml");
+        named_network::parse(stem, &file, text).err()
     });
 }
 

@@ -83,6 +83,22 @@ fn each_good_unit_is_valid() {
 }
 
 #[test]
+fn files_of_networks_are_valid_and_broken_ones_refused_where_a_schema_can() {
+    let network = validator(&schema::network());
+    let taken = |text: &str| {
+        let table: toml::Table = text.parse().unwrap();
+        network.is_valid(&serde_json::to_value(table).unwrap())
+    };
+    assert!(taken("version = 1"));
+    assert!(taken("version = 1\nsubnet = [\"10.88.7.0/24\", \"fd00:1::/64\"]\nmtu = 9000"));
+    assert!(taken("version = 1\nipv6 = false"));
+    assert!(!taken("subnet = [\"10.88.7.0/24\"]"), "it has no version");
+    assert!(!taken("version = 1\nmtu = 10"));
+    let unknown = root().join("jailsupd/tests/broken/networks/unknown.toml");
+    assert!(!network.is_valid(&document(&unknown).unwrap()));
+}
+
+#[test]
 fn templates_instances_and_drop_ins_are_valid_parts() {
     let part = validator(&schema::part());
     for case in ["drop-ins", "taken-back", "templates"] {

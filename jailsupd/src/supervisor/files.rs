@@ -8,6 +8,7 @@ use crate::control::wire::{
 use crate::unit::nearest::nearest;
 use crate::unit::{JailName, Resolved};
 use sha2::{Digest as _, Sha256};
+use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -27,8 +28,13 @@ impl Supervisor {
             None => format!("{}.toml", draft.stem),
         };
         let drafted: Vec<String> = drafts.iter().map(path).collect();
+        let good = match of_networks.is_empty() {
+            true => BTreeSet::new(),
+            false => self.good_without(&of_units),
+        };
         let ours = |resolved: &&Resolved| {
-            drafts.is_empty() || resolved.files.iter().any(|file| drafted.contains(file))
+            let is_drafted = resolved.files.iter().any(|file| drafted.contains(file));
+            drafts.is_empty() || is_drafted || good.contains(&resolved.name)
         };
         let found = tree.units.iter().filter(ours).filter_map(|r| r.result.as_ref().err());
         // A mistake in the policy explains what it refuses.
@@ -42,6 +48,14 @@ impl Supervisor {
         let files = files + networks.files();
         let checked = if drafts.is_empty() { files } else { drafts.len() };
         Reply::with(&Checked { problems, checked: checked as u64 })
+    }
+
+    /// The names of the units that are good with the networks as they are: what is wrong with one of them comes from a
+    /// draft of a network.
+    fn good_without(&self, drafts: &[UnitDraft]) -> BTreeSet<String> {
+        let tree = self.read_units_in(&self.read_networks(&[]), drafts);
+        let good = tree.units.into_iter().filter(|resolved| resolved.result.is_ok());
+        good.map(|resolved| resolved.name).collect()
     }
 
     /// The files that a jail's unit is made from, as they are now.

@@ -360,6 +360,7 @@ impl Supervisor {
         }
         self.empty_trash();
         self.follow_no_more(id);
+        self.pass_place_on(&jail);
         self.syncing.keep(id, jail.log);
         self.record(&jail.name, None, "it is gone with its unit");
     }

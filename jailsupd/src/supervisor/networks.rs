@@ -2,6 +2,7 @@
 //! as a change of every unit that names it. What they are and who is in them is in a table, which outlives reboots.
 
 use super::Supervisor;
+use super::clock;
 use super::jail::{Jail, Loaded};
 use super::namespaces::link_in;
 use super::poller::JailId;
@@ -220,6 +221,15 @@ impl Supervisor {
         self.release(&mut table, &[]);
         if let Err(error) = self.networks.table.put(table) {
             log::warn!("{}", error.chain());
+        }
+    }
+
+    /// The place of a jail that is gone may be what another one could not have: the units are read again.
+    pub(super) fn pass_place_on(&mut self, gone: &Jail) {
+        let had_one = gone.loaded.as_ref().is_some_and(|loaded| loaded.unit.joined().is_some());
+        let lacks = |jail: &Jail| jail.unit_problems.iter().any(|problem| problem.key == KEY);
+        if had_one && self.jails.all().any(|(_, jail)| lacks(jail)) {
+            self.rescan_at = Some(clock::now());
         }
     }
 

@@ -94,6 +94,7 @@ impl<D> Grammar<D> {
         let names: Vec<String> = names.map(|n| format!("`{n}`")).collect();
         let names = names.join(", ");
         match section {
+            "" if self.sections.is_empty() => format!("it has no tables; the keys are {names}"),
             "" if table => tables,
             "" => format!("the keys above all tables are {names}; {tables}"),
             section => format!("the keys of `[{section}]` are {names}"),

@@ -320,3 +320,54 @@ fn what_is_wrong_with_a_network_is_said_and_stops_nothing() {
     assert!(shown.contains("10.88.8.2/24") && !shown.contains("10.88.7.2"), "{shown}");
     remove_all(vm, &["a"]);
 }
+
+#[test]
+fn a_network_that_is_full_says_so_and_takes_the_next_when_one_goes() {
+    let mut hosts = hosts();
+    let vm = &mut hosts.near;
+    network(vm, "small", "subnet = [\"10.88.9.0/30\"]");
+    vm.put_up("a", &member("small", ""));
+
+    vm.put("b", &member("small", ""));
+    let row = vm.agent().wait_state("b", JailState::Invalid).unwrap();
+    let problem = row.problem.unwrap_or_default();
+    assert!(problem.contains("/etc/jails.d/b.toml:"), "{problem}");
+    assert!(problem.contains("no address is left in the network small"), "{problem}");
+    assert!(problem.contains("a larger `subnet`"), "{problem}");
+    assert_eq!(addresses(vm, "a"), ["10.88.9.2"]);
+
+    vm.remove("a");
+    vm.agent().wait_state("b", JailState::Up).unwrap();
+    assert_eq!(addresses(vm, "b"), ["10.88.9.2"]);
+    remove_all(vm, &["b"]);
+}
+
+#[test]
+fn a_draft_of_a_network_is_checked_before_it_is_there() {
+    let mut hosts = hosts();
+    let vm = &mut hosts.near;
+    network(vm, "back", "subnet = [\"10.88.7.0/24\"]");
+    vm.put_up("a", &member("back", "address = [\"10.88.7.9/24\"]"));
+    vm.sh("mkdir -p /tmp/draft/networks");
+    let mut check = |text: &str, status: i32| {
+        vm.agent().write("/tmp/draft/networks/back.toml", text).unwrap();
+        let said = vm.refused(&["check", "/tmp/draft/networks/back.toml"], Status::Exit(status));
+        said.split_whitespace().collect::<Vec<_>>().join(" ")
+    };
+
+    let broken = check("version = 1\nsubnet = [\"10.88.7.5/24\"]\n", 6);
+    assert!(broken.contains("/tmp/draft/networks/back.toml:2:11"), "{broken}");
+    // A good one that a unit does not fit any more.
+    let elsewhere = check("version = 1\nsubnet = [\"10.88.8.0/24\"]\n", 6);
+    let expected = "10.88.7.9/24 is not in the network `back`, which is 10.88.8.0/24";
+    assert!(elsewhere.contains(expected), "{elsewhere}");
+    vm.agent()
+        .write("/tmp/draft/networks/back.toml", "version = 1\nsubnet = [\"10.88.0.0/16\"]\n")
+        .unwrap();
+    let unit = member("back", "address = [\"10.88.7.9/16\"]");
+    vm.agent().write("/tmp/draft/a.toml", &unit).unwrap();
+    vm.ctl(&["check", "/tmp/draft/networks/back.toml", "/tmp/draft/a.toml"]);
+    assert_eq!(addresses(vm, "a"), ["10.88.7.9"], "nothing has changed");
+    vm.sh("rm -r /tmp/draft");
+    remove_all(vm, &["a"]);
+}
