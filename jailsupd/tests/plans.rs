@@ -6,7 +6,7 @@
 use jailsupd::plan::Shared;
 use jailsupd::plan::{Context, IdRange, plan};
 use jailsupd::unit::value::FromText as _;
-use jailsupd::unit::{Joined, Subnet};
+use jailsupd::unit::{Forward, Joined, Subnet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -26,7 +26,7 @@ fn planned(path: &Path) -> String {
     if unit.network.network.is_some() {
         let subnets = ["10.89.0.0/24", "fd00:1:2:3::/64"];
         let subnets = subnets.map(|text| Subnet::from_text(text).unwrap()).to_vec();
-        unit.join(Joined { subnets, mtu: Some(9000) });
+        unit.join(Joined { subnets, mtu: Some(9000), forward: Forward::Nat });
     }
     plan(&unit, context, &mut Shared::default()).unwrap().to_string()
 }

@@ -1,8 +1,10 @@
 //! Links, addresses and routes: of the host's uplink, and of each jail in its own namespace.
 
 mod bridge;
+mod forwarding;
 mod interface;
 mod netlink;
+mod nftables;
 mod wire;
 
 use netlink::Newborn;
@@ -96,7 +98,7 @@ impl Network {
         uplink: &Uplink,
     ) -> Result<Option<u32>, Error> {
         self.clear(namespace)?;
-        let lower = link.map(|link| self.lower(&link.lower, uplink)).transpose()?;
+        let lower = link.map(|link| self.lower(link, uplink)).transpose()?;
         if let (Some(link), Some(lower)) = (link, &lower) {
             self.make_on(lower, link, namespace)?;
         }
@@ -122,9 +124,9 @@ impl Network {
     }
 
     /// The host's link that a jail's sits on, up; a VLAN or a bridge is made when it is not there.
-    fn lower(&self, lower: &Lower, uplink: &Uplink) -> Result<Interface, Error> {
-        let (link, vlan) = match lower {
-            Lower::Network(network) => return self.bridge(network),
+    fn lower(&self, link: &Link, uplink: &Uplink) -> Result<Interface, Error> {
+        let (link, vlan) = match &link.lower {
+            Lower::Network(network) => return self.bridge(network, &link.router),
             Lower::Parent { link, vlan } => (link, *vlan),
         };
         let list = || self.links().map_err(|e| failed("list the host's links", e));
@@ -467,6 +469,7 @@ mod tests {
             address: addresses.iter().map(|text| IpPrefix::from_text(text).unwrap()).collect(),
             dhcp: None,
             gateway: Vec::new(),
+            router: Vec::new(),
         }
     }
 

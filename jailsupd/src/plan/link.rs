@@ -27,6 +27,8 @@ pub struct Link {
     pub dhcp: Option<Dhcp>,
     /// Next hops of the default routes.
     pub gateway: Vec<IpAddr>,
+    /// Addresses of the host in its network, where there is a way out of it.
+    pub router: Vec<IpPrefix>,
 }
 
 /// By what DHCP servers know a link.
@@ -82,7 +84,7 @@ pub(super) fn link(unit: &Unit, context: Context<'_>) -> Option<Link> {
     let given = joined.into_iter().flat_map(|(joined, number)| given(unit, joined, number));
     let mut link = of(unit.name.as_str(), &unit.network, unit.joined(), context.machine_id)?;
     link.address.extend(given);
-    Some(link)
+    Some(with_way_out(link, unit.joined()))
 }
 
 /// The addresses of the jail of this number, of those subnets of its network of which its unit lists none.
@@ -124,7 +126,17 @@ fn of(name: &str, network: &Network, joined: Option<&Joined>, machine_id: &str) 
         address: network.fixed().collect(),
         dhcp,
         gateway: network.gateway.clone(),
+        router: Vec::new(),
     })
+}
+
+/// A link whose network, if it is in one, the host is the way out of.
+fn with_way_out(mut link: Link, joined: Option<&Joined>) -> Link {
+    link.router = joined.into_iter().flat_map(Joined::routers).collect();
+    let routers = link.router.iter().map(IpPrefix::address);
+    let near = routers.filter(|router| link.address.iter().any(|own| own.contains(*router)));
+    link.gateway.extend(near);
+    link
 }
 
 /// The link of a version of a unit that is started beside the one that has the unit's own. None when it has its loopback
@@ -144,7 +156,8 @@ pub(super) fn beside(unit: &Unit, machine_id: &str) -> Option<Link> {
     let fixed = address.iter().copied().map(Address::Fixed).collect();
     let name = format!("{}{BESIDE}", unit.name);
     let network = Network { address: fixed, gateway, mac: None, ..unit.network.clone() };
-    of(&name, &network, unit.joined(), machine_id)
+    let link = of(&name, &network, unit.joined(), machine_id)?;
+    Some(with_way_out(link, unit.joined()))
 }
 
 /// An Ethernet address that stays the same for a jail on a host: a new one at each start would cost

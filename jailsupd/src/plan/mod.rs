@@ -7,6 +7,7 @@
 pub mod admission;
 mod cgroup;
 mod files;
+pub mod firewall;
 pub mod hooks;
 pub mod id_map;
 pub mod ids;

@@ -3,6 +3,7 @@
 //! A jail has one number in its network, and with it its address in each of the network's subnets.
 
 use crate::unit::named_network::NamedNetwork;
+use crate::unit::section::Forward;
 use crate::unit::value::FromText as _;
 use crate::unit::{Joined, Problem, Subnet};
 use sha2::{Digest as _, Sha256};
@@ -12,8 +13,6 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// The first number that a jail gets: the one before it is kept for a router.
 const FIRST: u32 = 2;
-/// The number of a router.
-pub const ROUTER: u32 = 1;
 /// The last number: more jails no host has, and more ports no bridge (`BR_MAX_PORTS` of the kernel's `br_private.h` is 1024).
 const LAST: u32 = 65_535;
 
@@ -41,7 +40,7 @@ impl Network {
 /// A line of the stored table that means nothing, or contradicts one before it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "line {line} is not `network NAME SUBNETS MTU`, or `jail NETWORK NAME NUMBER` with a number of its own: {text:?}"
+    "line {line} is not `network NAME SUBNETS MTU FORWARD`, or `jail NETWORK NAME NUMBER` with a number of its own: {text:?}"
 )]
 pub struct Malformed {
     /// From 1.
@@ -60,7 +59,11 @@ impl Networks {
         for (index, line) in text.lines().enumerate() {
             let words: Vec<&str> = line.split(' ').collect();
             let read = match words[..] {
-                ["network", name, subnets, mtu] => table.read_network(name, subnets, mtu),
+                // As it was written before there was any other.
+                ["network", name, subnets, mtu] => table.read_network(name, subnets, mtu, "none"),
+                ["network", name, subnets, mtu, forward] => {
+                    table.read_network(name, subnets, mtu, forward)
+                }
                 ["jail", network, jail, number] => table.read_jail(network, jail, number),
                 _ => None,
             };
@@ -69,11 +72,13 @@ impl Networks {
         Ok(table)
     }
 
-    fn read_network(&mut self, name: &str, subnets: &str, mtu: &str) -> Option<()> {
+    fn read_network(&mut self, name: &str, subnets: &str, mtu: &str, forward: &str) -> Option<()> {
+        let forward = Forward::from_text(forward).ok()?;
         let subnets = subnets.split(',').map(|text| Subnet::from_text(text).ok());
         let subnets = subnets.collect::<Option<Vec<Subnet>>>()?;
         let mtu = if mtu == "-" { None } else { Some(mtu.parse().ok()?) };
-        let network = Network { joined: Joined { subnets, mtu }, members: BTreeMap::new() };
+        let network =
+            Network { joined: Joined { subnets, mtu, forward }, members: BTreeMap::new() };
         self.networks.insert(name.to_owned(), network).is_none().then_some(())
     }
 
@@ -91,8 +96,9 @@ impl Networks {
         for (name, network) in &self.networks {
             let subnets: Vec<String> =
                 network.joined.subnets.iter().map(Subnet::to_string).collect();
-            let mtu = network.joined.mtu.map_or_else(|| "-".to_owned(), |mtu| mtu.to_string());
-            let _ = writeln!(text, "network {name} {} {mtu}", subnets.join(","));
+            let Joined { mtu, forward, .. } = network.joined;
+            let mtu = mtu.map_or_else(|| "-".to_owned(), |mtu| mtu.to_string());
+            let _ = writeln!(text, "network {name} {} {mtu} {forward}", subnets.join(","));
             for (jail, number) in &network.members {
                 let _ = writeln!(text, "jail {name} {jail} {number}");
             }
@@ -145,18 +151,16 @@ impl Networks {
             if let Ok(subnets) = &subnets {
                 taken.add(file.name.as_str(), subnets);
             }
-            (file.name.to_string(), subnets.map(|subnets| Joined { subnets, mtu }))
+            let joined = |subnets| Joined { subnets, mtu, forward: file.forward };
+            (file.name.to_string(), subnets.map(joined))
         });
         settled.collect()
     }
 
     /// Takes what a network is to be.
     pub fn take(&mut self, network: &str, joined: &Joined) {
-        let none = || Network {
-            joined: Joined { subnets: Vec::new(), mtu: None },
-            members: BTreeMap::new(),
-        };
-        let network = self.networks.entry(network.to_owned()).or_insert_with(none);
+        let new = || Network { joined: joined.clone(), members: BTreeMap::new() };
+        let network = self.networks.entry(network.to_owned()).or_insert_with(new);
         network.joined.clone_from(joined);
     }
 
@@ -371,14 +375,18 @@ mod tests {
 
     #[test]
     fn a_broken_table_is_refused_with_its_line() {
-        let good = "network a 10.1.0.0/24,fd00::/64 -\njail a web 2\n";
+        let good = "network a 10.1.0.0/24,fd00::/64 - nat\njail a web 2\n";
         assert_eq!(Networks::parse(good).unwrap().to_text(), good);
+        let older = "network a 10.1.0.0/24 1400\n";
+        let read = Networks::parse(older).unwrap();
+        assert_eq!(read.to_text(), "network a 10.1.0.0/24 1400 none\n");
         for (line, text) in [
             (1, "jail a web 2\n"),
             (2, "network a 10.1.0.0/24 -\njail a web 1\n"),
             (3, "network a 10.1.0.0/24 -\njail a web 2\njail a db 2\n"),
             (2, "network a 10.1.0.0/24 -\nnetwork a 10.2.0.0/24 -\n"),
             (1, "network a 10.1.0.5/24 -\n"),
+            (1, "network a 10.1.0.0/24 - out\n"),
             (1, "\n"),
         ] {
             assert_eq!(Networks::parse(text).unwrap_err().line, line, "{text}");

@@ -109,6 +109,9 @@ impl Supervisor {
 
     /// Sets the network namespace up, unless it is already as the plan wants it.
     pub(super) fn make_link(&mut self, building: &mut Building<'_>) -> Result<(), Error> {
+        if building.loaded.unit.joined().is_some() {
+            self.protect()?;
+        }
         let (loaded, jail) = (building.loaded, self.jails.get(building.id));
         let link = jail.and_then(|jail| self.link_of(jail, loaded));
         let is_beside = jail.is_some_and(|jail| self.has_link_beside(jail));

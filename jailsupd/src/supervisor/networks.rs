@@ -11,9 +11,10 @@ use crate::control::wire::UnitDraft;
 use crate::exec::networks::Table;
 use crate::exec::{Error, Layout, units};
 use crate::plan::Link;
+use crate::plan::firewall::Firewall;
 use crate::plan::link::{Kind, Lower, show_mac};
-use crate::plan::networks::{Networks as Numbers, ROUTER};
-use crate::unit::named_network::{self, DIRECTORY, NamedNetwork};
+use crate::plan::networks::Networks as Numbers;
+use crate::unit::named_network::{self, DIRECTORY, NamedNetwork, ROUTER};
 use crate::unit::nearest::nearest;
 use crate::unit::tree::unit_stem;
 use crate::unit::{IpPrefix, Joined, NetworkName, Problem, Resolved, Subnet, Unit, text};
@@ -38,12 +39,15 @@ pub(super) struct Networks {
     problems: Vec<Problem>,
     /// The names in each, as the jails in it were told them last.
     told: BTreeMap<NetworkName, Names>,
+    /// What the host's packet filter was told last; none before it was told anything.
+    firewall: Option<Firewall>,
 }
 
 impl Networks {
     /// As the table on the data partition has them.
     pub(super) fn open(layout: &Layout) -> io::Result<Self> {
-        Ok(Self { table: Table::open(layout)?, problems: Vec::new(), told: BTreeMap::new() })
+        let (problems, told, firewall) = (Vec::new(), BTreeMap::new(), None);
+        Ok(Self { table: Table::open(layout)?, problems, told, firewall })
     }
 }
 
@@ -224,8 +228,9 @@ impl Supervisor {
         }
     }
 
-    /// The place of a jail that is gone may be what another one could not have: the units are read again.
+    /// What was of use to a jail that is gone only, goes too. Its place may be what another one could not have: the units are read again.
     pub(super) fn pass_place_on(&mut self, gone: &Jail) {
+        self.follow_networks();
         let had_one = gone.loaded.as_ref().is_some_and(|loaded| loaded.unit.joined().is_some());
         let lacks = |jail: &Jail| jail.unit_problems.iter().any(|problem| problem.key == KEY);
         if had_one && self.jails.all().any(|(_, jail)| lacks(jail)) {
@@ -320,6 +325,23 @@ impl Supervisor {
                 let what = format!("use {mac}, which jail `{}` has in {lower}", other.name);
                 Err(Error::Link { what, source: io::ErrorKind::AddrInUse.into() })
             }
+        }
+    }
+
+    /// Keeps the host's packet filter as the networks of all jails need it.
+    pub(super) fn protect(&mut self) -> Result<(), Error> {
+        let firewall = Firewall::of(self.units_in_force());
+        if self.networks.firewall.as_ref() != Some(&firewall) {
+            self.network.protect(&firewall)?;
+            self.networks.firewall = Some(firewall);
+        }
+        Ok(())
+    }
+
+    /// The same, where nobody waits for it: who does is told later.
+    pub(super) fn follow_networks(&mut self) {
+        if let Err(error) = self.protect() {
+            log::error!("{}", error.chain());
         }
     }
 

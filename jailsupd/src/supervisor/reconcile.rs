@@ -62,8 +62,8 @@ impl Supervisor {
             files.push(RawFile { path, directory: self.directories.len(), kind });
         }
         let mut tree = tree::resolve(&files);
-        self.refuse_by_policy(&mut tree.units);
         self.join_networks(&mut tree.units, networks);
+        self.refuse_by_policy(&mut tree.units);
         self.read_profiles(&mut tree.units);
         let drafted: Vec<&str> = drafts.iter().filter_map(|draft| draft.path.as_deref()).collect();
         self.refuse_failed_versions(&mut tree.units, &drafted);
@@ -170,6 +170,7 @@ impl Supervisor {
         let done = steps.iter().map(|step| (step.name.clone(), step.consequence)).collect();
         // All are known before one is started or stopped: others may have to come first.
         let taken: Vec<_> = steps.into_iter().map(|step| self.take(step)).collect();
+        self.follow_networks();
         self.follow_names();
         self.find_lacking();
         self.renew_order();

@@ -142,6 +142,16 @@ impl Subnet {
         self.base.is_ipv4()
     }
 
+    /// Its lowest address.
+    pub const fn base(self) -> IpAddr {
+        self.base
+    }
+
+    /// Bits of the prefix.
+    pub const fn length(self) -> u8 {
+        self.length
+    }
+
     /// Whether `address` is in it.
     pub fn contains(self, address: IpAddr) -> bool {
         IpPrefix { address: self.base, length: self.length }.contains(address)

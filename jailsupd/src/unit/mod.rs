@@ -82,9 +82,9 @@ pub use problem::{Place, Problem};
 pub use resources::{HugePage, IoDevice, Resources};
 pub use seccomp::Seccomp;
 pub use section::{
-    Backing, Deploy, Image, IpvlanMode, LineCount, Logs, MacvlanMode, Network, NetworkMode, Notify,
-    OnFull, Process, Reaction, Restart, RestartPolicy, Root, RootMode, Security, Start, Stop,
-    Strategy,
+    Backing, Deploy, Forward, Image, IpvlanMode, LineCount, Logs, MacvlanMode, Network,
+    NetworkMode, Notify, OnFull, Process, Reaction, Restart, RestartPolicy, Root, RootMode,
+    Security, Start, Stop, Strategy,
 };
 pub use signal::Signal;
 pub use sysctl::{SysctlName, Sysctls};

@@ -2,18 +2,21 @@
 
 use std::fmt;
 
-use super::address::Subnet;
+use super::address::{IpPrefix, Subnet};
 use super::check::network::IPV6_MTU_MIN;
 use super::document::{Effect, Grammar, Key, Presence, Walk};
 use super::keys::{Version, key};
 use super::layer::Layer;
 use super::name::NetworkName;
-use super::section::Mtu;
+use super::section::{Forward, Mtu};
 use super::value::{FromText as _, FromToml};
 use super::{Origin, Place, Problem};
 
 /// What the directory beside the unit files is called.
 pub const DIRECTORY: &str = "networks";
+
+/// The number, in each subnet, that is kept for a router.
+pub const ROUTER: u32 = 1;
 
 /// One network as its file asks for it.
 #[derive(Clone, Debug)]
@@ -26,6 +29,8 @@ pub struct NamedNetwork {
     pub ipv6: bool,
     /// Bytes of its largest packet.
     pub mtu: Option<Mtu>,
+    /// Whether there is a way out of it.
+    pub forward: Forward,
     /// Where each key stands.
     pub origin: Origin,
 }
@@ -37,12 +42,25 @@ pub struct Joined {
     pub subnets: Vec<Subnet>,
     /// Bytes of its largest packet; none is an Ethernet's 1500.
     pub mtu: Option<u32>,
+    /// Whether there is a way out of it.
+    pub forward: Forward,
+}
+
+impl Joined {
+    /// The host's own addresses in it: one in each subnet, where there is a way out.
+    pub fn routers(&self) -> impl Iterator<Item = IpPrefix> + '_ {
+        let subnets = self.subnets.iter().filter(|_| self.forward != Forward::None);
+        subnets.filter_map(|subnet| subnet.host(ROUTER))
+    }
 }
 
 impl fmt::Display for Joined {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let subnets: Vec<String> = self.subnets.iter().map(Subnet::to_string).collect();
         f.write_str(&subnets.join(" "))?;
+        if self.forward != Forward::None {
+            write!(f, " forward {}", self.forward)?;
+        }
         self.mtu.map_or(Ok(()), |mtu| write!(f, " mtu {mtu}"))
     }
 }
@@ -52,11 +70,12 @@ pub(crate) struct Draft {
     subnet: Vec<Subnet>,
     ipv6: bool,
     mtu: Option<Mtu>,
+    forward: Forward,
 }
 
 impl Default for Draft {
     fn default() -> Self {
-        Self { version: None, subnet: Vec::new(), ipv6: true, mtu: None }
+        Self { version: None, subnet: Vec::new(), ipv6: true, mtu: None, forward: Forward::None }
     }
 }
 
@@ -75,6 +94,8 @@ static KEYS: &[Key<Draft>] = &[
         "Whether the host chooses a subnet of IPv6, too. Where `subnet` says which there are, this has no effect, and is refused."),
     key!("" "mtu": Option<Mtu> = mtu; Effect::Restart; Unset("1500"); "9000";
         "The largest packet, in bytes: for all jails in the network. At least 1280 with IPv6."),
+    key!("" "forward": Forward = forward; Effect::Restart; Otherwise("none"); "nat";
+        "Whether there is a way out, over the host. `none`: there is not. `nat`: to whoever the host reaches, with the host's address for a source; nobody outside reaches the jails. `routed`: both ways, with the jails' own addresses; routers outside must know that the subnets are behind the host."),
 ];
 
 /// Reads the file of the network `name`.
@@ -86,9 +107,9 @@ pub fn parse(name: &str, file: &str, text: &str) -> Result<NamedNetwork, Vec<Pro
         .map_err(|fault| vec![Problem::from_fault(Place::whole(file), "", fault)])?;
     let mut draft = Draft::default();
     let origin = NETWORK.read_layers(&[Layer { file, text }], &mut draft, check)?;
-    let Draft { mut subnet, ipv6, mtu, .. } = draft;
+    let Draft { mut subnet, ipv6, mtu, forward, .. } = draft;
     subnet.sort();
-    Ok(NamedNetwork { name, subnet, ipv6, mtu, origin })
+    Ok(NamedNetwork { name, subnet, ipv6, mtu, forward, origin })
 }
 
 fn check(walk: &mut Walk<'_>, draft: &Draft) {

@@ -243,6 +243,19 @@ impl NetworkMode {
 }
 
 words! {
+    /// Whether there is a way out of one of the host's own networks, in the sense of libvirt's `<forward>`.
+    #[derive(PartialOrd, Ord)]
+    Forward, "way out" {
+        /// There is none.
+        None = "none",
+        /// With the host's address.
+        Nat = "nat",
+        /// With the jails' addresses, and back.
+        Routed = "routed",
+    }
+}
+
+words! {
     /// Whom a macvlan link exchanges frames with, beside the outside.
     MacvlanMode, "macvlan mode" {
         /// With the other bridge links on its parent, directly.

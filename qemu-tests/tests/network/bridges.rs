@@ -8,14 +8,14 @@ use qemu_tests::{Vm, proto::Status, unit_of};
 use super::{SOON, hosts, in_network, links, reaches, unit};
 
 /// Describes a network.
-fn network(vm: &mut Vm, name: &str, text: &str) {
+pub(super) fn network(vm: &mut Vm, name: &str, text: &str) {
     vm.sh("mkdir -p /etc/jails.d/networks");
     let path = format!("/etc/jails.d/networks/{name}.toml");
     vm.agent().write(&path, &format!("version = 1\n{text}\n")).unwrap();
 }
 
 /// A jail in a network; `rest` are more keys of `[network]`.
-fn member(network: &str, rest: &str) -> String {
+pub(super) fn member(network: &str, rest: &str) -> String {
     let keys = format!("mode = \"bridge\"\nnetwork = \"{network}\"\n{rest}");
     let unit = unit_of("nuisance", &["stay"], "").replace("mode = \"none\"", &keys);
     unit.replace("/nuisance.erofs", "/named.erofs")
@@ -31,7 +31,7 @@ fn redis(network: &str, words: &str) -> String {
 }
 
 /// A jail's addresses, without their prefix lengths.
-fn addresses(vm: &mut Vm, jail: &str) -> Vec<String> {
+pub(super) fn addresses(vm: &mut Vm, jail: &str) -> Vec<String> {
     let shown = vm.agent().listed(jail).unwrap().address;
     shown.iter().map(|address| address.split('/').next().unwrap().to_owned()).collect()
 }
@@ -53,7 +53,7 @@ fn bridges(vm: &mut Vm) -> Vec<String> {
     links(vm).into_iter().filter(|link| link.starts_with("br-") || link.starts_with('v')).collect()
 }
 
-fn remove_all(vm: &mut Vm, jails: &[&str]) {
+pub(super) fn remove_all(vm: &mut Vm, jails: &[&str]) {
     for jail in jails {
         vm.remove(jail);
     }

@@ -8,6 +8,7 @@ mod kinds;
 mod names;
 mod parents;
 mod vlans;
+mod ways_out;
 
 use std::sync::LazyLock;
 use std::time::Duration;

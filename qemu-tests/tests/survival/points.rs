@@ -63,7 +63,8 @@ const END: &[&str] = &[
 const KEPT: &[&str] = &["step-open-root", "step-open-cores"];
 
 /// Points of the start of a jail in a network of the host's own.
-const IN_A_NETWORK: &[&str] = &["bridge-made", "step-set-up-network", "link-forgotten"];
+const IN_A_NETWORK: &[&str] =
+    &["packet-filter-set", "bridge-made", "step-set-up-network", "link-forgotten"];
 
 /// Points of the start of a jail that waits for another one and says itself when it is ready.
 const READY: &[&str] = &["came-to-waiting", "came-to-activating"];

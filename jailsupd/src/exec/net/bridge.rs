@@ -2,28 +2,47 @@
 //! the other one a port of the bridge.
 //!
 //! The host itself is not in them: a bridge has no address, takes no IPv6, answers no ARP, and what comes from it for the
-//! host fails the check of its source.
+//! host fails the check of its source. Where there is a way out, the bridge has the router's addresses and answers for
+//! those; what else comes for the host, the packet filter drops ([`super::nftables`]).
 
 use super::interface::Interface;
 use super::netlink::Newborn;
 use super::{Network, failed};
 use crate::exec::{Error, faults};
-use crate::unit::NetworkName;
+use crate::unit::{IpPrefix, NetworkName};
 use std::io;
+use std::net::IpAddr;
 
-/// What bridges and their ports are told before they come up, below `/proc/sys/net` (ip-sysctl.rst). Ports, too: frames to
-/// some groups (IEEE 802.1D) do not go through the bridge.
-const SETTINGS: [(&str, &str, &str); 3] = [
+/// What a link is told before it comes up, below `/proc/sys/net` (ip-sysctl.rst): family, setting, value.
+type Settings = [(&'static str, &'static str, &'static str)];
+
+/// What ports are told, and bridges without a way out. Ports, too: frames to some groups (IEEE 802.1D) do not go through
+/// the bridge.
+const CLOSED: &Settings = &[
     ("ipv6", "disable_ipv6", "1"),
     // It answers for no address of the host's.
     ("ipv4", "arp_ignore", "8"),
     // No route leads back to whoever sends from there, so nobody is heard.
     ("ipv4", "rp_filter", "1"),
 ];
+/// What bridges with a way out are told.
+const ROUTER: &Settings = &[
+    // Nobody there is this host's router, and no address is there twice.
+    ("ipv6", "accept_ra", "0"),
+    ("ipv6", "accept_dad", "0"),
+    ("ipv6", "disable_ipv6", "0"),
+    // It answers for its own addresses only.
+    ("ipv4", "arp_ignore", "1"),
+    ("ipv4", "rp_filter", "1"),
+];
 
 impl Network {
-    /// The bridge of a network, up; it is made when it is not there.
-    pub(super) fn bridge(&self, network: &NetworkName) -> Result<Interface, Error> {
+    /// The bridge of a network, up and with these addresses; it is made when it is not there.
+    pub(super) fn bridge(
+        &self,
+        network: &NetworkName,
+        router: &[IpPrefix],
+    ) -> Result<Interface, Error> {
         let name = network.bridge();
         let to = |what: &str| format!("{what} {name}, the bridge of network {network}");
         let find = || self.host.named(&name).map_err(|e| failed(to("find"), e));
@@ -36,9 +55,28 @@ impl Network {
             self.host.create_bridge(&name).map_err(|e| failed(to("make"), e))?;
             faults::reach("bridge-made")?;
         }
-        self.bring_up(&name).map_err(|e| failed(to("bring up"), e))?;
+        let settings = if router.is_empty() { CLOSED } else { ROUTER };
+        self.bring_up(&name, settings).map_err(|e| failed(to("bring up"), e))?;
         let made = if there.is_some() { there } else { find()? };
-        made.ok_or_else(|| failed(to("find"), io::ErrorKind::NotFound.into()))
+        let made = made.ok_or_else(|| failed(to("find"), io::ErrorKind::NotFound.into()))?;
+        self.address(&made, router).map_err(|e| failed(to("give addresses to"), e))?;
+        Ok(made)
+    }
+
+    /// Gives a bridge these addresses, and takes all others of its own from it: its network may have been another one.
+    fn address(&self, bridge: &Interface, router: &[IpPrefix]) -> io::Result<()> {
+        let has = self.host.addresses(bridge.index)?;
+        let wanted: Vec<(IpAddr, u8)> =
+            router.iter().map(|own| (own.address(), own.length())).collect();
+        let is_other =
+            |own: &&(IpAddr, u8)| !wanted.contains(own) && !crate::unit::is_link_local(own.0);
+        for (address, length) in has.iter().filter(is_other) {
+            self.host.delete_address(bridge.index, *address, *length)?;
+        }
+        for (address, length) in wanted.iter().filter(|own| !has.contains(own)) {
+            self.host.add_address(bridge.index, *address, *length)?;
+        }
+        Ok(())
     }
 
     /// Makes a jail's link with the port of this number of `bridge` as its other end.
@@ -59,15 +97,15 @@ impl Network {
             }
             result => result?,
         }
-        self.bring_up(&name)
+        self.bring_up(&name, CLOSED)
     }
 
-    fn bring_up(&self, name: &str) -> io::Result<()> {
-        for (family, setting, value) in SETTINGS {
+    fn bring_up(&self, name: &str, settings: &Settings) -> io::Result<()> {
+        for (family, setting, value) in settings {
             let file = format!("/proc/sys/net/{family}/conf/{name}/{setting}");
             match std::fs::write(file, value) {
                 // A kernel without IPv6 has none of its settings.
-                Err(error) if error.kind() == io::ErrorKind::NotFound && family == "ipv6" => {}
+                Err(error) if error.kind() == io::ErrorKind::NotFound && *family == "ipv6" => {}
                 result => result?,
             }
         }

@@ -22,7 +22,7 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr};
 
 /// Room for one datagram of a dump (the kernel sends at most 32 KiB at once).
-const BUFFER: usize = 1 << 16;
+pub(super) const BUFFER: usize = 1 << 16;
 
 /// `RTNLGRP_LINK` of linux/rtnetlink.h.
 const LINKS: u32 = 1;
@@ -277,6 +277,25 @@ impl Netlink {
         self.request(RouteNetlinkMessage::SetLink(link), 0)
     }
 
+    /// The addresses of a link, with the lengths of their prefixes.
+    ///
+    /// # Errors
+    /// The kernel's refusal.
+    pub fn addresses(&self, index: u32) -> io::Result<Vec<(IpAddr, u8)>> {
+        let request = RouteNetlinkMessage::GetAddress(AddressMessage::default());
+        let mut found = Vec::new();
+        for answer in self.ask(request, NLM_F_DUMP)? {
+            let RouteNetlinkMessage::NewAddress(message) = answer else { continue };
+            let address = message.attributes.iter().find_map(|attribute| match attribute {
+                AddressAttribute::Address(address) => Some(*address),
+                _ => None,
+            });
+            let own = address.filter(|_| message.header.index == index);
+            found.extend(own.map(|address| (address, message.header.prefix_len)));
+        }
+        Ok(found)
+    }
+
     /// Adds an address with its subnet.
     ///
     /// # Errors
@@ -389,7 +408,7 @@ impl Netlink {
 }
 
 /// Takes all messages of one datagram; true when the answer is complete.
-fn take<M: NetlinkDeserializable + Clone>(
+pub(super) fn take<M: NetlinkDeserializable + Clone>(
     mut bytes: &[u8],
     answers: &mut Vec<M>,
 ) -> io::Result<bool> {

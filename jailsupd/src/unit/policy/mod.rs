@@ -28,7 +28,7 @@ use super::keys::{Version, key};
 use super::layer::Layer;
 use super::prefix::PathPrefix;
 use super::resources::PidsMax;
-use super::section::{NetworkMode, VlanId};
+use super::section::{Forward, NetworkMode, VlanId};
 use super::user::HostIds;
 use super::value::{FromText as _, FromToml};
 use super::{Origin, Problem, Unit};
@@ -66,6 +66,8 @@ pub(crate) struct Bounds {
     network_mode: Vec<NetworkMode>,
     /// The host's own networks.
     network_network: Vec<Pattern>,
+    /// Ways out of them.
+    network_forward: Vec<Forward>,
     /// Links of the host.
     network_parent: Vec<Pattern>,
     /// VLANs.
@@ -144,6 +146,7 @@ impl Default for Bounds {
                 NetworkMode::None,
             ],
             network_network: Pattern::from_text("*").into_iter().collect(),
+            network_forward: vec![Forward::None, Forward::Nat],
             network_parent: Pattern::from_text("*").into_iter().collect(),
             network_vlan: Vec::new(),
             volume_source: prefixes(&SHARED),
@@ -199,6 +202,8 @@ static KEYS: &[Key<Bounds>] = &[
         "Kinds of links that units may ask for."),
     key!("network" "network": Vec<Pattern> = network_network; Live; Otherwise("[\"*\"]"); "[\"front\", \"back-*\"]";
         "Patterns for the host's own networks that jails may be in; `*` stands for any characters, `?` for one."),
+    key!("network" "forward": Vec<Forward> = network_forward; Live; Otherwise("[\"none\", \"nat\"]"); "[\"none\"]";
+        "Ways out of the host's own networks that those may have which jails are in. With `nat` a jail speaks to others with the host's address, so to all that trust the host; with `routed`, others get to the jail."),
     key!("network" "parent": Vec<Pattern> = network_parent; Live; Otherwise("[\"*\"]"); "[\"uplink\"]";
         "Patterns for the links of the host that jails may sit on, as units write them (`uplink`, too); `*` stands for any characters, `?` for one."),
     key!("network" "vlan": Vec<VlanId> = network_vlan; Live; Otherwise("[]"); "[10, 20]";

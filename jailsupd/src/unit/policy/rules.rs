@@ -150,6 +150,11 @@ fn network(review: &mut Review<'_>) {
     {
         review.refuse("network.network", format!("asks for {name:?}"));
     }
+    let forward = review.unit.joined().map(|joined| joined.forward);
+    if let Some(forward) = forward.filter(|forward| !bounds.network_forward.contains(forward)) {
+        let what = format!("is in a network with `forward = \"{forward}\"`");
+        review.refuse_in("network.network", "network.forward", what);
+    }
     if let Some(vlan) = network.vlan.filter(|vlan| !bounds.network_vlan.contains(vlan)) {
         review.refuse("network.vlan", format!("asks for VLAN {vlan}"));
     }

@@ -1,0 +1,77 @@
+//! Whether the host hands packets on between its links (ip-sysctl.rst), for networks of its own that have a way out.
+
+use super::{Network, failed, nftables};
+use crate::exec::{Error, faults};
+use crate::plan::firewall::Firewall;
+use std::io;
+use std::path::Path;
+
+/// IPv4's switch. It is that of all links.
+const IPV4: &str = "/proc/sys/net/ipv4/ip_forward";
+/// IPv6's.
+const IPV6: &str = "/proc/sys/net/ipv6/conf/all/forwarding";
+/// The directory of each link's settings of IPv6.
+const IPV6_LINKS: &str = "/proc/sys/net/ipv6/conf";
+
+impl Network {
+    /// Lets through what these rules say, and hands packets on where they need it. Nothing is handed on without rules.
+    ///
+    /// # Errors
+    /// When the kernel has no packet filter, or refuses.
+    pub fn protect(&self, firewall: &Firewall) -> Result<(), Error> {
+        let (ipv4, ipv6) = (firewall.forwards(true), firewall.forwards(false));
+        close(ipv4, ipv6).map_err(|e| failed("stop handing packets on", e))?;
+        nftables::replace(firewall).map_err(|e| failed("set the host's packet filter", e))?;
+        faults::reach("packet-filter-set")?;
+        open(ipv4, ipv6).map_err(|e| failed("hand packets on", e))
+    }
+}
+
+fn close(ipv4: bool, ipv6: bool) -> io::Result<()> {
+    if !ipv4 {
+        set(Path::new(IPV4), "0")?;
+    }
+    if !ipv6 {
+        set(Path::new(IPV6), "0")?;
+        listen_to_routers("2", "1")?;
+    }
+    Ok(())
+}
+
+fn open(ipv4: bool, ipv6: bool) -> io::Result<()> {
+    if ipv4 {
+        set(Path::new(IPV4), "1")?;
+    }
+    if ipv6 {
+        // Else the host would forget the routers that it has heard of, and not listen to others.
+        listen_to_routers("1", "2")?;
+        set(Path::new(IPV6), "1")?;
+    }
+    Ok(())
+}
+
+/// Gives `accept_ra` this value on links where it has that one: 1 is to listen to routers unless the host is one, 2 is to
+/// listen.
+fn listen_to_routers(from: &str, to: &str) -> io::Result<()> {
+    let links = match std::fs::read_dir(IPV6_LINKS) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        links => links?,
+    };
+    for link in links {
+        let setting = link?.path().join("accept_ra");
+        if std::fs::read_to_string(&setting).is_ok_and(|now| now.trim() == from) {
+            set(&setting, to)?;
+        }
+    }
+    Ok(())
+}
+
+/// Writes what is not so already; a kernel without IPv6 has none of its settings, and a link may have gone.
+fn set(file: &Path, value: &str) -> io::Result<()> {
+    match std::fs::read_to_string(file) {
+        Ok(now) if now.trim() == value => return Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        _ => {}
+    }
+    std::fs::write(file, value)
+}
