@@ -16,6 +16,7 @@ use crate::plan::link::{Kind, Lower, show_mac};
 use crate::plan::networks::Networks as Numbers;
 use crate::unit::named_network::{self, DIRECTORY, NamedNetwork, ROUTER};
 use crate::unit::nearest::nearest;
+use crate::unit::section::Forward;
 use crate::unit::tree::unit_stem;
 use crate::unit::{IpPrefix, Joined, NetworkName, Problem, Resolved, Subnet, Unit, text};
 use std::collections::{BTreeMap, BTreeSet};
@@ -137,6 +138,11 @@ impl Supervisor {
             None => return Err(unknown(unit, &name, found)),
         };
         self.check_addresses(unit, &name, &joined)?;
+        if joined.forward == Forward::None && !unit.network.publish.is_empty() {
+            let message = format!("the network `{name}` has no way out, so none in");
+            let help = format!("write `forward = \"nat\"` into networks/{name}.toml");
+            return Err(unit.problem("network.publish", message, help));
+        }
         unit.join(joined);
         Ok(())
     }
@@ -330,7 +336,11 @@ impl Supervisor {
 
     /// Keeps the host's packet filter as the networks of all jails need it.
     pub(super) fn protect(&mut self) -> Result<(), Error> {
-        let firewall = Firewall::of(self.units_in_force());
+        // Of two versions of a jail, the ports are that one's which has the jail's own link.
+        let jails = self.jails.iter().filter(|jail| !jail.removed);
+        let loaded = jails.filter_map(|jail| jail.loaded.as_ref());
+        let publish = loaded.filter_map(|one| Some((&one.unit, one.plan.link()?)));
+        let firewall = Firewall::of(self.units_in_force()).with_ports(publish);
         if self.networks.firewall.as_ref() != Some(&firewall) {
             self.network.protect(&firewall)?;
             self.networks.firewall = Some(firewall);

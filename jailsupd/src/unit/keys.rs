@@ -19,6 +19,7 @@ use super::hooks::Hooks;
 use super::image::{Digest, ImageSource};
 use super::name::{HostEntry, HostName, JailName, LinkName, NetworkName, UserSpec};
 use super::path::JailPath;
+use super::publish::Publish;
 use super::resources::{
     CpuWeight, DeviceBandwidth, DeviceIops, Hugetlb, IoWeight, Numbers, OomScore, PidsMax,
     Resources,
@@ -316,6 +317,8 @@ static KEYS: &[Key<Draft>] = &[
         "Routers for everything outside the subnets: at most one for IPv4 and one for IPv6."),
     key!("network" "mac": Option<MacAddress> = network.mac; Anew; Unset("derived from the jail's name, so always the same"); "\"02:00:00:00:00:0a\"";
         "The jail's Ethernet address, with `mode = \"macvlan\"` or `\"bridge\"`."),
+    key!("network" "publish": Vec<Publish> = network.publish; Live; Default("[]"); "[\"8080:80/tcp\", \"192.0.2.1:53:53/udp\"]";
+        "Ports of the host that lead to ports of the jail, which is in a network with a way out (`mode = \"bridge\"`): `HOST:JAIL`, or `ADDRESS:HOST:JAIL` for one of the host's addresses, those of IPv6 in brackets; `/udp` behind it for UDP. The jail sees who has sent. Nobody else on the host can have the port."),
     key!("network" "hostname": Option<HostName> = network.hostname; Anew; Unset("the jail's name"); "\"www.example.org\"";
         "The host name that the jail sees."),
     key!("network" "dns": Vec<IpAddr> = network.dns; Anew; Default("[]"); "[\"192.0.2.53\"]";

@@ -38,6 +38,7 @@ pub mod path;
 pub mod policy;
 pub mod prefix;
 pub mod problem;
+pub mod publish;
 pub mod reference;
 pub mod resources;
 pub mod schema;

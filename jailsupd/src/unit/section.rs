@@ -15,6 +15,7 @@ use super::hidden::{Covered, Hidden};
 use super::image::ImageSource;
 use super::name::{HostEntry, HostName, LinkName, NetworkName, UserSpec};
 use super::path::JailPath;
+use super::publish::Publish;
 use super::seccomp::Seccomp;
 use super::signal::Signal;
 use super::sysctl::Sysctls;
@@ -311,6 +312,8 @@ pub struct Network {
     pub gateway: Vec<IpAddr>,
     /// Ethernet address, unless it is the parent's; none means one derived from the jail's name.
     pub mac: Option<MacAddress>,
+    /// Ports of the host that lead to it; no two alike.
+    pub publish: Vec<Publish>,
     /// Host name in the jail; none means the jail's name.
     pub hostname: Option<HostName>,
     /// Servers that names are asked of; at most three.
@@ -353,6 +356,7 @@ impl Default for Network {
             mac: None,
             hostname: None,
             dns: Vec::new(),
+            publish: Vec::new(),
             dns_search: Vec::new(),
             add_host: Vec::new(),
         }

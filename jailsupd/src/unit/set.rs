@@ -5,6 +5,7 @@ use std::fmt;
 use std::net::IpAddr;
 
 use super::address::{IpPrefix, MacAddress};
+use super::publish::Publish;
 use super::section::{Network, VlanId};
 use super::{JailName, LinkName, NetworkMode, Problem, Unit};
 
@@ -17,7 +18,7 @@ pub struct Clash {
     pub problem: Problem,
 }
 
-/// Finds units that claim what another one has: an address or an Ethernet address; and those that need another kind
+/// Finds units that claim what another one has: an address, an Ethernet address or a port of the host; and those that need another kind
 /// of link on the same parent.
 ///
 /// Of two that clash the earlier one in `units` keeps it, so the caller puts first what is already
@@ -27,6 +28,7 @@ pub fn check<'a>(units: impl IntoIterator<Item = &'a Unit>, host: &[IpPrefix]) -
     let mut addresses: HashMap<IpAddr, Owner<'a>> =
         host.iter().map(|own| (own.address(), Owner::Host)).collect();
     let mut macs: HashMap<MacAddress, Owner<'a>> = HashMap::new();
+    let mut ports: Vec<(Publish, Owner<'a>)> = Vec::new();
     let mut parents: HashMap<(&LinkName, Option<VlanId>), &Unit> = HashMap::new();
     let mut clashes = Vec::new();
     for unit in units {
@@ -39,6 +41,11 @@ pub fn check<'a>(units: impl IntoIterator<Item = &'a Unit>, host: &[IpPrefix]) -
             let owner = Some(owner).filter(|owner| !owner.is(unit));
             clashes.extend(owner.map(|owner| clash(unit, "network.mac", &mac.to_string(), owner)));
         }
+        for port in &unit.network.publish {
+            let other = ports.iter().find(|(other, owner)| port.overlaps(other) && !owner.is(unit));
+            let what = || format!("port {} of the host", port.shown_host());
+            clashes.extend(other.map(|(_, owner)| clash(unit, "network.publish", &what(), owner)));
+        }
         let Network { mode, parent, vlan, .. } = &unit.network;
         let on_parent = mode.has_parent().then_some((parent, *vlan));
         let first = on_parent.and_then(|key| parents.get(&key));
@@ -48,6 +55,8 @@ pub fn check<'a>(units: impl IntoIterator<Item = &'a Unit>, host: &[IpPrefix]) -
             on_parent.map(|key| parents.entry(key).or_insert(unit));
             let own = own_addresses(unit);
             addresses.extend(own.map(|(key, address)| (address, Owner::Unit(unit, key))));
+            let owner = Owner::Unit(unit, "network.publish");
+            ports.extend(unit.network.publish.iter().map(|port| (*port, owner)));
             let owner = Owner::Unit(unit, "network.address");
             macs.extend(unit.network.mac.map(|mac| (mac, owner)));
         }

@@ -84,8 +84,14 @@ fn a_unit_with_every_key_is_read_into_its_types() {
     let unit = parse("web", "web.toml", include_str!("../../tests/units-parsed/all-keys.toml"));
     let unit = unit.map_err(|p| lines(&p)).unwrap();
     // A digest goes with no path, one kind of check with no other, and one kind of link neither.
-    let apart =
-        ["image.digest", "network.network", "network.ipvlan_mode", "health.http", "health.tcp"];
+    let apart = [
+        "image.digest",
+        "network.network",
+        "network.ipvlan_mode",
+        "network.publish",
+        "health.http",
+        "health.tcp",
+    ];
     for key in UNIT.keys.iter().filter(|key| !apart.contains(&key.path().as_str())) {
         assert!(unit.origin.has(&key.path()), "{} is not in the file", key.path());
     }
@@ -162,6 +168,30 @@ fn of_two_units_with_one_address_the_first_keeps_it() {
         [
             ("web2", "web2.toml:8:11: network.address: 192.0.2.10 belongs to jail `web` (web.toml:8:11) (give each its own)".to_owned()),
             ("web3", "web3.toml:8:11: network.address: 192.0.2.11 belongs to the host itself (give each its own)".to_owned()),
+        ]
+    );
+}
+
+#[test]
+fn of_two_units_with_one_port_of_the_host_the_first_keeps_it() {
+    let unit = |name: &str, port: &str| {
+        let keys = format!("mode = \"bridge\"\nnetwork = \"out\"\npublish = [\"{port}\"]");
+        let text = WEB.replace("address = [\"192.0.2.10/24\"]", &keys);
+        parse(name, &format!("{name}.toml"), &text).unwrap()
+    };
+    let all = [
+        unit("first", "8080:80"),
+        unit("second", "192.0.2.1:8080:8080"),
+        unit("third", "8080:53/udp"),
+        unit("fourth", "192.0.2.1:8081:80"),
+        unit("fifth", "192.0.2.2:8081:80"),
+    ];
+    let clashes = set::check(&all, &[]);
+    let found: Vec<_> = clashes.iter().map(|c| c.problem.one_line()).collect();
+    assert_eq!(
+        found,
+        [
+            "second.toml:10:11: network.publish: port 192.0.2.1:8080/tcp of the host belongs to jail `first` (first.toml:10:11) (give each its own)"
         ]
     );
 }
@@ -261,6 +291,7 @@ fn each_key_that_differs_is_one_change() {
         "network.mode",
         "network.network",
         "network.ipvlan_mode",
+        "network.publish",
         "health.http",
         "health.tcp",
     ];

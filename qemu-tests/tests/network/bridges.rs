@@ -22,7 +22,7 @@ pub(super) fn member(network: &str, rest: &str) -> String {
 }
 
 /// A real service in a network, with more words for its program.
-fn redis(network: &str, words: &str) -> String {
+pub(super) fn redis(network: &str, words: &str) -> String {
     format!(
         "version = 1\n[image]\nsource = \"erofs:/usr/share/jails/redis.erofs\"\n[process]\nuser = \"redis\"\n\
          exec = [\"/usr/bin/redis-server\", \"--protected-mode\", \"no\", \"--save\", \"\", \"--dir\", \"/tmp\"{words}]\n\

@@ -1,9 +1,9 @@
-//! Ways out of the host's own networks: who gets where, who does not, and that nothing of it stays.
+//! Ways out of the host's own networks, and into them by published ports: who gets where, who does not, and that nothing of it stays.
 
 use jailsupd::control::wire::JailState;
 use qemu_tests::{Vm, proto::Status};
 
-use super::bridges::{addresses, member, network, remove_all};
+use super::bridges::{addresses, member, network, redis, remove_all};
 use super::{Hosts, SOON, hosts, in_network, reaches, unit};
 
 /// On the wire, the near host itself, and a jail of the far one. Both know the wire only.
@@ -125,4 +125,92 @@ fn a_routed_network_is_reached_from_outside_where_the_policy_lets_it() {
     assert!(!reaches(near, "a", &b[0]) && !reaches(near, "b", &a[0]), "networks are apart");
     assert!(!reaches(near, "a", HOST[0]));
     leave(&mut hosts, &["a", "b"]);
+}
+
+/// Says something to a TCP port from a jail's network, and what came back.
+fn talk(vm: &mut Vm, jail: &str, to: (&str, u16), words: &str) -> String {
+    let (address, port) = to;
+    let nc = in_network(vm, jail, &format!("nc -w 3 {address} {port}"));
+    vm.sh(&format!("printf '{words}' | {nc} 2>&1; true"))
+}
+
+const WHO: &str = "CLIENT LIST\\r\\nQUIT\\r\\n";
+
+#[test]
+fn a_published_port_leads_to_its_jail_from_everywhere_and_shows_who_asks() {
+    let mut hosts = on_the_wire();
+    let Hosts { near, far } = &mut hosts;
+    network(near, "out", "forward = \"nat\"");
+    network(near, "other", "forward = \"nat\"");
+    let published = |ports: &str| redis("out", "") + &format!("publish = [{ports}]\n");
+    near.put_up("db", &published("\"6380:6379\""));
+    near.put_up("a", &member("out", ""));
+    near.put_up("b", &member("other", ""));
+    near.agent().wait_until("/usr/bin/jailctl logs db | grep -q 'Ready to accept'", SOON).unwrap();
+
+    for (host, outside) in HOST.iter().zip(FAR) {
+        let said = talk(far, "outside", (host, 6380), WHO);
+        let seen =
+            if outside.contains(':') { format!("[{outside}]:") } else { format!("{outside}:") };
+        assert!(said.contains(&format!("addr={seen}")), "who has asked is seen: {said}");
+        assert_eq!(talk(far, "outside", (host, 6379), WHO).find("addr="), None, "no other port");
+        for jail in ["a", "b"] {
+            let said = talk(near, jail, (host, 6380), "PING\\r\\nQUIT\\r\\n");
+            assert!(said.contains("PONG"), "{jail} of the same host to {host}: {said}");
+        }
+    }
+
+    // Another port, or one address of the host only, needs no restart.
+    let pid = near.agent().listed("db").unwrap().pid;
+    near.put("db", &published("\"10.9.0.1:6381:6379\""));
+    near.ctl(&["apply"]);
+    assert_eq!(near.agent().listed("db").unwrap().pid, pid);
+    let ping = "PING\\r\\nQUIT\\r\\n";
+    assert!(talk(far, "outside", (HOST[0], 6381), ping).contains("PONG"));
+    assert!(!talk(far, "outside", (HOST[1], 6381), ping).contains("PONG"), "of IPv4 only");
+    assert!(!talk(far, "outside", (HOST[0], 6380), ping).contains("PONG"), "not any more");
+
+    // It leads there for jailsupd's next life, and after the jail's.
+    near.sh("kill -KILL $(pidof jailsupd)");
+    assert!(talk(far, "outside", (HOST[0], 6381), ping).contains("PONG"));
+    near.agent().wait_until("/usr/bin/jailctl ls >/dev/null", SOON).unwrap();
+    near.ctl(&["restart", "db"]);
+    let answers = in_network(near, "a", &format!("nc -w 3 {} 6381", HOST[0]));
+    let answers = format!("printf '{ping}' | {answers} | grep -q PONG");
+    near.agent().wait_until(&answers, SOON).unwrap();
+
+    near.remove("db");
+    assert!(!talk(far, "outside", (HOST[0], 6381), ping).contains("PONG"));
+    leave(&mut hosts, &["a", "b"]);
+}
+
+#[test]
+fn a_port_that_cannot_be_published_is_refused_and_says_why() {
+    let mut hosts = hosts();
+    let vm = &mut hosts.near;
+    network(vm, "out", "forward = \"nat\"");
+    network(vm, "back", "");
+    vm.put_up("a", &member("out", "publish = [\"8080:80\", \"53:53/udp\"]"));
+    let policy = "version = 1\n[network]\npublish = [\"53\", \"8000-8999\"]\n";
+    vm.agent().write("/etc/warder/policy.toml", policy).unwrap();
+    for (network, ports, expected) in [
+        (
+            "out",
+            "10.9.0.1:8080:80",
+            "port 10.9.0.1:8080/tcp of the host belongs to jail `a` (/etc/jails.d/a.toml:",
+        ),
+        ("out", "53:53/udp", "port 53/udp of the host belongs to jail `a`"),
+        ("out", "443:443", "asks for port 443/tcp"),
+        ("back", "8081:80", "the network `back` has no way out"),
+        ("out", "8081:80/icmp", "icmp has no ports"),
+    ] {
+        let unit = member(network, &format!("publish = [\"{ports}\"]"));
+        vm.agent().write("/etc/jails.d/b.toml", &unit).unwrap();
+        let said = vm.refused(&["check"], Status::Exit(6));
+        let said = said.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(said.contains(expected), "{expected}: {said}");
+    }
+    vm.agent().write("/etc/jails.d/b.toml", &member("out", "publish = [\"53:53/tcp\"]")).unwrap();
+    vm.ctl(&["check"]);
+    remove_all(vm, &["a", "b"]);
 }

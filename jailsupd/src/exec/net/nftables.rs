@@ -7,6 +7,7 @@ use super::interface::OURS;
 use super::netlink::{BUFFER, take};
 use crate::plan::firewall::{Action, Chain, Firewall, Match, Rule};
 use crate::unit::Subnet;
+use crate::unit::publish::Protocol;
 use netlink_packet_core::{
     DefaultNla, NLM_F_ACK, NLM_F_APPEND, NLM_F_CREATE, NLM_F_REQUEST, NetlinkHeader,
     NetlinkMessage, NetlinkPayload,
@@ -18,9 +19,9 @@ use netlink_packet_netfilter::nftables::{
 };
 use netlink_packet_netfilter::none::ControlMessage;
 use netlink_packet_netfilter::{NetfilterHeader, NetfilterMessage, NetfilterProtoFamily};
-use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_NETFILTER};
+use netlink_sys::{Socket, protocols::NETLINK_NETFILTER};
 use std::io;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 /// The table.
 const TABLE: &str = "warder";
@@ -28,20 +29,37 @@ const TABLE: &str = "warder";
 const NFTABLES: u16 = 10;
 /// `NFT_NAME_MAXLEN`'s smaller kin for links: `IFNAMSIZ` of linux/if.h.
 const LINK_NAME: usize = 16;
-/// `NFTA_CT_DREG` and `NFTA_CT_KEY`, and of that `NFT_CT_STATE`.
-const CT: (u16, u16, u32) = (1, 2, 0);
+/// `NFTA_CT_DREG` and `NFTA_CT_KEY`; of that `NFT_CT_STATE` and `NFT_CT_STATUS`.
+const CT: (u16, u16) = (1, 2);
+const CT_STATE: u32 = 0;
+const CT_STATUS: u32 = 2;
+/// A bit of the latter: `IPS_DST_NAT`.
+const REDIRECTED: u32 = 1 << 5;
+/// `NFTA_FIB_DREG`, `NFTA_FIB_RESULT` and `NFTA_FIB_FLAGS`; `NFT_FIB_RESULT_ADDRTYPE`, `NFTA_FIB_F_DADDR`, and for an
+/// address of the host `RTN_LOCAL` of linux/rtnetlink.h.
+const FIB: (u16, u16, u16) = (1, 2, 3);
+const FIB_ADDRESS_TYPE: u32 = 3;
+const FIB_OF_DESTINATION: u32 = 1 << 1;
+const LOCAL: u32 = 2;
+/// `NFTA_NAT_TYPE`, `NFTA_NAT_FAMILY`, `NFTA_NAT_REG_ADDR_MIN` and `NFTA_NAT_REG_PROTO_MIN`; `NFT_NAT_DNAT`.
+const NAT: (u16, u16, u16, u16) = (1, 2, 3, 5);
+const NAT_OF_DESTINATION: u32 = 1;
 /// Bits of that: `NF_CT_STATE_BIT(IP_CT_ESTABLISHED)` and `(IP_CT_RELATED)`.
 const ESTABLISHED_OR_RELATED: u32 = 2 | 4;
 /// `NFT_PAYLOAD_NETWORK_HEADER` and `NFT_PAYLOAD_TRANSPORT_HEADER`.
 const NETWORK_HEADER: u32 = 1;
 const TRANSPORT_HEADER: u32 = 2;
-/// Its protocol number (RFC 4443).
+/// Protocol numbers (RFC 4443, 9293 and 768).
 const ICMPV6: u8 = 58;
+const TCP: u8 = 6;
+const UDP: u8 = 17;
 /// Of ICMPv6 (RFC 4861): from router solicitation to redirect.
 const DISCOVERY: (u8, u8) = (133, 137);
-/// The priorities of filters and of what changes sources (`NF_IP_PRI_FILTER`, `NF_IP_PRI_NAT_SRC`).
-const FILTER: u32 = 0;
-const SOURCES: u32 = 100;
+/// The priorities of filters, and of what changes sources and destinations (`NF_IP_PRI_FILTER`, `NF_IP_PRI_NAT_SRC`,
+/// `NF_IP_PRI_NAT_DST`).
+const FILTER: i32 = 0;
+const SOURCES: i32 = 100;
+const DESTINATIONS: i32 = -100;
 
 /// Puts the table in the place of the former one; an empty one needs no table.
 ///
@@ -72,7 +90,7 @@ fn batch(firewall: &Firewall) -> Vec<(u16, NfTablesMessage)> {
     ];
     if !firewall.is_empty() {
         batch.push((NLM_F_CREATE, NfTablesMessage::NewTable(table())));
-        for chain in [Chain::Input, Chain::Forward, Chain::PostRouting] {
+        for chain in [Chain::PreRouting, Chain::Input, Chain::Forward, Chain::PostRouting] {
             batch.push((NLM_F_CREATE, NfTablesMessage::NewChain(new_chain(chain))));
         }
         let rules = firewall.rules();
@@ -96,7 +114,7 @@ fn send(batch: &[(u16, NfTablesMessage)]) -> io::Result<()> {
     put(&mut bytes, 0, control(ControlMessage::BatchEnd));
     let mut socket = Socket::new(NETLINK_NETFILTER)?;
     socket.bind_auto()?;
-    socket.connect(&SocketAddr::new(0, 0))?;
+    socket.connect(&netlink_sys::SocketAddr::new(0, 0))?;
     rustix::net::sockopt::set_socket_send_buffer_size(&socket, bytes.len())?;
     socket.send(&bytes, 0)?;
     let mut buffer = Vec::with_capacity(BUFFER);
@@ -117,6 +135,7 @@ fn put(bytes: &mut Vec<u8>, flags: u16, message: NetfilterMessage) {
 
 fn name(chain: Chain) -> String {
     let name = match chain {
+        Chain::PreRouting => "prerouting",
         Chain::Input => "input",
         Chain::Forward => "forward",
         Chain::PostRouting => "postrouting",
@@ -126,6 +145,7 @@ fn name(chain: Chain) -> String {
 
 fn new_chain(chain: Chain) -> ChainMessage {
     let (hook, priority, kind) = match chain {
+        Chain::PreRouting => (InetHookNumber::PreRouting, DESTINATIONS, "nat"),
         Chain::Input => (InetHookNumber::LocalIn, FILTER, "filter"),
         Chain::Forward => (InetHookNumber::Forward, FILTER, "filter"),
         Chain::PostRouting => (InetHookNumber::PostRouting, SOURCES, "nat"),
@@ -134,7 +154,10 @@ fn new_chain(chain: Chain) -> ChainMessage {
     let attributes = vec![
         ChainAttribute::Table(TABLE.to_owned()),
         ChainAttribute::Name(name(chain)),
-        ChainAttribute::Hook(vec![Hook::Number(hook.into()), Hook::Priority(priority)]),
+        ChainAttribute::Hook(vec![
+            Hook::Number(hook.into()),
+            Hook::Priority(u32::from_ne_bytes(priority.to_ne_bytes())),
+        ]),
         ChainAttribute::Policy(policy.unsigned_abs()),
         ChainAttribute::Type(kind.to_owned()),
     ];
@@ -143,12 +166,11 @@ fn new_chain(chain: Chain) -> ChainMessage {
 
 fn new_rule(rule: &Rule) -> RuleMessage {
     let mut expressions: Vec<Expressions> = rule.matches.iter().flat_map(matching).collect();
-    expressions.push(match rule.action {
-        Action::Accept => verdict(libc::NF_ACCEPT),
-        Action::Drop => verdict(libc::NF_DROP),
-        Action::Masquerade => {
-            Expressions::Other { expression_type: "masq".to_owned(), attributes: Vec::new() }
-        }
+    expressions.extend(match rule.action {
+        Action::Accept => vec![verdict(libc::NF_ACCEPT)],
+        Action::Drop => vec![verdict(libc::NF_DROP)],
+        Action::Masquerade => vec![other("masq", &[])],
+        Action::Redirect(to) => redirect(to),
     });
     let attributes = vec![
         RuleAttribute::Table(TABLE.to_owned()),
@@ -163,17 +185,50 @@ fn matching(one: &Match) -> Vec<Expressions> {
     let group = |key, operator| vec![meta(key), compare(operator, OURS.to_ne_bytes().to_vec())];
     let link = |key, name: &str| vec![meta(key), compare(Equal, padded(name))];
     match one {
-        Match::Established => vec![
-            connection_state(),
-            mask(ESTABLISHED_OR_RELATED.to_ne_bytes().to_vec()),
-            compare(NotEqual, vec![0; 4]),
-        ],
+        Match::Established => connection(CT_STATE, ESTABLISHED_OR_RELATED),
+        Match::Redirected => connection(CT_STATUS, REDIRECTED),
         Match::FromJails => group(MetaKey::Iifgroup, Equal),
         Match::FromOutside => group(MetaKey::Iifgroup, NotEqual),
         Match::ToOutside => group(MetaKey::Oifgroup, NotEqual),
         Match::From(name) => link(MetaKey::Iifname, name),
         Match::To(name) => link(MetaKey::Oifname, name),
         Match::Source(subnet) => source(*subnet),
+        Match::Destination(address) => {
+            let (family, offset, octets) = match address {
+                IpAddr::V4(ip) => (NetfilterProtoFamily::IPv4, 16, ip.octets().to_vec()),
+                IpAddr::V6(ip) => (NetfilterProtoFamily::IPv6, 24, ip.octets().to_vec()),
+            };
+            let mut all = of_family(family);
+            all.extend([payload(NETWORK_HEADER, offset, width(&octets)), compare(Equal, octets)]);
+            all
+        }
+        Match::ToHost { is_ipv4 } => {
+            let mut all = of_family(match is_ipv4 {
+                true => NetfilterProtoFamily::IPv4,
+                false => NetfilterProtoFamily::IPv6,
+            });
+            let (register, result, flags) = FIB;
+            let asked = [
+                (register, Register::Reg1.into()),
+                (result, FIB_ADDRESS_TYPE),
+                (flags, FIB_OF_DESTINATION),
+            ];
+            all.extend([other("fib", &asked), compare(Equal, LOCAL.to_ne_bytes().to_vec())]);
+            all
+        }
+        Match::Port(protocol, port) => {
+            let protocol = match protocol {
+                Protocol::Tcp => TCP,
+                Protocol::Udp => UDP,
+            };
+            vec![
+                meta(MetaKey::L4Proto),
+                compare(Equal, vec![protocol]),
+                // The destination is the second of two.
+                payload(TRANSPORT_HEADER, 2, 2),
+                compare(Equal, port.get().to_be_bytes().to_vec()),
+            ]
+        }
         Match::NeighbourDiscovery => vec![
             meta(MetaKey::Nfproto),
             compare(Equal, vec![NetfilterProtoFamily::IPv6.into()]),
@@ -197,14 +252,52 @@ fn source(subnet: Subnet) -> Vec<Expressions> {
         0 => 0,
         left => u8::MAX << (8 - left.min(8)),
     };
-    let width = base.len();
-    vec![
-        meta(MetaKey::Nfproto),
-        compare(Operator::Equal, vec![family.into()]),
-        payload(NETWORK_HEADER, offset, u32::try_from(width).unwrap_or(0)),
-        mask((0..width).map(byte).collect()),
+    let mut all = of_family(family);
+    all.extend([
+        payload(NETWORK_HEADER, offset, width(&base)),
+        mask((0..base.len()).map(byte).collect()),
         compare(Operator::Equal, base),
+    ]);
+    all
+}
+
+/// `NFTA_NAT_*`: the address is in the first register, the port in the second.
+fn redirect(to: SocketAddr) -> Vec<Expressions> {
+    let (family, address) = match to.ip() {
+        IpAddr::V4(ip) => (NetfilterProtoFamily::IPv4, ip.octets().to_vec()),
+        IpAddr::V6(ip) => (NetfilterProtoFamily::IPv6, ip.octets().to_vec()),
+    };
+    let (kind, of, first_address, first_port) = NAT;
+    let asked = [
+        (kind, NAT_OF_DESTINATION),
+        (of, u8::from(family).into()),
+        (first_address, Register::Reg1.into()),
+        (first_port, Register::Reg2.into()),
+    ];
+    vec![
+        load(Register::Reg1, DataAttribute::Value(address)),
+        load(Register::Reg2, DataAttribute::Value(to.port().to_be_bytes().to_vec())),
+        other("nat", &asked),
     ]
+}
+
+fn of_family(family: NetfilterProtoFamily) -> Vec<Expressions> {
+    vec![meta(MetaKey::Nfproto), compare(Operator::Equal, vec![family.into()])]
+}
+
+/// Some of these bits are set in what is known of the connection.
+fn connection(key: u32, bits: u32) -> Vec<Expressions> {
+    let asked = [(CT.0, Register::Reg1.into()), (CT.1, key)];
+    vec![
+        other("ct", &asked),
+        mask(bits.to_ne_bytes().to_vec()),
+        compare(Operator::NotEqual, vec![0; 4]),
+    ]
+}
+
+/// Of the length of an address or of a mask.
+fn width(bytes: &[u8]) -> u32 {
+    u32::try_from(bytes.len()).unwrap_or(u32::MAX)
 }
 
 fn padded(name: &str) -> Vec<u8> {
@@ -228,21 +321,21 @@ fn payload(base: u32, offset: u32, length: u32) -> Expressions {
     ])
 }
 
-fn connection_state() -> Expressions {
-    let (register, key, state) = CT;
-    let number = |kind, value: u32| DefaultNla::new(kind, value.to_be_bytes().to_vec());
-    let attributes = vec![number(register, Register::Reg1.into()), number(key, state)];
-    Expressions::Other { expression_type: "ct".to_owned(), attributes }
+/// One that the library has no type for, with its numbers.
+fn other(name: &str, numbers: &[(u16, u32)]) -> Expressions {
+    let number = |(kind, value): &(u16, u32)| DefaultNla::new(*kind, value.to_be_bytes().to_vec());
+    let attributes = numbers.iter().map(number).collect();
+    Expressions::Other { expression_type: name.to_owned(), attributes }
 }
 
 fn mask(mask: Vec<u8>) -> Expressions {
-    let width = mask.len();
+    let (length, nothing) = (width(&mask), vec![0; mask.len()]);
     Expressions::Bitwise(vec![
         Bitwise::SourceRegister(Register::Reg1),
         Bitwise::DestinationRegister(Register::Reg1),
-        Bitwise::Length(u32::try_from(width).unwrap_or(0)),
+        Bitwise::Length(length),
         Bitwise::Mask(DataAttribute::Value(mask)),
-        Bitwise::Xor(DataAttribute::Value(vec![0; width])),
+        Bitwise::Xor(DataAttribute::Value(nothing)),
     ])
 }
 
@@ -256,8 +349,9 @@ fn compare(operator: Operator, value: Vec<u8>) -> Expressions {
 
 fn verdict(code: i32) -> Expressions {
     let code = VerdictAttribute::Code(Verdict::Other(code.unsigned_abs()));
-    Expressions::Immediate(vec![
-        Immediate::DestinationRegister(Register::Verdict),
-        Immediate::Data(DataAttribute::Verdict(vec![code])),
-    ])
+    load(Register::Verdict, DataAttribute::Verdict(vec![code]))
+}
+
+fn load(register: Register, data: DataAttribute) -> Expressions {
+    Expressions::Immediate(vec![Immediate::DestinationRegister(register), Immediate::Data(data)])
 }

@@ -9,8 +9,14 @@ use crate::unit::document::Walk;
 use crate::unit::section::{IpvlanMode, Network, NetworkMode};
 
 /// What a jail without a link cannot have, beside what belongs to a parent link.
-const OF_A_LINK: &[&str] =
-    &["network.network", "network.address", "network.mac", "network.dns", "network.dns_search"];
+const OF_A_LINK: &[&str] = &[
+    "network.network",
+    "network.address",
+    "network.mac",
+    "network.publish",
+    "network.dns",
+    "network.dns_search",
+];
 /// What belongs to a parent link, or is the network's to say: what a jail in a network of the host's own cannot have.
 const OF_A_PARENT: &[&str] = &[
     "network.parent",
@@ -22,6 +28,8 @@ const OF_A_PARENT: &[&str] = &[
     "network.wait_for_address",
     "network.gateway",
 ];
+/// What only a jail in a network of the host's own can have.
+const OF_A_BRIDGE: &[&str] = &["network.publish"];
 /// `MAXNS` of resolv.conf(5).
 const DNS_SERVERS_MAX: usize = 3;
 /// RFC 8200, section 5; the kernel has no IPv6 on a link with less.
@@ -52,8 +60,10 @@ pub(super) fn unit(walk: &mut Walk<'_>, network: &mut Network) {
     }
     let void: [&[&str]; 2] = match network.mode {
         NetworkMode::None => [OF_A_PARENT, OF_A_LINK],
-        NetworkMode::Macvlan => [&["network.network", "network.ipvlan_mode"], &[]],
-        NetworkMode::Ipvlan => [&["network.network", "network.macvlan_mode", "network.mac"], &[]],
+        NetworkMode::Macvlan => [&["network.network", "network.ipvlan_mode"], OF_A_BRIDGE],
+        NetworkMode::Ipvlan => {
+            [&["network.network", "network.macvlan_mode", "network.mac"], OF_A_BRIDGE]
+        }
         NetworkMode::Bridge => [OF_A_PARENT, &[]],
     };
     for key in void.into_iter().flatten() {
@@ -62,34 +72,9 @@ pub(super) fn unit(walk: &mut Walk<'_>, network: &mut Network) {
             walk.refuse(key, message, "take it out, or choose another mode");
         }
     }
-    let none = Network::default();
-    match network.mode {
-        NetworkMode::None => {
-            let (hostname, add_host) =
-                (network.hostname.take(), std::mem::take(&mut network.add_host));
-            *network = Network { mode: NetworkMode::None, hostname, add_host, ..none };
-            return;
-        }
-        NetworkMode::Macvlan => {
-            (network.network, network.ipvlan_mode) = (None, none.ipvlan_mode);
-        }
-        NetworkMode::Ipvlan => {
-            (network.network, network.macvlan_mode, network.mac) =
-                (None, none.macvlan_mode, none.mac);
-        }
-        NetworkMode::Bridge => {
-            *network = Network {
-                mode: NetworkMode::Bridge,
-                network: network.network.take(),
-                address: std::mem::take(&mut network.address),
-                mac: network.mac,
-                hostname: network.hostname.take(),
-                dns: std::mem::take(&mut network.dns),
-                dns_search: std::mem::take(&mut network.dns_search),
-                add_host: std::mem::take(&mut network.add_host),
-                ..none
-            };
-        }
+    narrow(network);
+    if network.mode == NetworkMode::None {
+        return;
     }
     if network.dns.len() > DNS_SERVERS_MAX {
         walk.refuse("network.dns", "has more than three servers", "keep the three nearest");
@@ -100,10 +85,51 @@ pub(super) fn unit(walk: &mut Walk<'_>, network: &mut Network) {
         let help = format!("at least {IPV6_MTU_MIN}, or take the IPv6 address out");
         walk.refuse("network.mtu", "is too little for the IPv6 address", help);
     }
+    let twice = network.publish.iter().enumerate().find_map(|(at, one)| {
+        network.publish[..at].iter().any(|other| one.overlaps(other)).then(|| one.shown_host())
+    });
+    if let Some(port) = twice {
+        walk.refuse("network.publish", format!("{port} is there twice"), "take one of them out");
+    }
     dhcp(walk, network);
     // Without an address, that is what is missing; of a template, an instance may give it.
     let gateway = if network.address.is_empty() { &[][..] } else { &network.gateway };
     addresses(walk, "network", &fixed, gateway);
+}
+
+/// Takes out what has no effect.
+fn narrow(network: &mut Network) {
+    let none = Network::default();
+    match network.mode {
+        NetworkMode::None => {
+            let (hostname, add_host) =
+                (network.hostname.take(), std::mem::take(&mut network.add_host));
+            *network = Network { mode: NetworkMode::None, hostname, add_host, ..none };
+        }
+        NetworkMode::Macvlan => {
+            (network.network, network.ipvlan_mode) = (None, none.ipvlan_mode);
+            network.publish.clear();
+        }
+        NetworkMode::Ipvlan => {
+            (network.network, network.macvlan_mode, network.mac) =
+                (None, none.macvlan_mode, none.mac);
+            network.publish.clear();
+        }
+        NetworkMode::Bridge => {
+            *network = Network {
+                mode: NetworkMode::Bridge,
+                network: network.network.take(),
+                address: std::mem::take(&mut network.address),
+                mac: network.mac,
+                publish: std::mem::take(&mut network.publish),
+                hostname: network.hostname.take(),
+                dns: std::mem::take(&mut network.dns),
+                dns_search: std::mem::take(&mut network.dns_search),
+                add_host: std::mem::take(&mut network.add_host),
+                ..none
+            };
+        }
+    }
 }
 
 fn dhcp(walk: &mut Walk<'_>, network: &Network) {

@@ -27,6 +27,7 @@ use super::host::Pattern;
 use super::keys::{Version, key};
 use super::layer::Layer;
 use super::prefix::PathPrefix;
+use super::publish::PortRange;
 use super::resources::PidsMax;
 use super::section::{Forward, NetworkMode, VlanId};
 use super::user::HostIds;
@@ -68,6 +69,8 @@ pub(crate) struct Bounds {
     network_network: Vec<Pattern>,
     /// Ways out of them.
     network_forward: Vec<Forward>,
+    /// Ports of the host.
+    network_publish: Vec<PortRange>,
     /// Links of the host.
     network_parent: Vec<Pattern>,
     /// VLANs.
@@ -147,6 +150,7 @@ impl Default for Bounds {
             ],
             network_network: Pattern::from_text("*").into_iter().collect(),
             network_forward: vec![Forward::None, Forward::Nat],
+            network_publish: vec![PortRange::ALL],
             network_parent: Pattern::from_text("*").into_iter().collect(),
             network_vlan: Vec::new(),
             volume_source: prefixes(&SHARED),
@@ -204,6 +208,8 @@ static KEYS: &[Key<Bounds>] = &[
         "Patterns for the host's own networks that jails may be in; `*` stands for any characters, `?` for one."),
     key!("network" "forward": Vec<Forward> = network_forward; Live; Otherwise("[\"none\", \"nat\"]"); "[\"none\"]";
         "Ways out of the host's own networks that those may have which jails are in. With `nat` a jail speaks to others with the host's address, so to all that trust the host; with `routed`, others get to the jail."),
+    key!("network" "publish": Vec<PortRange> = network_publish; Live; Otherwise("[\"1-65535\"]"); "[\"443\", \"1024-65535\"]";
+        "Ports of the host that units may publish. A port that a jail has, a service of the host itself does not hear of."),
     key!("network" "parent": Vec<Pattern> = network_parent; Live; Otherwise("[\"*\"]"); "[\"uplink\"]";
         "Patterns for the links of the host that jails may sit on, as units write them (`uplink`, too); `*` stands for any characters, `?` for one."),
     key!("network" "vlan": Vec<VlanId> = network_vlan; Live; Otherwise("[]"); "[10, 20]";

@@ -4,6 +4,7 @@ use std::fmt::Display;
 
 use super::{POLICY, Policy};
 use crate::unit::capability::Capabilities;
+use crate::unit::publish::Publish;
 use crate::unit::{ImageSource, NetworkName, Problem, Unit, VolumeSource};
 
 /// One bound of the policy, held against one unit.
@@ -154,6 +155,10 @@ fn network(review: &mut Review<'_>) {
     if let Some(forward) = forward.filter(|forward| !bounds.network_forward.contains(forward)) {
         let what = format!("is in a network with `forward = \"{forward}\"`");
         review.refuse_in("network.network", "network.forward", what);
+    }
+    let may = |port: &Publish| bounds.network_publish.iter().any(|range| range.contains(port.host));
+    if let Some(port) = network.publish.iter().find(|port| !may(port)) {
+        review.refuse("network.publish", format!("asks for port {}", port.shown_host()));
     }
     if let Some(vlan) = network.vlan.filter(|vlan| !bounds.network_vlan.contains(vlan)) {
         review.refuse("network.vlan", format!("asks for VLAN {vlan}"));

@@ -1,0 +1,222 @@
+//! Ports of the host that lead to jails.
+
+use std::fmt;
+use std::net::IpAddr;
+
+use super::value::{Fault, FromText, Kind, plain, shown};
+
+/// A port of the host that leads to one of a jail: `"8080:80"`, `"192.0.2.1:53:53/udp"`, `"[2001:db8::1]:8080:80"`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Publish {
+    /// The address of the host; none is each of them.
+    pub address: Option<IpAddr>,
+    /// The host's port.
+    pub host: Port,
+    /// The jail's.
+    pub jail: Port,
+    /// Of which of the protocols the ports are.
+    pub protocol: Protocol,
+}
+
+/// The number of a port, from 1.
+pub type Port = std::num::NonZeroU16;
+
+/// What has ports.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Protocol {
+    /// TCP.
+    Tcp,
+    /// UDP.
+    Udp,
+}
+
+impl fmt::Display for Protocol {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Tcp => "tcp",
+            Self::Udp => "udp",
+        })
+    }
+}
+
+impl Publish {
+    /// Whether some packet would be for both.
+    #[must_use]
+    pub fn overlaps(&self, other: &Self) -> bool {
+        let is_same = (self.host, self.protocol) == (other.host, other.protocol);
+        let (own, others) = (self.address, other.address);
+        is_same && (own == others || own.is_none() || others.is_none())
+    }
+
+    /// The host's end.
+    #[must_use]
+    pub fn shown_host(&self) -> String {
+        let Self { host, protocol, .. } = self;
+        match self.address {
+            None => format!("{host}/{protocol}"),
+            Some(IpAddr::V4(ip)) => format!("{ip}:{host}/{protocol}"),
+            Some(IpAddr::V6(ip)) => format!("[{ip}]:{host}/{protocol}"),
+        }
+    }
+}
+
+impl fmt::Display for Publish {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.address {
+            None => {}
+            Some(IpAddr::V4(ip)) => write!(f, "{ip}:")?,
+            Some(IpAddr::V6(ip)) => write!(f, "[{ip}]:")?,
+        }
+        write!(f, "{}:{}/{}", self.host, self.jail, self.protocol)
+    }
+}
+
+const EXAMPLE: &str = "such as \"8080:80\", the host's port first, or \"192.0.2.1:53:53/udp\"";
+
+impl FromText for Publish {
+    const KIND: Kind = Kind::text(
+        "[address:]port:port[/protocol]",
+        "^((([0-9.]+|\\[[0-9a-fA-F:.]+\\]):)?[0-9]+:[0-9]+(/(tcp|udp))?|.*%[in%].*)$",
+    );
+
+    fn from_text(text: &str) -> Result<Self, Fault> {
+        let fault = |why: &str| Fault::new(format!("{} {why}", shown(text))).help(EXAMPLE);
+        let (ports, protocol) = match text.rsplit_once('/') {
+            None => (text, Protocol::Tcp),
+            Some((ports, "tcp")) => (ports, Protocol::Tcp),
+            Some((ports, "udp")) => (ports, Protocol::Udp),
+            Some((_, other)) => {
+                let message = format!("{} has no ports that can be published", plain(other));
+                return Err(Fault::new(message).help("write `/tcp` or `/udp`"));
+            }
+        };
+        let Some((before, jail)) = ports.rsplit_once(':') else {
+            return Err(fault("does not say which port of the host"));
+        };
+        let (address, host) = match before.rsplit_once(':') {
+            None => (None, before),
+            Some((address, host)) => (Some(address), host),
+        };
+        let address = match address {
+            None => None,
+            Some(address) => {
+                let inner = address.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+                let parsed = match inner {
+                    Some(inner) => inner.parse().ok().map(IpAddr::V6),
+                    None => address.parse().ok().map(IpAddr::V4),
+                };
+                let parsed = parsed.ok_or_else(|| {
+                    let help = "an address of the host, those of IPv6 in brackets: \"[2001:db8::1]:8080:80\"";
+                    Fault::new(format!("{} is not an address", plain(address))).help(help)
+                })?;
+                // That of all is the same as none.
+                Some(parsed).filter(|ip: &IpAddr| !ip.is_unspecified())
+            }
+        };
+        let port = |text: &str| {
+            let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+            let number = text.parse::<Port>().ok().filter(|_| is_number);
+            number.ok_or_else(|| {
+                let message = format!("`{}` is not a port", plain(text));
+                Fault::new(message).help("one number from 1 to 65535")
+            })
+        };
+        Ok(Self { address, host: port(host)?, jail: port(jail)?, protocol })
+    }
+}
+
+/// Ports of the host that units may publish: `"443"`, `"1024-65535"`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PortRange {
+    first: Port,
+    last: Port,
+}
+
+impl PortRange {
+    /// All there are.
+    pub const ALL: Self = Self { first: Port::MIN, last: Port::MAX };
+
+    /// Whether a port is among them.
+    #[must_use]
+    pub fn contains(self, port: Port) -> bool {
+        (self.first..=self.last).contains(&port)
+    }
+}
+
+impl fmt::Display for PortRange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.first == self.last {
+            true => self.first.fmt(f),
+            false => write!(f, "{}-{}", self.first, self.last),
+        }
+    }
+}
+
+impl FromText for PortRange {
+    const KIND: Kind = Kind::text("port or port-port", "^[0-9]+(-[0-9]+)?$");
+
+    fn from_text(text: &str) -> Result<Self, Fault> {
+        let (first, last) = text.split_once('-').unwrap_or((text, text));
+        let port = |text: &str| text.parse::<Port>().ok().filter(|_| !text.starts_with('+'));
+        match port(first).zip(port(last)) {
+            Some((first, last)) if first <= last => Ok(Self { first, last }),
+            _ => Err(Fault::new(format!("{} are no ports", shown(text)))
+                .help("such as \"443\" or \"1024-65535\"")),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_port_is_read_as_it_is_shown() {
+        for (text, shown) in [
+            ("8080:80", "8080:80/tcp"),
+            ("53:5353/udp", "53:5353/udp"),
+            ("192.0.2.1:8080:80/tcp", "192.0.2.1:8080:80/tcp"),
+            ("[2001:db8::1]:1:65535", "[2001:db8::1]:1:65535/tcp"),
+            ("0.0.0.0:8080:80", "8080:80/tcp"),
+        ] {
+            let read = Publish::from_text(text).unwrap();
+            assert_eq!(read.to_string(), shown);
+            assert_eq!(Publish::from_text(shown).unwrap(), read);
+        }
+        for (text, expected) in [
+            ("80", "does not say which port of the host"),
+            ("8080:80/sctp", "sctp has no ports"),
+            ("8080:0", "`0` is not a port"),
+            ("8080:+80", "`+80` is not a port"),
+            ("8080-8090:80", "`8080-8090` is not a port"),
+            ("65536:80", "`65536` is not a port"),
+            ("2001:db8::1:8080:80", "is not an address"),
+            ("web:8080:80", "web is not an address"),
+            (":80", "`` is not a port"),
+        ] {
+            let fault = Publish::from_text(text).unwrap_err();
+            assert!(format!("{fault:?}").contains(expected), "{text}: {fault:?}");
+        }
+    }
+
+    #[test]
+    fn one_port_leads_to_one_jail() {
+        let read = |text| Publish::from_text(text).unwrap();
+        let all = read("8080:80");
+        assert!(all.overlaps(&read("192.0.2.1:8080:8080")));
+        assert!(read("[::1]:8080:80").overlaps(&all));
+        assert!(!all.overlaps(&read("8080:80/udp")) && !all.overlaps(&read("8081:80")));
+        assert!(!read("192.0.2.1:8080:80").overlaps(&read("192.0.2.2:8080:80")));
+    }
+
+    #[test]
+    fn a_range_holds_its_ends() {
+        let range = PortRange::from_text("1024-2000").unwrap();
+        let holds = |port| range.contains(Port::new(port).unwrap());
+        assert!(holds(1024) && holds(2000) && !holds(1023) && !holds(2001));
+        assert_eq!(PortRange::from_text("443").unwrap().to_string(), "443");
+        for wrong in ["", "0-5", "2-1", "a", "+1", "1-", "-5"] {
+            assert!(PortRange::from_text(wrong).is_err(), "{wrong}");
+        }
+    }
+}
