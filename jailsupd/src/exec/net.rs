@@ -15,6 +15,7 @@ pub use wire::Wire;
 
 use super::{Error, faults};
 use crate::plan::Link;
+use crate::plan::firewall::Firewall;
 use crate::plan::link::{Kind, Lower, NAME};
 use crate::unit::host::Uplink;
 use crate::unit::{IpPrefix, LinkName};
@@ -35,6 +36,8 @@ const UNBORN: &str = "jail-link-new";
 pub struct Network {
     host: Netlink,
     host_namespace: OwnedFd,
+    /// What is let through, as it was told last; none before it was told anything.
+    firewall: Option<Firewall>,
 }
 
 impl Network {
@@ -45,7 +48,7 @@ impl Network {
     pub fn open() -> io::Result<Self> {
         let flags = OFlags::RDONLY | OFlags::CLOEXEC;
         let host_namespace = rustix::fs::open(c"/proc/self/ns/net", flags, Mode::empty())?;
-        Ok(Self { host: Netlink::open()?, host_namespace })
+        Ok(Self { host: Netlink::open()?, host_namespace, firewall: None })
     }
 
     /// Brings the uplink up and gives it the host's own addresses. `None` when the host has no such
@@ -98,7 +101,7 @@ impl Network {
         uplink: &Uplink,
     ) -> Result<Option<u32>, Error> {
         self.clear(namespace)?;
-        let lower = link.map(|link| self.lower(link, uplink)).transpose()?;
+        let lower = link.map(|link| self.lower(&link.lower, uplink)).transpose()?;
         if let (Some(link), Some(lower)) = (link, &lower) {
             self.make_on(lower, link, namespace)?;
         }
@@ -124,9 +127,9 @@ impl Network {
     }
 
     /// The host's link that a jail's sits on, up; a VLAN or a bridge is made when it is not there.
-    fn lower(&self, link: &Link, uplink: &Uplink) -> Result<Interface, Error> {
-        let (link, vlan) = match &link.lower {
-            Lower::Network(network) => return self.bridge(network, &link.router),
+    fn lower(&self, lower: &Lower, uplink: &Uplink) -> Result<Interface, Error> {
+        let (link, vlan) = match lower {
+            Lower::Network(network) => return self.bridge(network),
             Lower::Parent { link, vlan } => (link, *vlan),
         };
         let list = || self.links().map_err(|e| failed("list the host's links", e));
@@ -411,6 +414,8 @@ fn settings(link: &Link) -> Vec<(String, &'static str)> {
     // ndisc_notify), so that neighbours that knew another port or host learn at once.
     let announce = |family, what| (format!("{family}/conf/{NAME}/{what}"), "1");
     let mut settings = vec![announce("ipv4", "arp_notify")];
+    // A namespace begins with what the host has, and that may hand packets on.
+    settings.push(("ipv4/ip_forward".to_owned(), "0"));
     if matches!(link.kind, Kind::Veth { .. }) {
         // In a network of the host's own nobody is a router but by its file, and no address is there twice.
         settings.push((format!("ipv6/conf/{NAME}/accept_ra"), "0"));
@@ -469,7 +474,6 @@ mod tests {
             address: addresses.iter().map(|text| IpPrefix::from_text(text).unwrap()).collect(),
             dhcp: None,
             gateway: Vec::new(),
-            router: Vec::new(),
         }
     }
 

@@ -1,17 +1,20 @@
 //! What the host lets through between its own networks, the outside and itself, as rules of a packet filter (nft(8)).
 
 use super::link::Link;
+use crate::unit::named_network::ROUTER;
 use crate::unit::publish::{Port, Protocol, Publish};
 use crate::unit::section::Forward;
 use crate::unit::{IpPrefix, Joined, NetworkName, Subnet, Unit};
 use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 
-/// The networks that jails are in, as they are to be now.
+/// The networks that jails are in, and the ports that lead into them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Firewall {
     networks: BTreeSet<Routed>,
     published: BTreeSet<Published>,
+    /// Some jail is in a network of which nothing else is known any more.
+    has_others: bool,
 }
 
 /// One subnet of a network.
@@ -60,8 +63,8 @@ pub struct Rule {
 /// What a packet must be.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Match {
-    /// It is of a connection that was let through, or is an error about one.
-    Established,
+    /// It is an answer in a connection that was let through, or an error about one that comes the same way.
+    Answer,
     /// It has come by a link that was made for jails.
     FromJails,
     /// It does not go out by such a link.
@@ -83,7 +86,7 @@ pub enum Match {
     },
     /// It is for this port.
     Port(Protocol, Port),
-    /// It was for a published port.
+    /// It is of a connection that was made to a published port.
     Redirected,
     /// Neighbour discovery (RFC 4861), by which IPv6 finds who has an address on a link.
     NeighbourDiscovery,
@@ -103,11 +106,17 @@ pub enum Action {
 }
 
 impl Firewall {
-    /// What the networks of these units need.
-    pub fn of<'a>(units: impl IntoIterator<Item = &'a Unit>) -> Self {
-        let named = |unit: &'a Unit| unit.network.network.as_ref().zip(unit.joined());
-        let networks = units.into_iter().filter_map(named).flat_map(routed).collect();
-        Self { networks, published: BTreeSet::new() }
+    /// What these networks need.
+    pub fn of<'a>(networks: impl IntoIterator<Item = (NetworkName, &'a Joined)>) -> Self {
+        let networks = networks.into_iter().flat_map(|(name, joined)| routed(&name, joined));
+        Self { networks: networks.collect(), ..Self::default() }
+    }
+
+    /// With or without jails in networks that are not among those.
+    #[must_use]
+    pub const fn with_others(mut self, has_others: bool) -> Self {
+        self.has_others = has_others;
+        self
     }
 
     /// With the ports that these units publish, each with the link that its jail has.
@@ -120,7 +129,15 @@ impl Firewall {
     /// Whether there is nothing to be kept from anybody.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.networks.is_empty()
+        self.networks.is_empty() && !self.has_others
+    }
+
+    /// The host's own addresses on a bridge.
+    #[must_use]
+    pub fn routers(&self, bridge: &str) -> Vec<IpPrefix> {
+        let ways_out = self.networks.iter().filter(|one| one.forward != Forward::None);
+        let own = ways_out.filter(|one| one.bridge == bridge);
+        own.filter_map(|one| one.subnet.host(ROUTER)).collect()
     }
 
     /// Whether the host is to hand packets of IPv4, or of IPv6, on at all.
@@ -130,46 +147,52 @@ impl Firewall {
         networks.any(|one| one.forward != Forward::None && one.subnet.is_ipv4() == is_ipv4)
     }
 
-    /// The rules, in order.
+    /// The rules, in order. Each that lets something through asks for the link and, of jails, for the source: what the kernel
+    /// knows of connections does not.
     #[must_use]
     pub fn rules(&self) -> Vec<Rule> {
         use Action::{Accept, Drop, Masquerade};
         use Match::{
-            Established, From, FromJails, FromOutside, NeighbourDiscovery, Redirected, Source, To,
+            Answer, From, FromJails, FromOutside, NeighbourDiscovery, Redirected, Source, To,
             ToOutside,
         };
         let rule = |chain, matches: Vec<Match>, action| Rule { chain, matches, action };
-        let mut rules = vec![
-            rule(Chain::Input, vec![Established], Accept),
-            // A router must be found.
-            rule(Chain::Input, vec![FromJails, NeighbourDiscovery], Accept),
-            rule(Chain::Input, vec![FromJails], Drop),
-            rule(Chain::Forward, vec![Established], Accept),
-        ];
-        for Routed { bridge, subnet, forward } in &self.networks {
-            if *forward == Forward::None {
-                continue;
+        // A router must be found.
+        let found = rule(Chain::Input, vec![FromJails, NeighbourDiscovery], Accept);
+        let mut rules = vec![found, rule(Chain::Input, vec![FromJails], Drop)];
+        // Nobody outside is one of these.
+        let own = self.networks.iter().map(|one| vec![FromOutside, Source(one.subnet)]);
+        rules.extend(own.map(|own| rule(Chain::Forward, own, Drop)));
+        let ways_out = self.networks.iter().filter(|one| one.forward != Forward::None);
+        for Routed { bridge, subnet, forward } in ways_out {
+            let own = [From(bridge.clone()), Source(*subnet)];
+            let with = |more| own.iter().cloned().chain([more]).collect::<Vec<Match>>();
+            let back = vec![FromOutside, To(bridge.clone())];
+            rules.push(rule(Chain::Forward, with(ToOutside), Accept));
+            rules.push(rule(Chain::Forward, with(Redirected), Accept));
+            if *forward == Forward::Nat {
+                let answers = back.into_iter().chain([Answer]).collect();
+                rules.push(rule(Chain::Forward, answers, Accept));
+                rules.push(rule(Chain::PostRouting, with(ToOutside), Masquerade));
+            } else {
+                rules.push(rule(Chain::Forward, back, Accept));
             }
-            // With a source of its own only: nobody may send in another's name.
-            let out = vec![From(bridge.clone()), Source(*subnet), ToOutside];
-            rules.push(rule(Chain::Forward, out, Accept));
-            rules.push(match forward {
-                Forward::Nat => {
-                    rule(Chain::PostRouting, vec![Source(*subnet), ToOutside], Masquerade)
-                }
-                _ => rule(Chain::Forward, vec![FromOutside, To(bridge.clone())], Accept),
-            });
         }
-        if !self.published.is_empty() {
-            rules.push(rule(Chain::Forward, vec![Redirected], Accept));
+        let to = |bridge: &str| To(bridge.to_owned());
+        let bridges: BTreeSet<&str> =
+            self.published.iter().map(|one| one.bridge.as_str()).collect();
+        for bridge in bridges {
+            rules.push(rule(Chain::Forward, vec![FromOutside, to(bridge), Redirected], Accept));
         }
-        // Answers to somebody in the same network would not come by the host.
-        let networks: BTreeSet<(&str, Subnet)> =
+        let subnets: BTreeSet<(&str, Subnet)> =
             self.published.iter().map(|one| (one.bridge.as_str(), one.subnet)).collect();
-        for (bridge, subnet) in networks {
-            let near = vec![Source(subnet), To(bridge.to_owned()), Redirected];
+        for (bridge, subnet) in subnets {
+            // Answers to somebody in the same network would not come by the host.
+            let near = vec![Source(subnet), to(bridge), Redirected];
             rules.push(rule(Chain::PostRouting, near, Masquerade));
         }
+        // The chain's own policy is there from the packet after the first on.
+        rules.push(rule(Chain::Forward, Vec::new(), Drop));
         rules.extend(self.published.iter().map(Published::rule));
         rules
     }
@@ -191,33 +214,25 @@ impl Published {
 }
 
 /// Each port leads to one address of each family that it is for.
-fn published<'a>(unit: &'a Unit, link: &'a Link) -> impl Iterator<Item = Published> + 'a {
-    let network = unit.network.network.as_ref().zip(unit.joined());
-    let subnets = network.into_iter().flat_map(|(name, joined)| {
-        joined.subnets.iter().map(move |subnet| (name.bridge(), *subnet))
-    });
-    subnets.flat_map(move |(bridge, subnet)| {
-        let own = link.address.iter().map(IpPrefix::address).find(|own| subnet.contains(*own));
-        let is_for = move |port: &&Publish| {
+fn published(unit: &Unit, link: &Link) -> Vec<Published> {
+    let mut all = Vec::new();
+    let Some((name, joined)) = unit.network.network.as_ref().zip(unit.joined()) else { return all };
+    for subnet in joined.subnets.iter().copied() {
+        let mut own = link.address.iter().map(IpPrefix::address);
+        let Some(to) = own.find(|own| subnet.contains(*own)) else { continue };
+        let is_for = |port: &&Publish| {
             port.address.is_none_or(|address| address.is_ipv4() == subnet.is_ipv4())
         };
         let ports = unit.network.publish.iter().filter(is_for);
-        own.into_iter().flat_map(move |to| {
-            let bridge = bridge.clone();
-            ports.clone().map(move |port| Published {
-                port: *port,
-                to,
-                bridge: bridge.clone(),
-                subnet,
-            })
-        })
-    })
+        all.extend(ports.map(|port| Published { port: *port, to, bridge: name.bridge(), subnet }));
+    }
+    all
 }
 
-fn routed((name, joined): (&NetworkName, &Joined)) -> impl Iterator<Item = Routed> + use<> {
+fn routed<'a>(name: &NetworkName, joined: &'a Joined) -> impl Iterator<Item = Routed> + use<'a> {
     let (bridge, forward) = (name.bridge(), joined.forward);
-    let subnets = joined.subnets.clone();
-    subnets.into_iter().map(move |subnet| Routed { bridge: bridge.clone(), subnet, forward })
+    let subnets = joined.subnets.iter();
+    subnets.map(move |subnet| Routed { bridge: bridge.clone(), subnet: *subnet, forward })
 }
 
 #[cfg(test)]
@@ -237,40 +252,56 @@ mod tests {
         unit
     }
 
-    fn rules(units: &[Unit]) -> Vec<String> {
-        let rules = Firewall::of(units).rules();
-        let show = |rule: &Rule| format!("{:?} {:?} {:?}", rule.chain, rule.matches, rule.action);
-        rules.iter().map(show).filter(|rule| rule.contains("br-")).collect()
+    fn network(name: &str, unit: &Unit) -> Firewall {
+        Firewall::of([(NetworkName::from_text(name).unwrap(), unit.joined().unwrap())])
+    }
+
+    fn rules(name: &str, forward: Forward, chain: Chain) -> Vec<String> {
+        let rules = network(name, &unit(name, forward, &["10.89.0.0/24"])).rules();
+        let rules = rules.iter().filter(|rule| rule.chain == chain);
+        let show = |rule: &Rule| format!("{:?} {:?}", rule.matches, rule.action);
+        let subnet = format!("{:?}", Subnet::from_text("10.89.0.0/24").unwrap());
+        rules.map(|rule| show(rule).replace(&subnet, "10.89.0.0/24")).collect()
     }
 
     #[test]
     fn a_host_without_networks_has_no_rules_and_a_closed_network_no_way_out() {
         assert!(Firewall::of([]).is_empty());
-        let closed = [unit("back", Forward::None, &["10.89.0.0/24", "fd00:1::/64"])];
-        let firewall = Firewall::of(&closed);
-        assert!(!firewall.is_empty() && !firewall.forwards(true) && !firewall.forwards(false));
-        assert_eq!(rules(&closed), Vec::<String>::new());
+        assert!(!Firewall::of([]).with_others(true).is_empty());
+        let unit = unit("back", Forward::None, &["10.89.0.0/24", "fd00:1::/64"]);
+        let closed = network("back", &unit);
+        assert!(!closed.is_empty() && !closed.forwards(true) && !closed.forwards(false));
+        assert!(closed.routers("br-back").is_empty());
+        let forward = rules("back", Forward::None, Chain::Forward);
+        assert_eq!(forward, ["[FromOutside, Source(10.89.0.0/24)] Drop", "[] Drop"]);
+        let input = rules("back", Forward::None, Chain::Input);
+        assert_eq!(input, ["[FromJails, NeighbourDiscovery] Accept", "[FromJails] Drop"]);
     }
 
     #[test]
-    fn whoever_goes_out_must_have_a_source_of_his_network() {
-        let nat = [unit("out", Forward::Nat, &["10.89.0.0/24"])];
-        assert!(Firewall::of(&nat).forwards(true) && !Firewall::of(&nat).forwards(false));
-        let found = rules(&nat);
-        assert_eq!(found.len(), 1, "and nobody comes in: {found:?}");
-        assert!(found[0].starts_with("Forward [From(\"br-out\"), Source("), "{found:?}");
-        assert!(found[0].ends_with("ToOutside] Accept"), "{found:?}");
-        let routed = rules(&[unit("open", Forward::Routed, &["10.89.0.0/24"])]);
-        assert_eq!(routed[1], "Forward [FromOutside, To(\"br-open\")] Accept");
-    }
-
-    #[test]
-    fn what_jails_send_to_the_host_is_dropped_before_anything_lets_it_through() {
-        let routed = [unit("open", Forward::Routed, &["10.89.0.0/24"])];
-        let rules = Firewall::of(&routed).rules();
-        let mut input = rules.iter().filter(|rule| rule.chain == Chain::Input);
-        let last = input.next_back().unwrap();
-        assert_eq!((last.matches.as_slice(), last.action), (&[Match::FromJails][..], Action::Drop));
+    fn what_is_let_through_is_known_by_its_link_and_its_source() {
+        let forward = rules("out", Forward::Nat, Chain::Forward);
+        assert_eq!(
+            forward,
+            [
+                "[FromOutside, Source(10.89.0.0/24)] Drop",
+                "[From(\"br-out\"), Source(10.89.0.0/24), ToOutside] Accept",
+                "[From(\"br-out\"), Source(10.89.0.0/24), Redirected] Accept",
+                "[FromOutside, To(\"br-out\"), Answer] Accept",
+                "[] Drop",
+            ]
+        );
+        assert_eq!(
+            rules("out", Forward::Nat, Chain::PostRouting),
+            ["[From(\"br-out\"), Source(10.89.0.0/24), ToOutside] Masquerade"]
+        );
+        let open = rules("open", Forward::Routed, Chain::Forward);
+        assert!(open.contains(&"[FromOutside, To(\"br-open\")] Accept".to_owned()), "{open:?}");
+        assert!(rules("open", Forward::Routed, Chain::PostRouting).is_empty());
+        let unit = unit("out", Forward::Nat, &["10.89.0.0/24"]);
+        let nat = network("out", &unit);
+        assert!(nat.forwards(true) && !nat.forwards(false));
+        assert_eq!(nat.routers("br-out"), [IpPrefix::from_text("10.89.0.1/24").unwrap()]);
     }
 
     #[test]
@@ -284,7 +315,7 @@ mod tests {
             number: Some(7),
         };
         let plan = crate::plan::plan(&unit, context, &mut crate::plan::Shared::default()).unwrap();
-        let firewall = Firewall::of([&unit]).with_ports([(&unit, plan.link().unwrap())]);
+        let firewall = network("out", &unit).with_ports([(&unit, plan.link().unwrap())]);
         let rules = firewall.rules();
         let led: Vec<String> = rules
             .iter()
@@ -299,8 +330,7 @@ mod tests {
                 "[Destination(fd00:9::1), Port(Udp, 53)] Redirect([fd00:1::7]:53)",
             ]
         );
-        let lets_in =
-            |rule: &&Rule| rule.chain == Chain::Forward && rule.matches == [Match::Redirected];
-        assert_eq!(rules.iter().filter(lets_in).count(), 1);
+        let lets_in = [Match::FromOutside, Match::To("br-out".to_owned()), Match::Redirected];
+        assert_eq!(rules.iter().filter(|rule| rule.matches == lets_in).count(), 1);
     }
 }

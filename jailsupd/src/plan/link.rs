@@ -27,8 +27,6 @@ pub struct Link {
     pub dhcp: Option<Dhcp>,
     /// Next hops of the default routes.
     pub gateway: Vec<IpAddr>,
-    /// Addresses of the host in its network, where there is a way out of it.
-    pub router: Vec<IpPrefix>,
 }
 
 /// By what DHCP servers know a link.
@@ -126,14 +124,13 @@ fn of(name: &str, network: &Network, joined: Option<&Joined>, machine_id: &str) 
         address: network.fixed().collect(),
         dhcp,
         gateway: network.gateway.clone(),
-        router: Vec::new(),
     })
 }
 
 /// A link whose network, if it is in one, the host is the way out of.
 fn with_way_out(mut link: Link, joined: Option<&Joined>) -> Link {
-    link.router = joined.into_iter().flat_map(Joined::routers).collect();
-    let routers = link.router.iter().map(IpPrefix::address);
+    let routers: Vec<IpPrefix> = joined.into_iter().flat_map(Joined::routers).collect();
+    let routers = routers.iter().map(IpPrefix::address);
     let near = routers.filter(|router| link.address.iter().any(|own| own.contains(*router)));
     link.gateway.extend(near);
     link
@@ -169,6 +166,13 @@ fn derived_mac(machine_id: &str, name: &str) -> [u8; 6] {
     mac.copy_from_slice(&hash[..6]);
     mac[0] = (mac[0] & 0xfc) | 0x02;
     mac
+}
+
+/// The Ethernet address of a network's bridge: without one of its own it would have that of some port, and another one
+/// when that goes, which those in the network do not learn for half a minute.
+#[must_use]
+pub fn bridge_mac(network: &NetworkName) -> [u8; 6] {
+    derived_mac("bridge of", network.as_str())
 }
 
 /// 48 bits, so that a link's name can have it.

@@ -40,7 +40,7 @@ impl Network {
 /// A line of the stored table that means nothing, or contradicts one before it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "line {line} is not `network NAME SUBNETS MTU FORWARD`, or `jail NETWORK NAME NUMBER` with a number of its own: {text:?}"
+    "line {line} is not `network NAME SUBNETS MTU [FORWARD]`, or `jail NETWORK NAME NUMBER` with a number of its own: {text:?}"
 )]
 pub struct Malformed {
     /// From 1.
@@ -59,7 +59,6 @@ impl Networks {
         for (index, line) in text.lines().enumerate() {
             let words: Vec<&str> = line.split(' ').collect();
             let read = match words[..] {
-                // As it was written before there was any other.
                 ["network", name, subnets, mtu] => table.read_network(name, subnets, mtu, "none"),
                 ["network", name, subnets, mtu, forward] => {
                     table.read_network(name, subnets, mtu, forward)
@@ -98,12 +97,22 @@ impl Networks {
                 network.joined.subnets.iter().map(Subnet::to_string).collect();
             let Joined { mtu, forward, .. } = network.joined;
             let mtu = mtu.map_or_else(|| "-".to_owned(), |mtu| mtu.to_string());
-            let _ = writeln!(text, "network {name} {} {mtu} {forward}", subnets.join(","));
+            let _ = write!(text, "network {name} {} {mtu}", subnets.join(","));
+            // A jailsupd that knows no other reads it, too.
+            let _ = match forward {
+                Forward::None => writeln!(text),
+                forward => writeln!(text, " {forward}"),
+            };
             for (jail, number) in &network.members {
                 let _ = writeln!(text, "jail {name} {jail} {number}");
             }
         }
         text
+    }
+
+    /// All networks by name, each as it was taken last.
+    pub fn all(&self) -> impl Iterator<Item = (&str, &Joined)> {
+        self.networks.iter().map(|(name, network)| (name.as_str(), &network.joined))
     }
 
     /// What the network is, as it was taken last.
@@ -377,9 +386,8 @@ mod tests {
     fn a_broken_table_is_refused_with_its_line() {
         let good = "network a 10.1.0.0/24,fd00::/64 - nat\njail a web 2\n";
         assert_eq!(Networks::parse(good).unwrap().to_text(), good);
-        let older = "network a 10.1.0.0/24 1400\n";
-        let read = Networks::parse(older).unwrap();
-        assert_eq!(read.to_text(), "network a 10.1.0.0/24 1400 none\n");
+        let closed = "network a 10.1.0.0/24 1400\n";
+        assert_eq!(Networks::parse(closed).unwrap().to_text(), closed);
         for (line, text) in [
             (1, "jail a web 2\n"),
             (2, "network a 10.1.0.0/24 -\njail a web 1\n"),

@@ -116,10 +116,15 @@ impl Supervisor {
         match self.network.links() {
             Ok(links) => self.links.there = links,
             Err(error) => {
-                self.links.complain(format!("cannot list the host's links: {error}"));
-                self.links.look_again(clock::now().saturating_add(TRY_AGAIN));
+                self.complain_of_links(format!("cannot list the host's links: {error}"));
             }
         }
+    }
+
+    /// Says what is wrong with the host's links, and has it tried again.
+    pub(super) fn complain_of_links(&mut self, text: String) {
+        self.links.complain(text);
+        self.links.look_again(clock::now().saturating_add(TRY_AGAIN));
     }
 
     fn set_up_uplink(&mut self) {
@@ -134,8 +139,7 @@ impl Supervisor {
             Ok(None) => {}
             Err(error) => {
                 let text = format!("{} (see [uplink] in /etc/warder/host.toml)", error.chain());
-                self.links.complain(text);
-                self.links.look_again(clock::now().saturating_add(TRY_AGAIN));
+                self.complain_of_links(text);
             }
         }
     }
@@ -158,6 +162,7 @@ impl Supervisor {
             log::warn!("the uplink {} is gone", uplink.name);
         }
         self.set_up_uplink();
+        self.follow_networks();
         let end = clock::now().saturating_add(MAKE_FOR);
         for id in self.jails.all_ids() {
             self.lose_link(id);
@@ -209,7 +214,7 @@ impl Supervisor {
             Some(Some(parent)) => parent,
             None => 0,
         };
-        let claimed = self.check_mac(id, link.as_ref());
+        let claimed = self.claim(id, link.as_ref());
         let Some(jail) = self.jails.get_mut(id) else { return };
         let Some(kept) = jail.kept.as_mut().filter(|kept| kept.key != key) else { return };
         // What is made and refused is itself a change of links, and must not lead to the next try.
@@ -332,6 +337,7 @@ impl Supervisor {
             Ok(gone) => {
                 log::info!("nobody needs {}: deleted", gone.join(", "));
                 self.list_links();
+                self.follow_networks();
             }
             Err(error) => log::warn!("a VLAN or bridge that nobody needs is left: {error}"),
         }

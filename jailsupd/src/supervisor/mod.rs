@@ -308,6 +308,7 @@ impl Supervisor {
             Err(error) => log::warn!("ranges of user ids cannot be taken back: {error}"),
         }
         self.reclaim_numbers();
+        self.follow_networks();
     }
 
     /// The jail of this name, made if there is none.

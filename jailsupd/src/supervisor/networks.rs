@@ -8,6 +8,7 @@ use super::namespaces::link_in;
 use super::poller::JailId;
 use super::step::Step;
 use crate::control::wire::UnitDraft;
+use crate::exec::net::Interface;
 use crate::exec::networks::Table;
 use crate::exec::{Error, Layout, units};
 use crate::plan::Link;
@@ -18,6 +19,7 @@ use crate::unit::named_network::{self, DIRECTORY, NamedNetwork, ROUTER};
 use crate::unit::nearest::nearest;
 use crate::unit::section::Forward;
 use crate::unit::tree::unit_stem;
+use crate::unit::value::FromText as _;
 use crate::unit::{IpPrefix, Joined, NetworkName, Problem, Resolved, Subnet, Unit, text};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -40,15 +42,12 @@ pub(super) struct Networks {
     problems: Vec<Problem>,
     /// The names in each, as the jails in it were told them last.
     told: BTreeMap<NetworkName, Names>,
-    /// What the host's packet filter was told last; none before it was told anything.
-    firewall: Option<Firewall>,
 }
 
 impl Networks {
     /// As the table on the data partition has them.
     pub(super) fn open(layout: &Layout) -> io::Result<Self> {
-        let (problems, told, firewall) = (Vec::new(), BTreeMap::new(), None);
-        Ok(Self { table: Table::open(layout)?, problems, told, firewall })
+        Ok(Self { table: Table::open(layout)?, problems: Vec::new(), told: BTreeMap::new() })
     }
 }
 
@@ -313,6 +312,14 @@ impl Supervisor {
         Ok(Some(number))
     }
 
+    /// What must be so before a link is made in a network: the host is kept from it, and the Ethernet address is free.
+    pub(super) fn claim(&mut self, id: JailId, link: Option<&Link>) -> Result<(), Error> {
+        if link.is_some_and(|link| matches!(link.lower, Lower::Network(_))) {
+            self.protect()?;
+        }
+        self.check_mac(id, link)
+    }
+
     /// Refuses an Ethernet address that another jail has in the same network: a bridge would lose both.
     pub(super) fn check_mac(&self, id: JailId, link: Option<&Link>) -> Result<(), Error> {
         let Some(Link { lower: lower @ Lower::Network(_), kind: Kind::Veth { mac, .. }, .. }) =
@@ -334,24 +341,26 @@ impl Supervisor {
         }
     }
 
-    /// Keeps the host's packet filter as the networks of all jails need it.
+    /// Keeps the host's packet filter as the networks need it that the table has.
     pub(super) fn protect(&mut self) -> Result<(), Error> {
+        let networks = self.networks.table.get().all();
+        let networks = networks
+            .filter_map(|(name, joined)| Some((NetworkName::from_text(name).ok()?, joined)));
         // Of two versions of a jail, the ports are that one's which has the jail's own link.
         let jails = self.jails.iter().filter(|jail| !jail.removed);
         let loaded = jails.filter_map(|jail| jail.loaded.as_ref());
+        let loaded = loaded.filter(|one| !one.unit.network.publish.is_empty());
         let publish = loaded.filter_map(|one| Some((&one.unit, one.plan.link()?)));
-        let firewall = Firewall::of(self.units_in_force()).with_ports(publish);
-        if self.networks.firewall.as_ref() != Some(&firewall) {
-            self.network.protect(&firewall)?;
-            self.networks.firewall = Some(firewall);
-        }
-        Ok(())
+        // Of one that runs although it may not be started any more, nothing else may be known.
+        let is_there = self.links.there().iter().any(Interface::is_network);
+        let firewall = Firewall::of(networks).with_ports(publish).with_others(is_there);
+        self.network.protect(firewall)
     }
 
-    /// The same, where nobody waits for it: who does is told later.
+    /// The same, where nobody waits for it.
     pub(super) fn follow_networks(&mut self) {
         if let Err(error) = self.protect() {
-            log::error!("{}", error.chain());
+            self.complain_of_links(error.chain());
         }
     }
 

@@ -79,8 +79,16 @@ fn with_nat_jails_get_out_with_the_hosts_address_and_nobody_gets_in() {
     }
     assert_eq!(outside_reaches(&mut hosts, &a), [false, false], "nobody outside gets in");
 
-    // The rules are not jailsupd's life's; the next one leaves them and takes care of them.
+    // Others in its network come and go without its way out being another one.
     let near = &mut hosts.near;
+    for _ in 0..3 {
+        near.put_up("d", &member("out", ""));
+        assert!(reaches(near, "a", FAR[0]));
+        near.remove("d");
+        assert!(reaches(near, "a", FAR[0]));
+    }
+
+    // The rules are not jailsupd's life's; the next one leaves them and takes care of them.
     near.sh("kill -KILL $(pidof jailsupd)");
     assert!(reaches(near, "a", FAR[0]));
     near.agent().wait_until("/usr/bin/jailctl ls >/dev/null", SOON).unwrap();
@@ -96,6 +104,44 @@ fn with_nat_jails_get_out_with_the_hosts_address_and_nobody_gets_in() {
     assert_eq!(near.sh("ip -4 address show dev br-out"), "", "nor is the host in it");
     assert!(reaches(near, "b", FAR[0]), "the other one's is as it was");
     leave(&mut hosts, &["a", "b", "c"]);
+}
+
+#[test]
+fn a_jail_that_is_on_its_way_out_of_a_network_does_not_reach_the_host() {
+    let mut hosts = on_the_wire();
+    let near = &mut hosts.near;
+    network(near, "out", "forward = \"nat\"");
+    let slow = member("out", "").replace("stay", "ignore") + "[stop]\ntimeout = \"15s\"\n";
+    near.put_up("a", &slow);
+    let own = addresses(near, "a");
+    let router = own[0].rsplit_once('.').unwrap().0.to_owned() + ".1";
+
+    // Its unit knows of no network any more, and it does not end.
+    near.put("a", &qemu_tests::unit_of("nuisance", &["stay"], ""));
+    near.agent().wait_state("a", JailState::Stopping).unwrap();
+    for host in [HOST[0], HOST[1], &router] {
+        assert!(!reaches(near, "a", host), "{host}");
+    }
+    assert_eq!(near.agent().listed("a").unwrap().state, JailState::Stopping, "all that time");
+    near.agent().wait_state("a", JailState::Up).unwrap();
+
+    // Nobody may start it any more, and the next jailsupd does not know what its unit was.
+    near.put("a", &member("out", ""));
+    let is_in = |row: Option<&jailsupd::control::wire::JailSummary>| {
+        row.is_some_and(|row| row.state == JailState::Up && !row.address.is_empty())
+    };
+    near.agent().wait_listed("a", "in its network", is_in).unwrap();
+    let policy = "version = 1\n[network]\nforward = [\"none\"]\n";
+    near.agent().write("/etc/warder/policy.toml", policy).unwrap();
+    let pid = near.agent().service("a", "nuisance").unwrap().pid;
+    near.sh("kill -KILL $(pidof jailsupd)");
+    near.agent().wait_until("/usr/bin/jailctl ls >/dev/null", SOON).unwrap();
+    near.refused(&["check"], Status::Exit(6));
+    for host in [HOST[0], HOST[1], &router] {
+        assert!(!reaches(near, "a", host), "{host}");
+    }
+    assert_eq!(near.agent().service("a", "nuisance").unwrap().pid, pid, "it runs on");
+    leave(&mut hosts, &["a"]);
 }
 
 #[test]

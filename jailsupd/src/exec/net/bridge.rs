@@ -9,7 +9,8 @@ use super::interface::Interface;
 use super::netlink::Newborn;
 use super::{Network, failed};
 use crate::exec::{Error, faults};
-use crate::unit::{IpPrefix, NetworkName};
+use crate::plan::link::bridge_mac;
+use crate::unit::{NetworkName, is_link_local};
 use std::io;
 use std::net::IpAddr;
 
@@ -27,22 +28,22 @@ const CLOSED: &Settings = &[
 ];
 /// What bridges with a way out are told.
 const ROUTER: &Settings = &[
+    // It answers for its own addresses only.
+    ("ipv4", "arp_ignore", "1"),
+    ("ipv4", "rp_filter", "1"),
+    ("ipv4", "send_redirects", "0"),
+];
+const ROUTER_OF_IPV6: &Settings = &[
     // Nobody there is this host's router, and no address is there twice.
     ("ipv6", "accept_ra", "0"),
     ("ipv6", "accept_dad", "0"),
     ("ipv6", "disable_ipv6", "0"),
-    // It answers for its own addresses only.
-    ("ipv4", "arp_ignore", "1"),
-    ("ipv4", "rp_filter", "1"),
 ];
+const WITHOUT_IPV6: &Settings = &[("ipv6", "disable_ipv6", "1")];
 
 impl Network {
-    /// The bridge of a network, up and with these addresses; it is made when it is not there.
-    pub(super) fn bridge(
-        &self,
-        network: &NetworkName,
-        router: &[IpPrefix],
-    ) -> Result<Interface, Error> {
+    /// The bridge of a network, up; it is made when it is not there.
+    pub(super) fn bridge(&self, network: &NetworkName) -> Result<Interface, Error> {
         let name = network.bridge();
         let to = |what: &str| format!("{what} {name}, the bridge of network {network}");
         let find = || self.host.named(&name).map_err(|e| failed(to("find"), e));
@@ -51,25 +52,39 @@ impl Network {
             let taken = io::Error::other("the host has a link of this name for something else");
             return Err(failed(to("make"), taken));
         }
-        if there.is_none() {
-            self.host.create_bridge(&name).map_err(|e| failed(to("make"), e))?;
-            faults::reach("bridge-made")?;
+        if let Some(there) = there {
+            // One that was made before this jailsupd's life may not be up.
+            self.host.set_up(there.index).map_err(|e| failed(to("bring up"), e))?;
+            return Ok(there);
         }
-        let settings = if router.is_empty() { CLOSED } else { ROUTER };
-        self.bring_up(&name, settings).map_err(|e| failed(to("bring up"), e))?;
-        let made = if there.is_some() { there } else { find()? };
-        let made = made.ok_or_else(|| failed(to("find"), io::ErrorKind::NotFound.into()))?;
-        self.address(&made, router).map_err(|e| failed(to("give addresses to"), e))?;
+        let mac = bridge_mac(network);
+        self.host.create_bridge(&name, mac).map_err(|e| failed(to("make"), e))?;
+        faults::reach("bridge-made")?;
+        let made = find()?.ok_or_else(|| failed(to("find"), io::ErrorKind::NotFound.into()))?;
+        if let Err(error) = self.set_up_bridge(&made) {
+            // One that is there counts as set up.
+            self.host.delete(made.index).map_err(|e| failed(to("delete"), e))?;
+            return Err(failed(to("set up"), error));
+        }
         Ok(made)
     }
 
-    /// Gives a bridge these addresses, and takes all others of its own from it: its network may have been another one.
-    fn address(&self, bridge: &Interface, router: &[IpPrefix]) -> io::Result<()> {
+    /// Makes a bridge the router of its network, or nobody there, as the packet filter has it.
+    pub(super) fn set_up_bridge(&self, bridge: &Interface) -> io::Result<()> {
+        let router =
+            self.firewall.as_ref().map(|all| all.routers(&bridge.name)).unwrap_or_default();
+        let has_ipv6 = router.iter().any(|own| own.address().is_ipv6());
+        let settings = match (router.is_empty(), has_ipv6) {
+            (true, _) => [CLOSED, &[]],
+            (false, true) => [ROUTER, ROUTER_OF_IPV6],
+            (false, false) => [ROUTER, WITHOUT_IPV6],
+        };
+        settings.iter().try_for_each(|some| tell(&bridge.name, some))?;
+        self.host.set_up(bridge.index)?;
         let has = self.host.addresses(bridge.index)?;
         let wanted: Vec<(IpAddr, u8)> =
             router.iter().map(|own| (own.address(), own.length())).collect();
-        let is_other =
-            |own: &&(IpAddr, u8)| !wanted.contains(own) && !crate::unit::is_link_local(own.0);
+        let is_other = |own: &&(IpAddr, u8)| !wanted.contains(own) && !is_link_local(own.0);
         for (address, length) in has.iter().filter(is_other) {
             self.host.delete_address(bridge.index, *address, *length)?;
         }
@@ -97,18 +112,19 @@ impl Network {
             }
             result => result?,
         }
-        self.bring_up(&name, CLOSED)
+        tell(&name, CLOSED)?;
+        self.host.set_up_named(&name)
     }
+}
 
-    fn bring_up(&self, name: &str, settings: &Settings) -> io::Result<()> {
-        for (family, setting, value) in settings {
-            let file = format!("/proc/sys/net/{family}/conf/{name}/{setting}");
-            match std::fs::write(file, value) {
-                // A kernel without IPv6 has none of its settings.
-                Err(error) if error.kind() == io::ErrorKind::NotFound && *family == "ipv6" => {}
-                result => result?,
-            }
+fn tell(name: &str, settings: &Settings) -> io::Result<()> {
+    for (family, setting, value) in settings {
+        let file = format!("/proc/sys/net/{family}/conf/{name}/{setting}");
+        match std::fs::write(file, value) {
+            // A kernel without IPv6 has none of its settings.
+            Err(error) if error.kind() == io::ErrorKind::NotFound && *family == "ipv6" => {}
+            result => result?,
         }
-        self.host.set_up_named(name)
     }
+    Ok(())
 }

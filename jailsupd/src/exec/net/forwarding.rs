@@ -8,22 +8,43 @@ use std::path::Path;
 
 /// IPv4's switch. It is that of all links.
 const IPV4: &str = "/proc/sys/net/ipv4/ip_forward";
+/// Whether it tells others that they could do without it. This counts for all links, whatever each has for itself.
+const REDIRECTS: &str = "/proc/sys/net/ipv4/conf/all/send_redirects";
 /// IPv6's.
 const IPV6: &str = "/proc/sys/net/ipv6/conf/all/forwarding";
 /// The directory of each link's settings of IPv6.
 const IPV6_LINKS: &str = "/proc/sys/net/ipv6/conf";
 
 impl Network {
-    /// Lets through what these rules say, and hands packets on where they need it. Nothing is handed on without rules.
+    /// Lets through what these rules say, and hands packets on where they need it: nothing is handed on without rules. Says
+    /// so to bridges that are there, too. What was told last is not told again.
     ///
     /// # Errors
     /// When the kernel has no packet filter, or refuses.
-    pub fn protect(&self, firewall: &Firewall) -> Result<(), Error> {
+    pub fn protect(&mut self, firewall: Firewall) -> Result<(), Error> {
+        if self.firewall.as_ref() == Some(&firewall) {
+            return Ok(());
+        }
+        // Of the former ones nothing counts from here on, should this fail half-way.
+        self.firewall = None;
         let (ipv4, ipv6) = (firewall.forwards(true), firewall.forwards(false));
-        close(ipv4, ipv6).map_err(|e| failed("stop handing packets on", e))?;
-        nftables::replace(firewall).map_err(|e| failed("set the host's packet filter", e))?;
-        faults::reach("packet-filter-set")?;
-        open(ipv4, ipv6).map_err(|e| failed("hand packets on", e))
+        let is_ours = || nftables::is_there().map_err(|e| failed("look for a packet filter", e));
+        // A host that never had such a network is left as it is.
+        if !firewall.is_empty() || is_ours()? {
+            close(ipv4, ipv6).map_err(|e| failed("stop handing packets on", e))?;
+            let set =
+                if firewall.is_empty() { nftables::remove() } else { nftables::replace(&firewall) };
+            set.map_err(|e| failed("set the host's packet filter", e))?;
+            faults::reach("packet-filter-set")?;
+            open(ipv4, ipv6).map_err(|e| failed("hand packets on", e))?;
+        }
+        self.firewall = Some(firewall);
+        self.set_up_bridges().map_err(|e| failed("set up the bridges of networks", e))
+    }
+
+    fn set_up_bridges(&self) -> io::Result<()> {
+        let links = self.host.links()?;
+        links.iter().filter(|link| link.is_network()).try_for_each(|link| self.set_up_bridge(link))
     }
 }
 
@@ -40,6 +61,7 @@ fn close(ipv4: bool, ipv6: bool) -> io::Result<()> {
 
 fn open(ipv4: bool, ipv6: bool) -> io::Result<()> {
     if ipv4 {
+        set(Path::new(REDIRECTS), "0")?;
         set(Path::new(IPV4), "1")?;
     }
     if ipv6 {

@@ -4,9 +4,11 @@ use netlink_packet_route::link::{
     InfoData, InfoKind, InfoVlan, LinkAttribute, LinkInfo, LinkLayerType, LinkMessage,
 };
 
-/// The group (`IFLA_GROUP`) of the links that are made on the host for jails, by which they are known again: `jail` in
-/// ASCII.
+/// The group (`IFLA_GROUP`) of bridges and ports that are made on the host for jails, by which they are known again: `jail`
+/// in ASCII.
 pub(super) const OURS: u32 = 0x6a61_696c;
+/// That of VLANs, which are others' to speak on, too: `vlan`.
+pub(super) const OUR_VLANS: u32 = 0x766c_616e;
 
 /// A link.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -70,7 +72,7 @@ impl Interface {
             mac,
             is_of_jail,
             vlan: lower.zip(id),
-            is_ours: group == OURS,
+            is_ours: [OURS, OUR_VLANS].contains(&group),
             is_bridge,
             is_veth,
         })

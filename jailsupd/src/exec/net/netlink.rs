@@ -1,6 +1,6 @@
 //! rtnetlink(7), request by request.
 
-use super::interface::{Interface, OURS};
+use super::interface::{Interface, OUR_VLANS, OURS};
 use crate::unit::{IpvlanMode, MacvlanMode};
 use netlink_packet_core::{
     NLM_F_ACK, NLM_F_CREATE, NLM_F_DUMP, NLM_F_EXCL, NLM_F_REPLACE, NLM_F_REQUEST,
@@ -188,18 +188,19 @@ impl Netlink {
         self.add_link(vec![
             LinkAttribute::IfName(name.to_owned()),
             LinkAttribute::Link(parent),
-            LinkAttribute::Group(OURS),
+            LinkAttribute::Group(OUR_VLANS),
             LinkAttribute::LinkInfo(vec![LinkInfo::Kind(InfoKind::Vlan), LinkInfo::Data(data)]),
         ])
     }
 
-    /// Makes a bridge, for jails.
+    /// Makes a bridge with this Ethernet address, for jails.
     ///
     /// # Errors
     /// `EEXIST` when there is a link of this name.
-    pub fn create_bridge(&self, name: &str) -> io::Result<()> {
+    pub fn create_bridge(&self, name: &str, mac: [u8; 6]) -> io::Result<()> {
         self.add_link(vec![
             LinkAttribute::IfName(name.to_owned()),
+            LinkAttribute::Address(mac.to_vec()),
             LinkAttribute::Group(OURS),
             LinkAttribute::LinkInfo(vec![LinkInfo::Kind(InfoKind::Bridge)]),
         ])

@@ -29,10 +29,13 @@ const TABLE: &str = "warder";
 const NFTABLES: u16 = 10;
 /// `NFT_NAME_MAXLEN`'s smaller kin for links: `IFNAMSIZ` of linux/if.h.
 const LINK_NAME: usize = 16;
-/// `NFTA_CT_DREG` and `NFTA_CT_KEY`; of that `NFT_CT_STATE` and `NFT_CT_STATUS`.
+/// `NFTA_CT_DREG` and `NFTA_CT_KEY`; of that `NFT_CT_STATE`, `NFT_CT_DIRECTION` and `NFT_CT_STATUS`.
 const CT: (u16, u16) = (1, 2);
 const CT_STATE: u32 = 0;
+const CT_DIRECTION: u32 = 1;
 const CT_STATUS: u32 = 2;
+/// `IP_CT_DIR_REPLY` of linux/netfilter/nf_conntrack_tuple_common.h.
+const REPLY: u8 = 1;
 /// A bit of the latter: `IPS_DST_NAT`.
 const REDIRECTED: u32 = 1 << 5;
 /// `NFTA_FIB_DREG`, `NFTA_FIB_RESULT` and `NFTA_FIB_FLAGS`; `NFT_FIB_RESULT_ADDRTYPE`, `NFTA_FIB_F_DADDR`, and for an
@@ -61,24 +64,44 @@ const FILTER: i32 = 0;
 const SOURCES: i32 = 100;
 const DESTINATIONS: i32 = -100;
 
-/// Puts the table in the place of the former one; an empty one needs no table.
+/// Puts the table in the place of the former one.
 ///
 /// # Errors
 /// The kernel's refusal; then the former one is still in force.
 pub(super) fn replace(firewall: &Firewall) -> io::Result<()> {
-    match send(&batch(firewall)) {
-        // A kernel without packet filter has no table.
+    send(&batch(firewall))
+}
+
+/// Whether there is a table.
+///
+/// # Errors
+/// The kernel's refusal.
+pub(super) fn is_there() -> io::Result<bool> {
+    let table = TableMessage { attributes: vec![TableAttribute::Name(TABLE.to_owned())] };
+    let header = NetfilterHeader::new(NetfilterProtoFamily::Inet, 0, 0);
+    let mut bytes = Vec::new();
+    put(&mut bytes, NLM_F_ACK, NetfilterMessage::new(header, NfTablesMessage::GetTable(table)));
+    match ask(&bytes) {
+        Ok(()) => Ok(true),
+        // There is none, or no packet filter.
         Err(error)
-            if firewall.is_empty()
-                && matches!(
-                    error.raw_os_error(),
-                    Some(libc::EPROTONOSUPPORT | libc::EOPNOTSUPP)
-                ) =>
+            if [libc::ENOENT, libc::EPROTONOSUPPORT, libc::EOPNOTSUPP, libc::EINVAL]
+                .map(Some)
+                .contains(&error.raw_os_error()) =>
         {
-            Ok(())
+            Ok(false)
         }
-        sent => sent,
+        Err(error) => Err(error),
     }
+}
+
+/// Takes the table away.
+///
+/// # Errors
+/// `ENOENT` when there is none.
+pub(super) fn remove() -> io::Result<()> {
+    let table = TableMessage { attributes: vec![TableAttribute::Name(TABLE.to_owned())] };
+    send(&[(0, NfTablesMessage::DeleteTable(table))])
 }
 
 fn batch(firewall: &Firewall) -> Vec<(u16, NfTablesMessage)> {
@@ -87,16 +110,17 @@ fn batch(firewall: &Firewall) -> Vec<(u16, NfTablesMessage)> {
     let mut batch = vec![
         (NLM_F_CREATE, NfTablesMessage::NewTable(table())),
         (0, NfTablesMessage::DeleteTable(table())),
+        (NLM_F_CREATE, NfTablesMessage::NewTable(table())),
     ];
-    if !firewall.is_empty() {
-        batch.push((NLM_F_CREATE, NfTablesMessage::NewTable(table())));
-        for chain in [Chain::PreRouting, Chain::Input, Chain::Forward, Chain::PostRouting] {
+    let rules = firewall.rules();
+    // What changes addresses is only there where some are changed: it makes the kernel remember each connection.
+    for chain in [Chain::PreRouting, Chain::Input, Chain::Forward, Chain::PostRouting] {
+        if rules.iter().any(|rule| rule.chain == chain) {
             batch.push((NLM_F_CREATE, NfTablesMessage::NewChain(new_chain(chain))));
         }
-        let rules = firewall.rules();
-        let rules = rules.iter().map(|rule| NfTablesMessage::NewRule(new_rule(rule)));
-        batch.extend(rules.map(|rule| (NLM_F_CREATE | NLM_F_APPEND, rule)));
     }
+    let rules = rules.iter().map(|rule| NfTablesMessage::NewRule(new_rule(rule)));
+    batch.extend(rules.map(|rule| (NLM_F_CREATE | NLM_F_APPEND, rule)));
     batch
 }
 
@@ -112,11 +136,16 @@ fn send(batch: &[(u16, NfTablesMessage)]) -> io::Result<()> {
         put(&mut bytes, flags | ack, NetfilterMessage::new(header, message.clone()));
     }
     put(&mut bytes, 0, control(ControlMessage::BatchEnd));
+    ask(&bytes)
+}
+
+/// Sends this, and waits until it is done.
+fn ask(bytes: &[u8]) -> io::Result<()> {
     let mut socket = Socket::new(NETLINK_NETFILTER)?;
     socket.bind_auto()?;
     socket.connect(&netlink_sys::SocketAddr::new(0, 0))?;
-    rustix::net::sockopt::set_socket_send_buffer_size(&socket, bytes.len())?;
-    socket.send(&bytes, 0)?;
+    rustix::net::sockopt::set_socket_send_buffer_size_force(&socket, bytes.len())?;
+    socket.send(bytes, 0)?;
     let mut buffer = Vec::with_capacity(BUFFER);
     socket.recv(&mut buffer, 0)?;
     take::<NetfilterMessage>(&buffer, &mut Vec::new()).map(drop)
@@ -181,11 +210,16 @@ fn new_rule(rule: &Rule) -> RuleMessage {
 }
 
 fn matching(one: &Match) -> Vec<Expressions> {
-    use Operator::{Equal, GreatherThanEqual, LessThanEqual, NotEqual};
+    use Operator::{Equal, NotEqual};
     let group = |key, operator| vec![meta(key), compare(operator, OURS.to_ne_bytes().to_vec())];
     let link = |key, name: &str| vec![meta(key), compare(Equal, padded(name))];
     match one {
-        Match::Established => connection(CT_STATE, ESTABLISHED_OR_RELATED),
+        Match::Answer => {
+            let mut all = connection(CT_STATE, ESTABLISHED_OR_RELATED);
+            let asked = [(CT.0, Register::Reg1.into()), (CT.1, CT_DIRECTION)];
+            all.extend([other("ct", &asked), compare(Equal, vec![REPLY])]);
+            all
+        }
         Match::Redirected => connection(CT_STATUS, REDIRECTED),
         Match::FromJails => group(MetaKey::Iifgroup, Equal),
         Match::FromOutside => group(MetaKey::Iifgroup, NotEqual),
@@ -229,16 +263,21 @@ fn matching(one: &Match) -> Vec<Expressions> {
                 compare(Equal, port.get().to_be_bytes().to_vec()),
             ]
         }
-        Match::NeighbourDiscovery => vec![
-            meta(MetaKey::Nfproto),
-            compare(Equal, vec![NetfilterProtoFamily::IPv6.into()]),
-            meta(MetaKey::L4Proto),
-            compare(Equal, vec![ICMPV6]),
-            payload(TRANSPORT_HEADER, 0, 1),
-            compare(GreatherThanEqual, vec![DISCOVERY.0]),
-            compare(LessThanEqual, vec![DISCOVERY.1]),
-        ],
+        Match::NeighbourDiscovery => neighbour_discovery(),
     }
+}
+
+fn neighbour_discovery() -> Vec<Expressions> {
+    use Operator::{Equal, GreatherThanEqual, LessThanEqual};
+    vec![
+        meta(MetaKey::Nfproto),
+        compare(Equal, vec![NetfilterProtoFamily::IPv6.into()]),
+        meta(MetaKey::L4Proto),
+        compare(Equal, vec![ICMPV6]),
+        payload(TRANSPORT_HEADER, 0, 1),
+        compare(GreatherThanEqual, vec![DISCOVERY.0]),
+        compare(LessThanEqual, vec![DISCOVERY.1]),
+    ]
 }
 
 fn source(subnet: Subnet) -> Vec<Expressions> {
