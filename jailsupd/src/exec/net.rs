@@ -414,8 +414,6 @@ fn settings(link: &Link) -> Vec<(String, &'static str)> {
     // ndisc_notify), so that neighbours that knew another port or host learn at once.
     let announce = |family, what| (format!("{family}/conf/{NAME}/{what}"), "1");
     let mut settings = vec![announce("ipv4", "arp_notify")];
-    // A namespace begins with what the host has, and that may hand packets on.
-    settings.push(("ipv4/ip_forward".to_owned(), "0"));
     if matches!(link.kind, Kind::Veth { .. }) {
         // In a network of the host's own nobody is a router but by its file, and no address is there twice.
         settings.push((format!("ipv6/conf/{NAME}/accept_ra"), "0"));

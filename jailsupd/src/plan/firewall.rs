@@ -122,7 +122,15 @@ impl Firewall {
     /// With the ports that these units publish, each with the link that its jail has.
     #[must_use]
     pub fn with_ports<'a>(mut self, jails: impl IntoIterator<Item = (&'a Unit, &'a Link)>) -> Self {
-        self.published.extend(jails.into_iter().flat_map(|(unit, link)| published(unit, link)));
+        let mut ports: Vec<Published> =
+            jails.into_iter().flat_map(|(unit, link)| published(unit, link)).collect();
+        // A unit may know its network as it was.
+        let is_open = |port: &Published| {
+            let mut ways_out = self.networks.iter().filter(|one| one.forward != Forward::None);
+            ways_out.any(|one| one.bridge == port.bridge && one.subnet == port.subnet)
+        };
+        ports.retain(is_open);
+        self.published.extend(ports);
         self
     }
 
@@ -201,13 +209,13 @@ impl Firewall {
 impl Published {
     fn rule(&self) -> Rule {
         let Publish { address, host, jail, protocol } = self.port;
-        let to = match address {
-            Some(address) => Match::Destination(address),
-            None => Match::ToHost { is_ipv4: self.to.is_ipv4() },
-        };
+        // Nobody else's: an address of the unit's choice may be somebody's.
+        let mut matches = vec![Match::ToHost { is_ipv4: self.to.is_ipv4() }];
+        matches.extend(address.map(Match::Destination));
+        matches.push(Match::Port(protocol, host));
         Rule {
             chain: Chain::PreRouting,
-            matches: vec![to, Match::Port(protocol, host)],
+            matches,
             action: Action::Redirect(SocketAddr::new(self.to, jail.get())),
         }
     }
@@ -327,9 +335,12 @@ mod tests {
             [
                 "[ToHost { is_ipv4: true }, Port(Tcp, 8080)] Redirect(10.89.0.7:80)",
                 "[ToHost { is_ipv4: false }, Port(Tcp, 8080)] Redirect([fd00:1::7]:80)",
-                "[Destination(fd00:9::1), Port(Udp, 53)] Redirect([fd00:1::7]:53)",
+                "[ToHost { is_ipv4: false }, Destination(fd00:9::1), Port(Udp, 53)] Redirect([fd00:1::7]:53)",
             ]
         );
+        let closed = self::unit("out", Forward::None, &["10.89.0.0/24", "fd00:1::/64"]);
+        let closed = network("out", &closed);
+        assert_eq!(closed.clone().with_ports([(&unit, plan.link().unwrap())]), closed);
         let lets_in = [Match::FromOutside, Match::To("br-out".to_owned()), Match::Redirected];
         assert_eq!(rules.iter().filter(|rule| rule.matches == lets_in).count(), 1);
     }

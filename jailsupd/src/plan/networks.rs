@@ -173,6 +173,13 @@ impl Networks {
         network.joined.clone_from(joined);
     }
 
+    /// Takes whether there is a way out of a network, whatever else is to be of it.
+    pub fn forward(&mut self, network: &str, forward: Forward) {
+        if let Some(network) = self.networks.get_mut(network) {
+            network.joined.forward = forward;
+        }
+    }
+
     /// Gives a jail a number in its network, the lowest that nobody has and that is not `taken`, unless it has one. None
     /// when all are given.
     pub fn allot(&mut self, network: &str, jail: &str, taken: &BTreeSet<u32>) -> Option<u32> {

@@ -270,6 +270,7 @@ impl Supervisor {
         self.trials.started(of, version);
         self.ties.moved = true;
         self.renew_order();
+        self.follow_networks();
         let text = "its new version takes its place";
         log::info!("jail={name} {text}");
         self.record(&name, None, text);

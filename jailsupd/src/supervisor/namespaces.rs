@@ -96,6 +96,7 @@ impl Supervisor {
         if building.kept.is_none() {
             let namespaces = namespaces::create(ids)?;
             faults::reach("namespaces-made")?;
+            self.network.close_namespace(&namespaces.net)?;
             let slots = [
                 (Slot::UserNamespace, namespaces.user.as_fd()),
                 (Slot::NetNamespace, namespaces.net.as_fd()),

@@ -142,6 +142,13 @@ impl Supervisor {
             let help = format!("write `forward = \"nat\"` into networks/{name}.toml");
             return Err(unit.problem("network.publish", message, help));
         }
+        let has = |is_ipv4: bool| joined.subnets.iter().any(|subnet| subnet.is_ipv4() == is_ipv4);
+        let ports = unit.network.publish.iter();
+        let lost = ports.filter_map(|port| port.address).find(|ip| !has(ip.is_ipv4()));
+        if let Some(address) = lost {
+            let message = format!("{address}: no jail in the network `{name}` has such addresses");
+            return Err(unit.problem("network.publish", message, format!("it is {joined}")));
+        }
         unit.join(joined);
         Ok(())
     }
@@ -213,6 +220,12 @@ impl Supervisor {
             // One that was remembered may have it as it was.
             let by_file = found.networks.get(name.as_str()).and_then(|found| found.as_ref().ok());
             table.take(name.as_str(), by_file.unwrap_or(joined));
+        }
+        // That one is closed counts, too, when no unit that names it is good any more.
+        for (name, file) in &found.networks {
+            if let Ok(joined) = file {
+                table.forward(name, joined.forward);
+            }
         }
         self.release(&mut table, steps);
         let all: Vec<&Unit> = units().collect();
@@ -346,10 +359,10 @@ impl Supervisor {
         let networks = self.networks.table.get().all();
         let networks = networks
             .filter_map(|(name, joined)| Some((NetworkName::from_text(name).ok()?, joined)));
-        // Of two versions of a jail, the ports are that one's which has the jail's own link.
+        // Of two versions of a jail, the ports are as the one says that has come first or has taken over.
         let jails = self.jails.iter().filter(|jail| !jail.removed);
         let loaded = jails.filter_map(|jail| jail.loaded.as_ref());
-        let loaded = loaded.filter(|one| !one.unit.network.publish.is_empty());
+        let loaded = loaded.filter(|one| one.unit.enabled && !one.unit.network.publish.is_empty());
         let publish = loaded.filter_map(|one| Some((&one.unit, one.plan.link()?)));
         // Of one that runs although it may not be started any more, nothing else may be known.
         let is_there = self.links.there().iter().any(Interface::is_network);

@@ -109,8 +109,7 @@ impl FromText for Publish {
                     let help = "an address of the host, those of IPv6 in brackets: \"[2001:db8::1]:8080:80\"";
                     Fault::new(format!("{} is not an address", plain(address))).help(help)
                 })?;
-                // That of all is the same as none.
-                Some(parsed).filter(|ip: &IpAddr| !ip.is_unspecified())
+                Some(usable(parsed)?)
             }
         };
         let port = |text: &str| {
@@ -123,6 +122,21 @@ impl FromText for Publish {
         };
         Ok(Self { address, host: port(host)?, jail: port(jail)?, protocol })
     }
+}
+
+/// An address that somebody outside can send to.
+fn usable(address: IpAddr) -> Result<IpAddr, Fault> {
+    let is_mapped = matches!(address, IpAddr::V6(ip) if ip.to_ipv4_mapped().is_some());
+    let why = match address {
+        ip if ip.is_unspecified() => "is no address: without any, it is all of the host",
+        ip if ip.is_loopback() => {
+            "is the host's own talk with itself, which published ports are not for"
+        }
+        ip if ip.is_multicast() => "is a multicast address",
+        _ if is_mapped => "is an IPv4 address written as IPv6",
+        _ => return Ok(address),
+    };
+    Err(Fault::new(format!("{address} {why}")).help(EXAMPLE))
 }
 
 /// Ports of the host that units may publish: `"443"`, `"1024-65535"`.
@@ -177,7 +191,6 @@ mod tests {
             ("53:5353/udp", "53:5353/udp"),
             ("192.0.2.1:8080:80/tcp", "192.0.2.1:8080:80/tcp"),
             ("[2001:db8::1]:1:65535", "[2001:db8::1]:1:65535/tcp"),
-            ("0.0.0.0:8080:80", "8080:80/tcp"),
         ] {
             let read = Publish::from_text(text).unwrap();
             assert_eq!(read.to_string(), shown);
@@ -193,6 +206,10 @@ mod tests {
             ("2001:db8::1:8080:80", "is not an address"),
             ("web:8080:80", "web is not an address"),
             (":80", "`` is not a port"),
+            ("0.0.0.0:8080:80", "is no address"),
+            ("[::]:8080:80", "is no address"),
+            ("127.0.0.1:8080:80", "talk with itself"),
+            ("[::ffff:192.0.2.1]:8080:80", "written as IPv6"),
         ] {
             let fault = Publish::from_text(text).unwrap_err();
             assert!(format!("{fault:?}").contains(expected), "{text}: {fault:?}");
@@ -204,7 +221,7 @@ mod tests {
         let read = |text| Publish::from_text(text).unwrap();
         let all = read("8080:80");
         assert!(all.overlaps(&read("192.0.2.1:8080:8080")));
-        assert!(read("[::1]:8080:80").overlaps(&all));
+        assert!(read("[2001:db8::1]:8080:80").overlaps(&all));
         assert!(!all.overlaps(&read("8080:80/udp")) && !all.overlaps(&read("8081:80")));
         assert!(!read("192.0.2.1:8080:80").overlaps(&read("192.0.2.2:8080:80")));
     }

@@ -13,6 +13,8 @@ const FAR: [&str; 2] = ["10.9.0.7", "fd00:9::7"];
 /// Both hosts; the near one is on the wire itself, as a host with an uplink is, and somebody outside is there.
 fn on_the_wire() -> Hosts {
     let mut hosts = hosts();
+    // Another test may have failed before it was gone from there.
+    hosts.near.sh("ip address flush dev eth1");
     hosts.near.sh("echo 0 >/proc/sys/net/ipv6/conf/eth1/accept_dad; ip link set eth1 up");
     for (address, length) in HOST.iter().zip([24, 64]) {
         hosts.near.sh(&format!("ip address add {address}/{length} dev eth1"));
@@ -111,8 +113,9 @@ fn a_jail_that_is_on_its_way_out_of_a_network_does_not_reach_the_host() {
     let mut hosts = on_the_wire();
     let near = &mut hosts.near;
     network(near, "out", "forward = \"nat\"");
-    let slow = member("out", "").replace("stay", "ignore") + "[stop]\ntimeout = \"15s\"\n";
+    let slow = member("out", "").replace("stay", "ignore") + "[stop]\ntimeout = \"10m\"\n";
     near.put_up("a", &slow);
+    near.agent().wait_heeds("a", "nuisance", SOON).unwrap();
     let own = addresses(near, "a");
     let router = own[0].rsplit_once('.').unwrap().0.to_owned() + ".1";
 
@@ -123,6 +126,8 @@ fn a_jail_that_is_on_its_way_out_of_a_network_does_not_reach_the_host() {
         assert!(!reaches(near, "a", host), "{host}");
     }
     assert_eq!(near.agent().listed("a").unwrap().state, JailState::Stopping, "all that time");
+    let service = near.agent().service("a", "nuisance").unwrap().pid;
+    near.sh(&format!("kill -KILL {service}"));
     near.agent().wait_state("a", JailState::Up).unwrap();
 
     // Nobody may start it any more, and the next jailsupd does not know what its unit was.
@@ -224,6 +229,21 @@ fn a_published_port_leads_to_its_jail_from_everywhere_and_shows_who_asks() {
     let answers = in_network(near, "a", &format!("nc -w 3 {} 6381", HOST[0]));
     let answers = format!("printf '{ping}' | {answers} | grep -q PONG");
     near.agent().wait_until(&answers, SOON).unwrap();
+
+    // Somebody else's address is his, whatever a unit says of it.
+    near.put("db", &published(&format!("\"{}:6381:6379\"", FAR[0])));
+    near.ctl(&["apply"]);
+    assert!(!talk(near, "a", (FAR[0], 6381), ping).contains("PONG"));
+    near.put("db", &published("\"6381:6379\""));
+    near.ctl(&["apply"]);
+    assert!(talk(far, "outside", (HOST[1], 6381), ping).contains("PONG"));
+    // A network that is closed has no ports, though what names it runs on.
+    network(near, "out", "");
+    near.refused(&["apply"], Status::Exit(6));
+    assert!(!talk(far, "outside", (HOST[1], 6381), ping).contains("PONG"));
+    network(near, "out", "forward = \"nat\"");
+    near.ctl(&["apply"]);
+    assert!(talk(far, "outside", (HOST[1], 6381), ping).contains("PONG"));
 
     near.remove("db");
     assert!(!talk(far, "outside", (HOST[0], 6381), ping).contains("PONG"));

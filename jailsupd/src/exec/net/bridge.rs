@@ -61,7 +61,7 @@ impl Network {
         self.host.create_bridge(&name, mac).map_err(|e| failed(to("make"), e))?;
         faults::reach("bridge-made")?;
         let made = find()?.ok_or_else(|| failed(to("find"), io::ErrorKind::NotFound.into()))?;
-        if let Err(error) = self.set_up_bridge(&made) {
+        if let Err(error) = self.set_up_bridge(&made, &[]) {
             // One that is there counts as set up.
             self.host.delete(made.index).map_err(|e| failed(to("delete"), e))?;
             return Err(failed(to("set up"), error));
@@ -69,8 +69,13 @@ impl Network {
         Ok(made)
     }
 
-    /// Makes a bridge the router of its network, or nobody there, as the packet filter has it.
-    pub(super) fn set_up_bridge(&self, bridge: &Interface) -> io::Result<()> {
+    /// Makes a bridge the router of its network, or nobody there, as the packet filter has it. The host has those addresses
+    /// until now.
+    pub(super) fn set_up_bridge(
+        &self,
+        bridge: &Interface,
+        addresses: &[(u32, IpAddr, u8)],
+    ) -> io::Result<()> {
         let router =
             self.firewall.as_ref().map(|all| all.routers(&bridge.name)).unwrap_or_default();
         let has_ipv6 = router.iter().any(|own| own.address().is_ipv6());
@@ -81,7 +86,9 @@ impl Network {
         };
         settings.iter().try_for_each(|some| tell(&bridge.name, some))?;
         self.host.set_up(bridge.index)?;
-        let has = self.host.addresses(bridge.index)?;
+        let of_bridge = addresses.iter().filter(|(index, ..)| *index == bridge.index);
+        let has: Vec<(IpAddr, u8)> =
+            of_bridge.map(|(_, address, length)| (*address, *length)).collect();
         let wanted: Vec<(IpAddr, u8)> =
             router.iter().map(|own| (own.address(), own.length())).collect();
         let is_other = |own: &&(IpAddr, u8)| !wanted.contains(own) && !is_link_local(own.0);

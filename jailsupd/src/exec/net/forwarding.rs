@@ -3,6 +3,7 @@
 use super::{Network, failed, nftables};
 use crate::exec::{Error, faults};
 use crate::plan::firewall::Firewall;
+use rustix::fd::OwnedFd;
 use std::io;
 use std::path::Path;
 
@@ -39,12 +40,33 @@ impl Network {
             open(ipv4, ipv6).map_err(|e| failed("hand packets on", e))?;
         }
         self.firewall = Some(firewall);
-        self.set_up_bridges().map_err(|e| failed("set up the bridges of networks", e))
+        let done = self.set_up_bridges();
+        if done.is_err() {
+            // It is done again.
+            self.firewall = None;
+        }
+        done.map_err(|e| failed("set up the bridges of networks", e))
     }
 
+    /// All of them, though one cannot be.
     fn set_up_bridges(&self) -> io::Result<()> {
-        let links = self.host.links()?;
-        links.iter().filter(|link| link.is_network()).try_for_each(|link| self.set_up_bridge(link))
+        let (links, addresses) = (self.host.links()?, self.host.addresses()?);
+        let bridges = links.iter().filter(|link| link.is_network());
+        let done: Vec<_> = bridges.map(|bridge| self.set_up_bridge(bridge, &addresses)).collect();
+        done.into_iter().collect()
+    }
+
+    /// Takes from a new network namespace what it has of the host's being a router.
+    ///
+    /// # Errors
+    /// When it cannot be entered.
+    pub fn close_namespace(&self, namespace: &OwnedFd) -> Result<(), Error> {
+        // It begins with a copy of the host's settings.
+        if self.firewall.as_ref().is_none_or(|firewall| !firewall.forwards(true)) {
+            return Ok(());
+        }
+        let closed = self.enter(namespace, |_| std::fs::write(IPV4, "0"));
+        closed.and_then(|inside| inside).map_err(|e| failed("set up a network namespace", e))
     }
 }
 

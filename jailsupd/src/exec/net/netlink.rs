@@ -278,11 +278,11 @@ impl Netlink {
         self.request(RouteNetlinkMessage::SetLink(link), 0)
     }
 
-    /// The addresses of a link, with the lengths of their prefixes.
+    /// All addresses, each with the number of its link and the length of its prefix.
     ///
     /// # Errors
     /// The kernel's refusal.
-    pub fn addresses(&self, index: u32) -> io::Result<Vec<(IpAddr, u8)>> {
+    pub fn addresses(&self) -> io::Result<Vec<(u32, IpAddr, u8)>> {
         let request = RouteNetlinkMessage::GetAddress(AddressMessage::default());
         let mut found = Vec::new();
         for answer in self.ask(request, NLM_F_DUMP)? {
@@ -291,8 +291,8 @@ impl Netlink {
                 AddressAttribute::Address(address) => Some(*address),
                 _ => None,
             });
-            let own = address.filter(|_| message.header.index == index);
-            found.extend(own.map(|address| (address, message.header.prefix_len)));
+            let header = message.header;
+            found.extend(address.map(|address| (header.index, address, header.prefix_len)));
         }
         Ok(found)
     }

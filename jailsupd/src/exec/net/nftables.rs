@@ -32,11 +32,13 @@ const LINK_NAME: usize = 16;
 /// `NFTA_CT_DREG` and `NFTA_CT_KEY`; of that `NFT_CT_STATE`, `NFT_CT_DIRECTION` and `NFT_CT_STATUS`.
 const CT: (u16, u16) = (1, 2);
 const CT_STATE: u32 = 0;
+/// Bits of that: `NF_CT_STATE_BIT(IP_CT_ESTABLISHED)` and `(IP_CT_RELATED)`.
+const ESTABLISHED_OR_RELATED: u32 = 2 | 4;
 const CT_DIRECTION: u32 = 1;
 const CT_STATUS: u32 = 2;
 /// `IP_CT_DIR_REPLY` of linux/netfilter/nf_conntrack_tuple_common.h.
 const REPLY: u8 = 1;
-/// A bit of the latter: `IPS_DST_NAT`.
+/// A bit of the status: `IPS_DST_NAT`.
 const REDIRECTED: u32 = 1 << 5;
 /// `NFTA_FIB_DREG`, `NFTA_FIB_RESULT` and `NFTA_FIB_FLAGS`; `NFT_FIB_RESULT_ADDRTYPE`, `NFTA_FIB_F_DADDR`, and for an
 /// address of the host `RTN_LOCAL` of linux/rtnetlink.h.
@@ -47,8 +49,6 @@ const LOCAL: u32 = 2;
 /// `NFTA_NAT_TYPE`, `NFTA_NAT_FAMILY`, `NFTA_NAT_REG_ADDR_MIN` and `NFTA_NAT_REG_PROTO_MIN`; `NFT_NAT_DNAT`.
 const NAT: (u16, u16, u16, u16) = (1, 2, 3, 5);
 const NAT_OF_DESTINATION: u32 = 1;
-/// Bits of that: `NF_CT_STATE_BIT(IP_CT_ESTABLISHED)` and `(IP_CT_RELATED)`.
-const ESTABLISHED_OR_RELATED: u32 = 2 | 4;
 /// `NFT_PAYLOAD_NETWORK_HEADER` and `NFT_PAYLOAD_TRANSPORT_HEADER`.
 const NETWORK_HEADER: u32 = 1;
 const TRANSPORT_HEADER: u32 = 2;
