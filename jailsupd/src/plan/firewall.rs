@@ -13,7 +13,7 @@ use std::net::{IpAddr, SocketAddr};
 pub struct Firewall {
     networks: BTreeSet<Routed>,
     published: BTreeSet<Published>,
-    /// Some jail is in a network of which nothing else is known any more.
+    /// A bridge is there: a jail may be in a network of which nothing else is known any more.
     has_others: bool,
 }
 
@@ -39,13 +39,13 @@ struct Published {
 /// [`Chain::Forward`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Chain {
-    /// Packets that come, as the first of a connection sees them.
+    /// Packets that come; of each connection, only the first is seen here.
     PreRouting,
     /// Packets for the host itself.
     Input,
     /// Packets that the host hands on. What no rule decides, is dropped.
     Forward,
-    /// Packets that leave the host, as the first of a connection sees them.
+    /// Packets that leave the host; of each connection, only the first is seen here.
     PostRouting,
 }
 
@@ -155,8 +155,8 @@ impl Firewall {
         networks.any(|one| one.forward != Forward::None && one.subnet.is_ipv4() == is_ipv4)
     }
 
-    /// The rules, in order. Each that lets something through asks for the link and, of jails, for the source: what the kernel
-    /// knows of connections does not.
+    /// The rules, in order. Each that lets something through asks for the link and, of jails, for the source: that the kernel
+    /// knows a connection is not enough.
     #[must_use]
     pub fn rules(&self) -> Vec<Rule> {
         use Action::{Accept, Drop, Masquerade};
@@ -179,27 +179,24 @@ impl Firewall {
             rules.push(rule(Chain::Forward, with(ToOutside), Accept));
             rules.push(rule(Chain::Forward, with(Redirected), Accept));
             if *forward == Forward::Nat {
-                let answers = back.into_iter().chain([Answer]).collect();
-                rules.push(rule(Chain::Forward, answers, Accept));
+                // Connections that are under way go on, whatever is published by now.
+                for known in [Answer, Redirected] {
+                    let known = back.iter().cloned().chain([known]).collect();
+                    rules.push(rule(Chain::Forward, known, Accept));
+                }
                 rules.push(rule(Chain::PostRouting, with(ToOutside), Masquerade));
             } else {
                 rules.push(rule(Chain::Forward, back, Accept));
             }
         }
-        let to = |bridge: &str| To(bridge.to_owned());
-        let bridges: BTreeSet<&str> =
-            self.published.iter().map(|one| one.bridge.as_str()).collect();
-        for bridge in bridges {
-            rules.push(rule(Chain::Forward, vec![FromOutside, to(bridge), Redirected], Accept));
-        }
         let subnets: BTreeSet<(&str, Subnet)> =
             self.published.iter().map(|one| (one.bridge.as_str(), one.subnet)).collect();
         for (bridge, subnet) in subnets {
             // Answers to somebody in the same network would not come by the host.
-            let near = vec![Source(subnet), to(bridge), Redirected];
+            let near = vec![Source(subnet), To(bridge.to_owned()), Redirected];
             rules.push(rule(Chain::PostRouting, near, Masquerade));
         }
-        // The chain's own policy is there from the packet after the first on.
+        // The kernel sets a new chain's policy a moment after its rules count; until then, this drops.
         rules.push(rule(Chain::Forward, Vec::new(), Drop));
         rules.extend(self.published.iter().map(Published::rule));
         rules
@@ -296,6 +293,7 @@ mod tests {
                 "[From(\"br-out\"), Source(10.89.0.0/24), ToOutside] Accept",
                 "[From(\"br-out\"), Source(10.89.0.0/24), Redirected] Accept",
                 "[FromOutside, To(\"br-out\"), Answer] Accept",
+                "[FromOutside, To(\"br-out\"), Redirected] Accept",
                 "[] Drop",
             ]
         );
@@ -342,6 +340,6 @@ mod tests {
         let closed = network("out", &closed);
         assert_eq!(closed.clone().with_ports([(&unit, plan.link().unwrap())]), closed);
         let lets_in = [Match::FromOutside, Match::To("br-out".to_owned()), Match::Redirected];
-        assert_eq!(rules.iter().filter(|rule| rule.matches == lets_in).count(), 1);
+        assert!(rules.iter().any(|rule| rule.matches == lets_in && rule.action == Action::Accept));
     }
 }

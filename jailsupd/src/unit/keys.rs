@@ -175,7 +175,10 @@ static SECTIONS: &[Section] = &[
         name: "security",
         doc: "Privileges. By default a jail has none: no capability, no new privileges, and its root is an unprivileged user of the host.",
     },
-    Section { name: "network", doc: "The jail's link and its addresses." },
+    Section {
+        name: "network",
+        doc: "The jail's link, its addresses and names, and the ports of the host that lead to it.",
+    },
     Section {
         name: "resources",
         doc: "Limits, kept by the kernel for all processes of the jail together.",
@@ -294,7 +297,7 @@ static KEYS: &[Key<Draft>] = &[
     key!("security" "read_only_paths": Vec<Covered> = security.read_only_paths; Anew; Default("[]"); "[\"/etc\"]";
         "Paths that the jail cannot write, with all that is mounted below them, although its root is not read-only."),
     key!("network" "mode": NetworkMode = network.mode; Anew; Default("\"macvlan\""); "\"none\"";
-        "`macvlan`: the jail has an Ethernet address of its own on the parent link, and is a host like any other there. `ipvlan`: it has addresses of its own, but the parent's Ethernet address, for networks that let each port have only one. `bridge`: it is in a network of the host's own, with the other jails that name it, and nobody else. `none`: a loopback link only. One parent has jails of one kind only."),
+        "`macvlan`: the jail has an Ethernet address of its own on the parent link, and is a host like any other there. `ipvlan`: it has addresses of its own, but the parent's Ethernet address, for networks that let each port have only one. `bridge`: it is in a network of the host's own, with the other jails that name it; that network's file says whether there is a way out. `none`: a loopback link only. One parent has jails of one kind only."),
     key!("network" "network": Option<NetworkName> = network.network; Anew; Unset("none, and `mode = \"bridge\"` needs one"); "\"backend\"";
         "The host's own network that the jail is in, which the file `networks/NAME.toml` beside the units describes: with `mode = \"bridge\"`. An edit of that file counts as one of each unit that names it. The jail's `/etc/hosts` has the names of the others in it, as they come and go."),
     key!("network" "parent": LinkName = network.parent; Anew; Default("\"uplink\""); "\"eth1\"";
@@ -308,17 +311,17 @@ static KEYS: &[Key<Draft>] = &[
     key!("network" "ipvlan_mode": IpvlanMode = network.ipvlan_mode; Anew; Default("\"l2\""); "\"l3\"";
         "What an ipvlan link hands to its parent. `l2`: frames, and it finds its neighbours itself. `l3`: packets, which the host routes; nobody outside finds it by ARP or neighbour discovery. `l3s`: as `l3`, through the host's packet filter. The same for all jails on one parent."),
     key!("network" "mtu": Option<Mtu> = network.mtu; Anew; Unset("that of the parent link"); "1400";
-        "The largest packet on the link, in bytes: not more than on the parent, and at least 1280 with an IPv6 address."),
+        "The largest packet on the link, in bytes: not more than on the parent, and at least 1280 with an IPv6 address. Not in a network of the host's own: its file says it."),
     key!("network" "address": Vec<Address> = network.address; Anew; Default("[]"); "[\"192.0.2.10/24\", \"2001:db8::10/64\"]";
         "The jail's addresses, each with the prefix length of its subnet. `dhcp`: the network's DHCP server gives one, and with it a router, name servers and domains, as far as the unit does not say them itself. At least one entry is needed with a parent link. In a network of the host's own, the jail is given an address of each subnet from which none stands here, and keeps it."),
     key!("network" "wait_for_address": bool = network.wait_for_address; Live; Default("true"); "false";
         "Whether a start waits until a DHCP server has given an address. Without that, the jail starts, and has its address when there is one."),
     key!("network" "gateway": Vec<IpAddr> = network.gateway; Anew; Default("[]"); "[\"192.0.2.1\"]";
-        "Routers for everything outside the subnets: at most one for IPv4 and one for IPv6."),
+        "Routers for everything outside the subnets: at most one for IPv4 and one for IPv6. Not in a network of the host's own: its file says it."),
     key!("network" "mac": Option<MacAddress> = network.mac; Anew; Unset("derived from the jail's name, so always the same"); "\"02:00:00:00:00:0a\"";
         "The jail's Ethernet address, with `mode = \"macvlan\"` or `\"bridge\"`."),
     key!("network" "publish": Vec<Publish> = network.publish; Live; Default("[]"); "[\"8080:80/tcp\", \"192.0.2.1:53:53/udp\"]";
-        "Ports of the host that lead to ports of the jail, which is in a network with a way out (`mode = \"bridge\"`): `HOST:JAIL`, or `ADDRESS:HOST:JAIL` for one of the host's addresses, those of IPv6 in brackets; `/udp` behind it for UDP. The jail sees who has sent. Nobody else on the host can have the port."),
+        "Ports of the host that lead to ports of the jail, which is in a network with a way out (`mode = \"bridge\"`): `HOST_PORT:JAIL_PORT`, or `ADDRESS:HOST_PORT:JAIL_PORT` for one of the host's addresses, those of IPv6 in brackets; TCP, or UDP with `/udp` at the end. The jail sees who has sent. No other jail can have the port, and a program of the host that listens there hears nothing."),
     key!("network" "hostname": Option<HostName> = network.hostname; Anew; Unset("the jail's name"); "\"www.example.org\"";
         "The host name that the jail sees."),
     key!("network" "dns": Vec<IpAddr> = network.dns; Anew; Default("[]"); "[\"192.0.2.53\"]";

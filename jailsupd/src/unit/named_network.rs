@@ -94,7 +94,7 @@ static KEYS: &[Key<Draft>] = &[
         "Whether the host chooses a subnet of IPv6, too. Where `subnet` says which there are, this has no effect, and is refused."),
     key!("" "mtu": Option<Mtu> = mtu; Effect::Restart; Unset("1500"); "9000";
         "The largest packet, in bytes: for all jails in the network. At least 1280 with IPv6."),
-    key!("" "forward": Forward = forward; Effect::Restart; Otherwise("none"); "nat";
+    key!("" "forward": Forward = forward; Effect::Restart; Otherwise("\"none\""); "\"nat\"";
         "Whether there is a way out, over the host. `none`: there is not. `nat`: to whoever the host reaches, with the host's address for a source; nobody outside reaches the jails. `routed`: both ways, with the jails' own addresses; routers outside must know that the subnets are behind the host."),
 ];
 

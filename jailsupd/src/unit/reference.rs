@@ -92,8 +92,8 @@ tells. A name is made of `a-z`, `0-9` and `-`, starts with a letter or a digit, 
 `networks` in `/usr/lib/jails.d`, `/etc/jails.d` and `/run/jails.d`; a file in a later one replaces the file of that name
 in an earlier one.
 
-An edit holds at once, and counts as one of each unit that names the network: jails in it are restarted, and those at rest started, if their subnets or
-packet size change. A file with a mistake in it, or one that is gone, stops nothing: the jails that run in the network stay in it as it was, and are refused
+An edit holds at once, and counts as one of each unit that names the network: jails in it are restarted, and those at rest started, if their subnets,
+packet size or way out change. A file with a mistake in it, or one that is gone, stops nothing: the jails that run in the network stay in it as it was, and are refused
 like units with a mistake until it is mended. `jailctl check` shows what is wrong.
 
 For editors there is a JSON Schema, [`network.schema.json`](network.schema.json), which the host has in `/usr/share/warder`.
@@ -105,7 +105,7 @@ within it. `/usr/lib/warder/policy.toml` is part of the image; `/etc/warder/poli
 by key. A host without either has the defaults of this page, which are safe.
 
 The sections and keys are those of a [unit file](units.md): a key of the policy bounds the key of the same name in
-every unit. A unit that asks for more is refused as a whole, like one with a mistake in it; `jailctl check` names the
+every unit, and `[network] forward` that of the [networks'](networks-toml.md) files. A unit that asks for more is refused as a whole, like one with a mistake in it; `jailctl check` names the
 unit's line, and the rule with its file and line.
 
 A changed policy holds at once, for everything that starts from then on:

@@ -288,7 +288,7 @@ pub type Mtu = Whole<68, 65535>;
 /// `[network]`: link and addresses.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Network {
-    /// The kind of link; with [`NetworkMode::None`] all but `hostname` is unset.
+    /// The kind of link; with [`NetworkMode::None`] all but `hostname` and `add_host` is unset.
     pub mode: NetworkMode,
     /// The host's own network that it is in; with [`NetworkMode::Bridge`], and only then.
     pub network: Option<NetworkName>,

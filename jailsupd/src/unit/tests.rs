@@ -10,6 +10,7 @@ use super::explain::{Explanation, KeyEntry};
 use super::host::{self, HOST};
 use super::keys::UNIT;
 use super::layer::Layer;
+use super::named_network::NETWORK;
 use super::policy::POLICY;
 use super::{Consequence, JailName, Problem, Unit, consequence, diff, explain, parse, set};
 
@@ -70,6 +71,7 @@ fn each_default_of_the_table_is_that_of_the_types() {
     assert_defaults(&UNIT);
     assert_defaults(&HOST);
     assert_defaults(&POLICY);
+    assert_defaults(&NETWORK);
 }
 
 #[test]
@@ -77,6 +79,7 @@ fn each_example_of_the_table_is_taken_and_canonical() {
     assert_examples(&UNIT);
     assert_examples(&HOST);
     assert_examples(&POLICY);
+    assert_examples(&NETWORK);
 }
 
 #[test]

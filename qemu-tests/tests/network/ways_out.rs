@@ -1,4 +1,4 @@
-//! Ways out of the host's own networks, and into them by published ports: who gets where, who does not, and that nothing of it stays.
+//! Ways out of the host's own networks, and into them by published ports: who gets where, who does not, and that nothing is handed on afterwards.
 
 use jailsupd::control::wire::JailState;
 use qemu_tests::{Vm, proto::Status};

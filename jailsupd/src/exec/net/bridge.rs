@@ -69,8 +69,8 @@ impl Network {
         Ok(made)
     }
 
-    /// Makes a bridge the router of its network, or nobody there, as the packet filter has it. The host has those addresses
-    /// until now.
+    /// Makes a bridge the router of its network, or nobody there, as the packet filter has it. `addresses` are those that the
+    /// host's links have now.
     pub(super) fn set_up_bridge(
         &self,
         bridge: &Interface,

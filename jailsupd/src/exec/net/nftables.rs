@@ -113,7 +113,7 @@ fn batch(firewall: &Firewall) -> Vec<(u16, NfTablesMessage)> {
         (NLM_F_CREATE, NfTablesMessage::NewTable(table())),
     ];
     let rules = firewall.rules();
-    // What changes addresses is only there where some are changed: it makes the kernel remember each connection.
+    // A chain without rules is left out: what changes addresses makes the kernel remember each connection.
     for chain in [Chain::PreRouting, Chain::Input, Chain::Forward, Chain::PostRouting] {
         if rules.iter().any(|rule| rule.chain == chain) {
             batch.push((NLM_F_CREATE, NfTablesMessage::NewChain(new_chain(chain))));

@@ -171,7 +171,7 @@ pub(crate) static POLICY: Grammar<Bounds> = Grammar {
         Section { name: "image", doc: "Where images may come from." },
         Section { name: "user", doc: "Ids of the host that a unit may ask for." },
         Section { name: "security", doc: "Privileges that a unit may ask for." },
-        Section { name: "network", doc: "Links that a unit may ask for." },
+        Section { name: "network", doc: "Links, networks and ports that a unit may ask for." },
         Section { name: "volume", doc: "What of the host volumes may show." },
         Section {
             name: "resources",
@@ -207,7 +207,7 @@ static KEYS: &[Key<Bounds>] = &[
     key!("network" "network": Vec<Pattern> = network_network; Live; Otherwise("[\"*\"]"); "[\"front\", \"back-*\"]";
         "Patterns for the host's own networks that jails may be in; `*` stands for any characters, `?` for one."),
     key!("network" "forward": Vec<Forward> = network_forward; Live; Otherwise("[\"none\", \"nat\"]"); "[\"none\"]";
-        "Ways out of the host's own networks that those may have which jails are in. With `nat` a jail speaks to others with the host's address, so to all that trust the host; with `routed`, others get to the jail."),
+        "What `forward` of a network may be for units to join it. With `nat` a jail speaks to others with the host's address, so to all that trust the host; with `routed`, others get to the jail."),
     key!("network" "publish": Vec<PortRange> = network_publish; Live; Otherwise("[\"1-65535\"]"); "[\"443\", \"1024-65535\"]";
         "Ports of the host that units may publish. A port that a jail has, a service of the host itself does not hear of."),
     key!("network" "parent": Vec<Pattern> = network_parent; Live; Otherwise("[\"*\"]"); "[\"uplink\"]";
