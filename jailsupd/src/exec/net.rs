@@ -3,6 +3,7 @@
 mod bridge;
 mod forwarding;
 mod interface;
+mod lent;
 mod netlink;
 mod nftables;
 mod wire;
@@ -10,7 +11,8 @@ mod wire;
 use netlink::Newborn;
 
 pub use interface::Interface;
-pub use netlink::{LentRoute, Monitor, Netlink};
+pub use lent::LentRoute;
+pub use netlink::{Monitor, Netlink};
 pub use wire::Wire;
 
 use super::{Error, faults};

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use jailsupd::control::wire::JailState;
 use qemu_tests::{Vm, proto::Status, unit_of};
 
-use super::{SOON, hosts, in_network, links, reaches, unit};
+use super::{SOON, hosts, in_network, links, on_one_line, reaches, unit};
 
 /// Describes a network.
 pub(super) fn network(vm: &mut Vm, name: &str, text: &str) {
@@ -268,7 +268,7 @@ fn what_is_wrong_with_a_network_is_said_and_stops_nothing() {
     let pid = vm.agent().service("a", "nuisance").unwrap().pid;
     let says = |vm: &mut Vm, expected: &[&str]| {
         let said = vm.refused(&["check"], Status::Exit(6));
-        let words = said.split_whitespace().collect::<Vec<_>>().join(" ");
+        let words = on_one_line(&said);
         for part in expected {
             assert!(words.contains(part), "{part}: {said}");
         }
@@ -354,7 +354,7 @@ fn a_draft_of_a_network_is_checked_before_it_is_there() {
     let mut check = |text: &str, status: i32| {
         vm.agent().write("/tmp/draft/networks/back.toml", text).unwrap();
         let said = vm.refused(&["check", "/tmp/draft/networks/back.toml"], Status::Exit(status));
-        said.split_whitespace().collect::<Vec<_>>().join(" ")
+        on_one_line(&said)
     };
 
     let broken = check("version = 1\nsubnet = [\"10.88.7.5/24\"]\n", 6);

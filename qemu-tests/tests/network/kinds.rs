@@ -2,7 +2,7 @@
 
 use qemu_tests::{Vm, proto::Status};
 
-use super::{SOON, hosts, in_network, reaches, unit};
+use super::{SOON, hosts, in_network, on_one_line, reaches, unit};
 
 /// A kind, whether two jails of it on one parent reach each other, and whether they reach a jail of another host.
 const KINDS: &[(&str, bool, bool)] = &[
@@ -70,7 +70,7 @@ fn kinds_that_cannot_share_a_parent_are_refused() {
 
     let said = near.refused(&["apply"], Status::Exit(6));
 
-    let words = said.split_whitespace().collect::<Vec<_>>().join(" ");
+    let words = on_one_line(&said);
     let expected = "ipvlan cannot be on eth1 beside macvlan, which jail `a` (/etc/jails.d/a.toml";
     assert!(words.contains(expected), "{said}");
     assert!(words.contains("use one kind on a parent"), "{said}");

@@ -69,6 +69,11 @@ fn in_network(vm: &mut Vm, jail: &str, command: &str) -> String {
     format!("nsenter -t {pid} -n /usr/bin/busybox {command}")
 }
 
+/// What somebody is told, on one line with one space between words, however it was wrapped.
+fn on_one_line(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
 /// The host's links.
 fn links(vm: &mut Vm) -> Vec<String> {
     vm.sh("ls /sys/class/net").split_whitespace().map(str::to_owned).collect()

@@ -4,7 +4,7 @@ use jailsupd::control::wire::JailState;
 use qemu_tests::{Vm, proto::Status};
 
 use super::bridges::{addresses, member, network, redis, remove_all};
-use super::{Hosts, SOON, hosts, in_network, reaches, unit};
+use super::{Hosts, SOON, hosts, in_network, on_one_line, reaches, unit};
 
 /// On the wire, the near host itself, and a jail of the far one. Both know the wire only.
 const HOST: [&str; 2] = ["10.9.0.1", "fd00:9::1"];
@@ -33,7 +33,7 @@ fn leave(hosts: &mut Hosts, jails: &[&str]) {
 /// Whether the host hands packets on, of IPv4 and of IPv6.
 fn forwards(vm: &mut Vm) -> String {
     let files = "/proc/sys/net/ipv4/ip_forward /proc/sys/net/ipv6/conf/all/forwarding";
-    vm.sh(&format!("cat {files}")).split_whitespace().collect::<Vec<_>>().join(" ")
+    on_one_line(&vm.sh(&format!("cat {files}")))
 }
 
 /// Whether somebody outside gets an answer from each of these, if he takes the near host for the way to them.
@@ -159,7 +159,7 @@ fn a_routed_network_is_reached_from_outside_where_the_policy_lets_it() {
     let refused = near.agent();
     refused.write("/etc/jails.d/a.toml", &member("open", "")).unwrap();
     let said = near.refused(&["check"], Status::Exit(6));
-    let said = said.split_whitespace().collect::<Vec<_>>().join(" ");
+    let said = on_one_line(&said);
     assert!(said.contains("is in a network with `forward = \"routed\"`"), "{said}");
     assert!(said.contains("network.forward = [\"none\", \"nat\"]"), "{said}");
 
@@ -273,7 +273,7 @@ fn a_port_that_cannot_be_published_is_refused_and_says_why() {
         let unit = member(network, &format!("publish = [\"{ports}\"]"));
         vm.agent().write("/etc/jails.d/b.toml", &unit).unwrap();
         let said = vm.refused(&["check"], Status::Exit(6));
-        let said = said.split_whitespace().collect::<Vec<_>>().join(" ");
+        let said = on_one_line(&said);
         assert!(said.contains(expected), "{expected}: {said}");
     }
     vm.agent().write("/etc/jails.d/b.toml", &member("out", "publish = [\"53:53/tcp\"]")).unwrap();

@@ -1,6 +1,7 @@
 //! rtnetlink(7), request by request.
 
 use super::interface::{Interface, OUR_VLANS, OURS};
+use super::lent::LentRoute;
 use crate::unit::{IpvlanMode, MacvlanMode};
 use netlink_packet_core::{
     NLM_F_ACK, NLM_F_CREATE, NLM_F_DUMP, NLM_F_EXCL, NLM_F_REPLACE, NLM_F_REQUEST,
@@ -12,8 +13,7 @@ use netlink_packet_route::link::{
     LinkFlags, LinkInfo, LinkMessage, MacVlanMode,
 };
 use netlink_packet_route::route::{
-    RouteAddress, RouteAttribute, RouteFlags, RouteHeader, RouteMessage, RouteProtocol, RouteScope,
-    RouteType,
+    RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteProtocol, RouteScope, RouteType,
 };
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
@@ -432,49 +432,6 @@ pub(super) fn take<M: NetlinkDeserializable + Clone>(
         bytes = bytes.get(length.next_multiple_of(4)..).unwrap_or(&[]);
     }
     Ok(false)
-}
-
-/// The metric of routes that a lease says.
-const LENT: u32 = 1024;
-
-/// A route that a lease says.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct LentRoute {
-    /// The subnet, and bits of its prefix; 0 for all others.
-    pub to: (Ipv4Addr, u8),
-    /// The next hop; none when it is on the link.
-    pub via: Option<Ipv4Addr>,
-    /// The address that goes with it: the kernel takes both away together.
-    pub from: Ipv4Addr,
-}
-
-impl LentRoute {
-    fn message(&self, index: u32) -> RouteMessage {
-        let (to, length) = self.to;
-        let mut route = RouteMessage::default();
-        route.header.address_family = AddressFamily::Inet;
-        route.header.destination_prefix_length = length;
-        route.header.table = RouteHeader::RT_TABLE_MAIN;
-        route.header.protocol = RouteProtocol::Dhcp;
-        route.header.kind = RouteType::Unicast;
-        route.header.scope = RouteScope::Link;
-        route.attributes = vec![
-            RouteAttribute::Oif(index),
-            RouteAttribute::PrefSource(RouteAddress::Inet(self.from)),
-            // Of their own, so that they are in nobody's place.
-            RouteAttribute::Priority(LENT),
-        ];
-        if length > 0 {
-            route.attributes.push(RouteAttribute::Destination(RouteAddress::Inet(to)));
-        }
-        if let Some(via) = self.via {
-            route.header.scope = RouteScope::Universe;
-            // A server may give an address whose subnet the router is not in.
-            route.header.flags = RouteFlags::Onlink;
-            route.attributes.push(RouteAttribute::Gateway(RouteAddress::Inet(via)));
-        }
-        route
-    }
 }
 
 fn address_message(index: u32, address: IpAddr, prefix: u8) -> AddressMessage {

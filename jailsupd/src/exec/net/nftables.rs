@@ -27,7 +27,7 @@ use std::net::{IpAddr, SocketAddr};
 const TABLE: &str = "warder";
 /// `NFNL_SUBSYS_NFTABLES` of linux/netfilter/nfnetlink.h.
 const NFTABLES: u16 = 10;
-/// `NFT_NAME_MAXLEN`'s smaller kin for links: `IFNAMSIZ` of linux/if.h.
+/// Bytes that a link's name is compared with: `IFNAMSIZ` of linux/if.h.
 const LINK_NAME: usize = 16;
 /// `NFTA_CT_DREG` and `NFTA_CT_KEY`; of that `NFT_CT_STATE`, `NFT_CT_DIRECTION` and `NFT_CT_STATUS`.
 const CT: (u16, u16) = (1, 2);
@@ -77,10 +77,9 @@ pub(super) fn replace(firewall: &Firewall) -> io::Result<()> {
 /// # Errors
 /// The kernel's refusal.
 pub(super) fn is_there() -> io::Result<bool> {
-    let table = TableMessage { attributes: vec![TableAttribute::Name(TABLE.to_owned())] };
     let header = NetfilterHeader::new(NetfilterProtoFamily::Inet, 0, 0);
     let mut bytes = Vec::new();
-    put(&mut bytes, NLM_F_ACK, NetfilterMessage::new(header, NfTablesMessage::GetTable(table)));
+    put(&mut bytes, NLM_F_ACK, NetfilterMessage::new(header, NfTablesMessage::GetTable(table())));
     match ask(&bytes) {
         Ok(()) => Ok(true),
         // There is none, or no packet filter.
@@ -100,12 +99,14 @@ pub(super) fn is_there() -> io::Result<bool> {
 /// # Errors
 /// `ENOENT` when there is none.
 pub(super) fn remove() -> io::Result<()> {
-    let table = TableMessage { attributes: vec![TableAttribute::Name(TABLE.to_owned())] };
-    send(&[(0, NfTablesMessage::DeleteTable(table))])
+    send(&[(0, NfTablesMessage::DeleteTable(table()))])
+}
+
+fn table() -> TableMessage {
+    TableMessage { attributes: vec![TableAttribute::Name(TABLE.to_owned())] }
 }
 
 fn batch(firewall: &Firewall) -> Vec<(u16, NfTablesMessage)> {
-    let table = || TableMessage { attributes: vec![TableAttribute::Name(TABLE.to_owned())] };
     // It is made so that it can be deleted.
     let mut batch = vec![
         (NLM_F_CREATE, NfTablesMessage::NewTable(table())),
