@@ -116,6 +116,10 @@ fn web() -> Jail {
         user: "root".to_owned(),
         uid_base: Some(655_360),
         mac: Some("02:00:00:00:00:0a".to_owned()),
+        link: Some("bridge on network front as 02:00:00:00:00:0a 10.89.0.2/24".to_owned()),
+        publish: vec!["80:8080/tcp".to_owned(), "5000-5100:5000-5100/udp".to_owned()],
+        ingress: Some(vec!["jail:proxy 10.0.0.0/8: 8080/tcp, 10/s".to_owned()]),
+        egress: Some(Vec::new()),
         cgroup: Some("jails/web".to_owned()),
         capabilities: Some(vec!["NET_BIND_SERVICE".to_owned()]),
         bounding: Some(vec!["NET_BIND_SERVICE".to_owned(), "NET_RAW".to_owned()]),
@@ -166,7 +170,10 @@ web  up for 3m12s
   User            root
   Host ids        655360 to 720895
   Address         192.0.2.10/24
-  Ethernet        02:00:00:00:00:0a
+  Link            bridge on network front as 02:00:00:00:00:0a 10.89.0.2/24
+  Ports           80:8080/tcp 5000-5100:5000-5100/udp
+  Lets in         jail:proxy 10.0.0.0/8: 8080/tcp, 10/s
+  Lets out        nothing
   Cgroup          jails/web
   Process         412 on the host
   Capabilities    NET_BIND_SERVICE, at most NET_BIND_SERVICE NET_RAW

@@ -24,7 +24,10 @@ pub(crate) fn jail(jail: &Jail, now: u64, style: Style) -> String {
             jail.uid_base.map(|base| format!("{base} to {}", base.saturating_add(65_535))),
         ),
         ("Address", Some(summary.address.join(" "))),
-        ("Ethernet", jail.mac.clone()),
+        ("Link", jail.link.clone()),
+        ("Ports", (!jail.publish.is_empty()).then(|| jail.publish.join(" "))),
+        ("Lets in", jail.ingress.as_deref().map(access)),
+        ("Lets out", jail.egress.as_deref().map(access)),
         ("Cgroup", jail.cgroup.clone()),
         ("Process", summary.pid.map(|pid| format!("{pid} on the host"))),
         (
@@ -79,6 +82,10 @@ pub(super) fn program(words: &[String]) -> String {
 
 fn names(list: &[String]) -> String {
     if list.is_empty() { "none".to_owned() } else { list.join(" ") }
+}
+
+fn access(list: &[String]) -> String {
+    if list.is_empty() { "nothing".to_owned() } else { list.join("; ") }
 }
 
 /// What it has, and what it could have when that is something else.

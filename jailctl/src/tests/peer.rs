@@ -271,7 +271,8 @@ fn log(follow: bool) -> Vec<Reply> {
 
 pub(super) fn event(from: JailState, to: JailState, why: &str) -> Event {
     let (from, to) = (Some(from), Some(to));
-    Event { time: NOW - 1000, jail: "web".to_owned(), from, to, why: why.to_owned() }
+    let (time, jail) = (NOW - 1000, "web".to_owned());
+    Event { time, jail, from, to, reason: None, why: why.to_owned() }
 }
 
 fn events(follow: bool) -> Vec<Reply> {

@@ -4,14 +4,14 @@ use super::store::Store;
 use super::{Error, Layout, mounts};
 use crate::unit::{Digest, ImageKind, ImageSource};
 use rustix::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd};
-use rustix::fs::{FileType, Mode, OFlags};
+use rustix::fs::{FileType, Mode, OFlags, StatVfsMountFlags};
 use rustix::mount::{
     FsMountFlags, FsOpenFlags, MountAttrFlags, OpenTreeFlags, fsconfig_create, fsconfig_set_flag,
     fsconfig_set_string, fsmount, fsopen,
 };
 use std::ffi::CStr;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use sys::mount::Attributes;
 
 /// What a jail's root never has: the image's set-user-id bits and device nodes mean nothing in it.
@@ -23,15 +23,48 @@ pub(super) const ROOT_ATTRIBUTES: MountAttrFlags =
 /// # Errors
 /// When it is missing, or not of the kind that the unit says.
 pub fn open(source: &ImageSource, layout: &Layout) -> Result<OwnedFd, Error> {
-    match source {
-        ImageSource::Path { kind: ImageKind::Erofs, path } => open_file(path.as_path(), &EROFS),
-        ImageSource::Path { kind: ImageKind::Squashfs, path } => {
-            open_file(path.as_path(), &SQUASHFS)
-        }
-        ImageSource::Path { kind: ImageKind::Directory, path } => open_directory(path.as_path()),
-        ImageSource::Path { kind: ImageKind::Tar, .. } | ImageSource::Stored { .. } => {
-            let missing = || Error::NoStoredImage { what: source.to_string() };
-            open_stored(&digest(source, layout).ok_or_else(missing)?, layout)
+    let ImageSource::Path { kind, path } = source else { return open_stored(source, layout) };
+    if taken_in(source).is_some() {
+        return open_stored(source, layout);
+    }
+    match kind.format() {
+        Some(format) => open_file(path.as_path(), format),
+        None => open_directory(path.as_path()),
+    }
+}
+
+/// The file of the host that is taken into the store before a jail is made from it: an archive, and a file system that
+/// could be written to while it is mounted.
+#[must_use]
+pub fn taken_in(source: &ImageSource) -> Option<&Path> {
+    let ImageSource::Path { kind, path } = source else { return None };
+    let path = path.as_path();
+    match kind {
+        ImageKind::Tar => Some(path),
+        ImageKind::Erofs | ImageKind::Squashfs => can_be_written(path).then_some(path),
+        ImageKind::Directory => None,
+    }
+}
+
+/// Whether somebody could write to a file on a disk: whether its file system is not mounted read-only (statvfs(3)). What is in
+/// memory is used as it is: on a host that has nothing else, there is no store that could seal it.
+fn can_be_written(path: &Path) -> bool {
+    let is_in_memory = || rustix::fs::statfs(path).is_ok_and(|at| at.f_type == TMPFS_MAGIC);
+    let is_writable =
+        rustix::fs::statvfs(path).is_ok_and(|at| !at.f_flag.contains(StatVfsMountFlags::RDONLY));
+    is_writable && !is_in_memory()
+}
+
+/// linux/magic.h.
+const TMPFS_MAGIC: rustix::fs::FsWord = 0x0102_1994;
+
+impl ImageKind {
+    /// Of a file with a file system.
+    pub(super) const fn format(self) -> Option<&'static Format> {
+        match self {
+            Self::Erofs => Some(&EROFS),
+            Self::Squashfs => Some(&SQUASHFS),
+            Self::Tar | Self::Directory => None,
         }
     }
 }
@@ -44,28 +77,39 @@ pub fn digest(source: &ImageSource, layout: &Layout) -> Option<Digest> {
         ImageSource::Stored { digest: Some(digest), .. } => Some(digest.clone()),
         ImageSource::Stored { name: Some(name), digest: None } => store.named(name),
         ImageSource::Stored { name: None, digest: None } => None,
-        ImageSource::Path { kind: ImageKind::Tar, path } => {
-            store.archive(&archive_key(path.as_path())?)
-        }
-        ImageSource::Path { .. } => None,
+        ImageSource::Path { .. } => store.archive(&archive_key(taken_in(source)?)?),
     }
 }
 
-/// What a tar archive is known by, without reading it: another file there has another.
+/// The file that is mounted: of one that is taken in, the store's.
+pub(super) fn file(source: &ImageSource, layout: &Layout) -> Option<PathBuf> {
+    match source {
+        ImageSource::Path { kind, path } if taken_in(source).is_none() => {
+            kind.format().map(|_| path.as_path().to_owned())
+        }
+        _ => Some(Store::of(layout).path(&digest(source, layout)?)),
+    }
+}
+
+/// What a file that is taken in is known by, without reading it: another file there, or other contents, have another.
 #[must_use]
 pub fn archive_key(path: &Path) -> Option<String> {
     use sha2::{Digest as _, Sha256};
     use std::os::unix::fs::MetadataExt as _;
     let file = std::fs::metadata(path).ok()?;
-    let (inode, size, time) = (file.ino(), file.len(), (file.mtime(), file.mtime_nsec()));
-    let text = format!("{} {inode} {size} {time:?}", path.display());
+    let (inode, size, modified) = (file.ino(), file.len(), (file.mtime(), file.mtime_nsec()));
+    // What sets the time of modification, as `cp -p` does, cannot set this one.
+    let changed = (file.ctime(), file.ctime_nsec());
+    let text = format!("{} {inode} {size} {modified:?} {changed:?}", path.display());
     Some(super::store::hex(&Sha256::digest(text)))
 }
 
-fn open_stored(digest: &Digest, layout: &Layout) -> Result<OwnedFd, Error> {
+fn open_stored(source: &ImageSource, layout: &Layout) -> Result<OwnedFd, Error> {
     let store = Store::of(layout);
+    let missing = || Error::NoStoredImage { what: source.to_string() };
+    let digest = &digest(source, layout).ok_or_else(missing)?;
     let (file, kind) = store.open(digest)?;
-    let format = if kind == ImageKind::Squashfs { &SQUASHFS } else { &EROFS };
+    let format = kind.format().unwrap_or(&EROFS);
     (format.mount)(&file).map_err(|source| Error::Image {
         what: "mount",
         path: store.path(digest),
@@ -98,7 +142,7 @@ pub fn identity(source: &ImageSource, layout: &Layout) -> String {
 /// A file system in a file.
 pub(super) struct Format {
     /// After "is not".
-    what: &'static str,
+    pub(super) what: &'static str,
     /// Where its magic number is, and the number.
     pub(super) magic: (u64, u32),
     mount: fn(&OwnedFd) -> io::Result<OwnedFd>,

@@ -1,12 +1,12 @@
 //! The images that are mounted: each once, whatever number of jails use it and however often they start.
 //!
 //! A file system that is mounted anew begins with an empty cache: it would read and unpack a service's
-//! program again at each start, and each jail would have a copy of its own in memory. So an image stays
+//! program again at each start, and each jail would have a copy of its own in memory. So an image, also one of the store, stays
 //! mounted in jailsupd's own mount namespace as long as its file is the same and a unit names it, and a
 //! jail gets a copy of that mount.
 
 use super::{Error, Layout, image, mounts, private_directory};
-use crate::unit::{ImageKind, ImageSource};
+use crate::unit::ImageSource;
 use rustix::fd::OwnedFd;
 use rustix::fs::CWD;
 use rustix::mount::{MoveMountFlags, OpenTreeFlags, UnmountFlags, move_mount, unmount};
@@ -40,14 +40,9 @@ struct File {
 }
 
 impl File {
-    /// The file of an image that stays mounted: not a directory, which is mounted already, and nothing of
-    /// the store, whose images are measured at each start.
-    fn at(source: &ImageSource) -> Option<Self> {
-        let ImageSource::Path { kind: ImageKind::Erofs | ImageKind::Squashfs, path } = source
-        else {
-            return None;
-        };
-        let file = std::fs::metadata(path.as_path()).ok()?;
+    /// The file of an image that stays mounted: not a directory, which is mounted already.
+    fn at(source: &ImageSource, layout: &Layout) -> Option<Self> {
+        let file = std::fs::metadata(image::file(source, layout)?).ok()?;
         Some(Self {
             device: file.dev(),
             inode: file.ino(),
@@ -64,7 +59,7 @@ impl Images {
     /// # Errors
     /// As [`image::open`].
     pub fn open(&mut self, source: &ImageSource, layout: &Layout) -> Result<OwnedFd, Error> {
-        let Some(file) = File::at(source) else { return image::open(source, layout) };
+        let Some(file) = File::at(source, layout) else { return image::open(source, layout) };
         if let Some(mounted) = self.mounted.iter().find(|mounted| mounted.source == *source) {
             match copy(mounted) {
                 Ok(copy) if file == mounted.file => return Ok(copy),
@@ -73,7 +68,7 @@ impl Images {
         }
         let mount = image::open(source, layout)?;
         // What has changed while it was mounted is another image by now.
-        if File::at(source) != Some(file) {
+        if File::at(source, layout) != Some(file) {
             return Ok(mount);
         }
         match self.keep(&mount, source, file, layout) {
@@ -87,16 +82,16 @@ impl Images {
 
     /// Lets go of each image that no unit names any more, and of each whose file is gone or is another.
     /// Jails that run from it keep what they have.
-    pub fn keep_only(&mut self, is_named: impl Fn(&ImageSource) -> bool) {
+    pub fn keep_only(&mut self, is_named: impl Fn(&ImageSource) -> bool, layout: &Layout) {
         self.forget_if(|mounted| {
-            !is_named(&mounted.source) || File::at(&mounted.source) != Some(mounted.file)
+            !is_named(&mounted.source) || File::at(&mounted.source, layout) != Some(mounted.file)
         });
     }
 
     /// Lets go of the image if its file is gone or is another.
-    pub fn look_again(&mut self, source: &ImageSource) {
+    pub fn look_again(&mut self, source: &ImageSource, layout: &Layout) {
         self.forget_if(|mounted| {
-            mounted.source == *source && File::at(source) != Some(mounted.file)
+            mounted.source == *source && File::at(source, layout) != Some(mounted.file)
         });
     }
 

@@ -31,8 +31,10 @@ pub struct Request<'a> {
     pub path: &'a Path,
     /// The name that it gets.
     pub name: Option<&'a ImageName>,
-    /// Under which it is found again when it is an archive that a unit names.
+    /// Under which it is found again when it is a file that a unit names.
     pub archive: Option<&'a str>,
+    /// What it must be; none means any of them.
+    pub kind: Option<ImageKind>,
     /// The ids of who reads archives.
     pub ids: IdRange,
 }
@@ -58,6 +60,11 @@ pub fn start(request: &Request<'_>, layout: &Layout) -> Result<Worker, Error> {
     let flags = if directory { flags | OFlags::DIRECTORY } else { flags };
     let input = rustix::fs::open(by_descriptor(&place), flags, Mode::empty())
         .map_err(|e| failed("open")(e.into()))?;
+    if let Some(format) = request.kind.and_then(ImageKind::format) {
+        if !super::image::has_magic(&input, format.magic) {
+            return Err(Error::NotAnImage { path: path.into(), what: format.what });
+        }
+    }
     let store = Store::of(layout);
     store.make().map_err(failed("make room for"))?;
     let nanos = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
@@ -102,17 +109,25 @@ impl Work {
         let created = u64::try_from(now.as_millis()).unwrap_or(0);
         let origin = format!("{}{left_out}", self.origin);
         let object = Object { digest, kind, size, verity, created, origin };
-        self.store.add(&self.new, &object).doing(|| "store the image".to_owned())?;
+        self.take_over(&object)?;
+        // A power cut from here on takes nothing back.
+        let store = std::fs::File::open(self.new.with_file_name("")).doing(|| "sync".to_owned())?;
+        rustix::fs::syncfs(&store).doing(|| "sync the store".to_owned())?;
+        Ok(object.digest.to_string())
+    }
+
+    /// From here on the store has it.
+    fn take_over(&self, object: &Object) -> Result<(), Failure> {
+        // Others may import the same contents, or give the same name, just now.
+        let _turn = self.store.turn().doing(|| "wait for the store".to_owned())?;
+        self.store.add(&self.new, object).doing(|| "store the image".to_owned())?;
         if let Some(name) = &self.name {
             self.store.set_name(name, &object.digest).doing(|| "name the image".to_owned())?;
         }
         if let Some(key) = &self.archive {
             self.store.set_archive(key, &object.digest).doing(|| "note the image".to_owned())?;
         }
-        // A power cut from here on takes nothing back.
-        let store = std::fs::File::open(self.new.with_file_name("")).doing(|| "sync".to_owned())?;
-        rustix::fs::syncfs(&store).doing(|| "sync the store".to_owned())?;
-        Ok(object.digest.to_string())
+        Ok(())
     }
 
     /// Writes the new file, whole and synced.
@@ -130,7 +145,10 @@ impl Work {
                 progress.set_total(size);
                 match magic(&self.input) {
                     Some(kind) => {
-                        self.copy(&file, progress)?;
+                        // Where the file system can, without a copy of what is in it.
+                        if rustix::fs::ioctl_ficlone(&file, &self.input).is_err() {
+                            self.copy(&file, progress)?;
+                        }
                         (kind, String::new())
                     }
                     None => (ImageKind::Erofs, self.unpack(&file, progress)?),

@@ -36,6 +36,7 @@ pub mod net;
 pub mod networks;
 pub mod notify;
 pub mod overlay;
+pub mod peek;
 mod place;
 pub mod pressure;
 pub mod privileges;

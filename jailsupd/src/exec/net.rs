@@ -1,6 +1,7 @@
 //! Links, addresses and routes: of the host's uplink, and of each jail in its own namespace.
 
 mod bridge;
+mod filter;
 mod forwarding;
 mod interface;
 mod lent;

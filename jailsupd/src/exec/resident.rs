@@ -66,7 +66,10 @@ pub fn find_user(
 }
 
 /// As long as it is, its number is nobody else's: what was read under that number was its own.
-fn is_alive(pidfd: impl AsFd) -> io::Result<()> {
+///
+/// # Errors
+/// `ESRCH` when it has ended.
+pub fn is_alive(pidfd: impl AsFd) -> io::Result<()> {
     let mut fds = [PollFd::new(&pidfd, PollFlags::IN)];
     match poll(&mut fds, Some(&Timespec { tv_sec: 0, tv_nsec: 0 }))? {
         0 => Ok(()),

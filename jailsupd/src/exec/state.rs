@@ -9,7 +9,7 @@
 //! ```
 
 use super::descriptors::of_jail;
-use crate::control::wire::{Exit, ExitReason, HealthState};
+use crate::control::wire::{Exit, ExitReason, HealthState, Victim};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::MemfdFlags;
 use serde::{Deserialize, Serialize};
@@ -64,6 +64,12 @@ pub struct State {
     /// Digest of the imported image that it runs from.
     #[serde(default)]
     pub image: Option<String>,
+    /// When its program must have been executed: `CLOCK_BOOTTIME`. Missing once that is seen.
+    #[serde(default)]
+    pub executed_by_us: Option<u64>,
+    /// Since when this version is on trial: `CLOCK_BOOTTIME`. Missing when it is not.
+    #[serde(default)]
+    pub tried_since_us: Option<u64>,
     /// Which of two lives of the jail it is, where there are two.
     #[serde(default)]
     pub part: Part,
@@ -82,7 +88,13 @@ pub struct State {
     /// Its hook for its end has not begun.
     #[serde(default)]
     pub owes_poststop: bool,
-    /// How this life of it has ended, once that was judged: its own report of it can be read only once.
+    /// Its hook for its being ready has not ended.
+    #[serde(default)]
+    pub owes_poststart: bool,
+    /// Its hook for its being asked to end has not ended, and it is not asked before.
+    #[serde(default)]
+    pub owes_prestop: bool,
+    /// How this life of it has ended, once that was judged: what was asked of its cgroup then may be gone.
     #[serde(default)]
     pub ended: Option<Exit>,
     /// What its service has said of itself.
@@ -91,6 +103,12 @@ pub struct State {
     /// How often the kernel had killed a process of it for want of memory, as far as was seen.
     #[serde(default)]
     pub oom_kills: u64,
+    /// Whom the kernel has chosen last to kill for want of memory.
+    #[serde(default)]
+    pub victim: Option<Victim>,
+    /// Its network namespace has a packet filter, or had one in this life.
+    #[serde(default)]
+    pub filtered: bool,
     /// What its checks have found; missing before the first one.
     #[serde(default)]
     pub health: Option<Health>,
@@ -190,6 +208,9 @@ pub struct Health {
     pub probing: bool,
     /// Failures in a row that count.
     pub failures: u32,
+    /// Successes of the startup probe in a row.
+    #[serde(default)]
+    pub successes: u32,
     /// The last check, when it failed: milliseconds since 1970, and what it found.
     pub failure: Option<(u64, String)>,
 }

@@ -4,7 +4,7 @@
 //!  <data>/images/.store/objects/HEX          the file system, sealed by fs-verity
 //!                       objects/HEX.image    what it is: lines of `WORD VALUE`; only with this it counts
 //!                       names/NAME/TAG       HEX
-//!                       archives/KEY         HEX of what a `tar:` was made into
+//!                       archives/KEY         HEX of what a file that units name was made into
 //!                       new/                 what is being made
 //! ```
 
@@ -12,7 +12,7 @@ use super::table::replace;
 use super::{Error, Layout, private_directory};
 use crate::unit::{Digest, ImageKind, ImageName};
 use rustix::fd::{AsFd as _, OwnedFd};
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{FlockOperation, Mode, OFlags};
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -104,6 +104,18 @@ impl Store {
         Ok(())
     }
 
+    /// Waits until no other import changes the store, and lets none until the descriptor is closed: each runs in a
+    /// process of its own. jailsupd itself never waits here.
+    ///
+    /// # Errors
+    /// When the data partition refuses.
+    pub fn turn(&self) -> io::Result<OwnedFd> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let directory = rustix::fs::open(self.directory("new"), flags, Mode::empty())?;
+        rustix::fs::flock(&directory, FlockOperation::LockExclusive)?;
+        Ok(directory)
+    }
+
     /// Takes a finished, sealed file of `new/` over. One that is there already stays.
     ///
     /// # Errors
@@ -190,7 +202,8 @@ impl Store {
     pub fn set_name(&self, name: &ImageName, digest: &Digest) -> io::Result<()> {
         let path = self.directory("names").join(name.name());
         private_directory(&path)?;
-        let new = self.new_path(&format!("name-{}", name.name()));
+        // jailsupd and an import may do this at once.
+        let new = self.new_path(&format!("name-{}-{}", name.name(), std::process::id()));
         let mut file = std::fs::File::create(&new)?;
         io::Write::write_all(&mut file, format!("{}\n", digest.hex()).as_bytes())?;
         file.sync_all()?;
@@ -312,11 +325,15 @@ mod tests {
         }
     }
 
-    fn add(store: &Store, object: &Object) {
-        let new = store.new_path("x");
+    fn add_as(store: &Store, object: &Object, new: &str) {
+        let new = store.new_path(new);
         fs::write(&new, "image").unwrap();
         store.add(&new, object).unwrap();
         assert!(!new.exists());
+    }
+
+    fn add(store: &Store, object: &Object) {
+        add_as(store, object, "x");
     }
 
     #[test]
@@ -339,6 +356,26 @@ mod tests {
         assert_eq!(store.named(&name), None);
         assert_eq!(store.list().unwrap(), [two]);
         assert!(matches!(store.open(&one.digest), Err(Error::NoStoredImage { .. })));
+    }
+
+    #[test]
+    fn imports_of_the_same_contents_at_once_do_not_disturb_each_other() {
+        let root = tempfile::tempdir().unwrap();
+        let store = store(root.path());
+        std::thread::scope(|scope| {
+            for new in ["a", "b", "c", "d"] {
+                let store = &store;
+                scope.spawn(move || {
+                    for digit in 0..32 {
+                        let one = object(&format!("{:x}", digit % 16));
+                        let _turn = store.turn().unwrap();
+                        add_as(store, &one, new);
+                        store.set_archive("k", &one.digest).unwrap();
+                    }
+                });
+            }
+        });
+        assert_eq!(store.list().unwrap().len(), 16);
     }
 
     #[test]

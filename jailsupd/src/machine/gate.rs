@@ -91,11 +91,13 @@ pub fn prospect(machine: &Machine) -> Prospect {
         State::Up { .. } => Prospect::Ready,
         State::Waiting => Prospect::Waits,
         State::Down if wanted => Prospect::Done,
-        State::Preparing | State::Starting | State::Activating { .. } if wanted => Prospect::Coming,
+        State::Preparing | State::Starting { .. } | State::Activating { .. } if wanted => {
+            Prospect::Coming
+        }
         // What follows is its policy's to say; it is known in a moment.
         State::Stopping { .. } | State::Cleaning { .. } if wanted => Prospect::Coming,
         State::Preparing
-        | State::Starting
+        | State::Starting { .. }
         | State::Activating { .. }
         | State::Stopping { .. }
         | State::Cleaning { .. }

@@ -108,6 +108,8 @@ pub struct Past {
     pub is_probing: bool,
     /// Failures in a row that counted.
     pub failures: u32,
+    /// Successes of the startup probe in a row.
+    pub successes: u32,
     /// When it was started.
     pub started: Moment,
 }
@@ -132,12 +134,13 @@ impl Health {
     /// jails are not all asked at once.
     #[must_use]
     pub fn adopted(now: Moment, settings: &Settings, dice: u64, past: Past) -> Self {
-        let Past { verdict, is_probing, failures, started } = past;
+        let Past { verdict, is_probing, failures, successes, started } = past;
         let is_probing = is_probing && settings.startup_interval.is_some();
         let health = Self {
             verdict,
             is_probing,
             failures,
+            successes,
             since: started,
             ..Self::new(now, settings, dice)
         };
@@ -414,14 +417,25 @@ mod tests {
 
     #[test]
     fn an_adopted_jail_goes_on_where_it_was() {
-        let past =
-            Past { verdict: Verdict::Healthy, is_probing: false, failures: 1, started: SECOND };
+        let past = Past {
+            verdict: Verdict::Healthy,
+            is_probing: false,
+            failures: 1,
+            successes: 0,
+            started: SECOND,
+        };
         let health = Health::adopted(100 * SECOND, &regular(), 7, past);
         let due = health.deadline().unwrap();
         assert!(due > 105 * SECOND && due <= 110 * SECOND, "{due:?}");
         let (health, _) = health.next(HealthEvent::Tick, due, &regular());
         let (health, action) = health.next(HealthEvent::Failed, due, &regular());
         assert_eq!((health.failures, action), (2, HealthAction::Unhealthy));
+        // One of the two successes that its startup probe asks for was seen.
+        let past = Past { verdict: Verdict::Starting, is_probing: true, successes: 1, ..past };
+        let health = Health::adopted(100 * SECOND, &probed(), 7, past);
+        let (health, _) = health.next(HealthEvent::Tick, 110 * SECOND, &probed());
+        let (health, action) = health.next(HealthEvent::Succeeded, 110 * SECOND, &probed());
+        assert_eq!((health.is_probing, action), (false, HealthAction::Healthy));
     }
 
     fn event() -> impl Strategy<Value = HealthEvent> {

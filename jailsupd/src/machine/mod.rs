@@ -58,7 +58,10 @@ pub enum State {
     /// Its image, cgroup, namespaces and links are being made.
     Preparing,
     /// Its processes exist; its program is not executed yet.
-    Starting,
+    Starting {
+        /// When it must have been.
+        by: Moment,
+    },
     /// Its program runs and has not said that it is ready.
     Activating {
         /// When it must have said so.
@@ -122,7 +125,7 @@ pub enum Cause {
     Own,
     /// Someone wants it so.
     Asked,
-    /// It did not say in time that it is ready.
+    /// Its program was not executed in time, or did not say in time that it is ready.
     StartTimeout,
     /// It gave no sign of life.
     Watchdog,
@@ -136,6 +139,25 @@ pub enum Cause {
     Pressure,
     /// What it cannot be without is gone.
     Dependency,
+}
+
+impl Cause {
+    /// What asks a jail to end for this cause.
+    #[must_use]
+    pub const fn signal(self, policy: &Policy) -> Signal {
+        match self {
+            // As systemd's `WatchdogSignal`, so that it dumps core.
+            Self::Watchdog => Signal::from_number(libc::SIGABRT),
+            Self::Own
+            | Self::Asked
+            | Self::StartTimeout
+            | Self::RuntimeMax
+            | Self::Unhealthy
+            | Self::OutOfMemory
+            | Self::Pressure
+            | Self::Dependency => policy.stop.signal,
+        }
+    }
 }
 
 /// How a jail ended, as far as the policy cares.
@@ -236,6 +258,8 @@ pub struct Policy {
     pub stop: Stop,
     /// It is started when it is admitted, and not before.
     pub waits: bool,
+    /// How long it may take until its program is executed.
+    pub executed_within: Duration,
     /// How long it may take to say that it is ready; `None` when it need not say so.
     pub ready_within: Option<Duration>,
     /// How long it may give no sign of life.
@@ -293,6 +317,7 @@ impl Machine {
     pub fn deadline(&self) -> Option<Moment> {
         match self.state {
             State::Backoff { until } => Some(until),
+            State::Starting { by } => Some(by),
             State::Activating { ready_by } => Some(ready_by),
             State::Up { watchdog_at, runtime_until, .. } => {
                 watchdog_at.into_iter().chain(runtime_until).min()
@@ -301,7 +326,6 @@ impl Machine {
             State::Down
             | State::Waiting
             | State::Preparing
-            | State::Starting
             | State::Cleaning { .. }
             | State::Failed => None,
         }
@@ -315,7 +339,7 @@ impl Machine {
             State::Down
             | State::Waiting
             | State::Preparing
-            | State::Starting
+            | State::Starting { .. }
             | State::Activating { .. }
             | State::Up { .. }
             | State::Backoff { .. }

@@ -2,14 +2,11 @@
 
 use super::after::{after_end, reaction};
 use super::{Action, Cause, End, Event, Limit, Machine, Moment, News, Policy, Ready, State, Want};
-use crate::unit::{Reaction, Signal};
+use crate::unit::Reaction;
 use std::time::Duration;
 
 /// What a machine becomes, and what is to be done about it.
 pub(super) type Next = (Machine, Vec<Action>);
-
-/// What a program that gives no sign of life is sent: as systemd's `WatchdogSignal`, so that it dumps core.
-const WATCHDOG_SIGNAL: Signal = Signal::from_number(libc::SIGABRT);
 
 /// The next state, and what to do about it.
 #[must_use]
@@ -33,7 +30,7 @@ pub fn next(machine: Machine, event: Event, now: Moment, policy: &Policy) -> Nex
         State::Waiting => waiting(wanted, event),
         State::Backoff { until } => backoff(wanted, until, event, now, policy),
         State::Preparing => preparing(wanted, event, now, policy),
-        State::Starting => starting(wanted, event, now, policy),
+        State::Starting { by } => starting(wanted, by, event, now, policy),
         State::Activating { ready_by } => activating(wanted, ready_by, event, now, policy),
         State::Up { since, well_since, watchdog_at, runtime_until } => {
             let up_now = Up { since, well_since, watchdog_at, runtime_until };
@@ -114,7 +111,10 @@ fn backoff(machine: Machine, until: Moment, event: Event, now: Moment, policy: &
 
 fn preparing(machine: Machine, event: Event, now: Moment, policy: &Policy) -> Next {
     match (event, machine.want) {
-        (Event::Spawned, Want::Up) => go(machine, State::Starting, Vec::new()),
+        (Event::Spawned, Want::Up) => {
+            let by = now.saturating_add(policy.executed_within);
+            go(machine, State::Starting { by }, Vec::new())
+        }
         (Event::Spawned, Want::Down) => ask_to_stop(machine, Cause::Asked, None, now, policy),
         (Event::PrepareFailed(end), want) => {
             let again = (want == Want::Down).then_some(false);
@@ -136,7 +136,7 @@ fn preparing(machine: Machine, event: Event, now: Moment, policy: &Policy) -> Ne
     }
 }
 
-fn starting(machine: Machine, event: Event, now: Moment, policy: &Policy) -> Next {
+fn starting(machine: Machine, by: Moment, event: Event, now: Moment, policy: &Policy) -> Next {
     match event {
         Event::Executed => match policy.ready_within {
             Some(time) => {
@@ -149,6 +149,7 @@ fn starting(machine: Machine, event: Event, now: Moment, policy: &Policy) -> Nex
         Event::News(News::DependencyGone) => {
             ask_to_stop(machine, Cause::Dependency, None, now, policy)
         }
+        Event::Tick if now >= by => ask_to_stop(machine, Cause::StartTimeout, None, now, policy),
         Event::Ended(end) => clean(machine, end, (Cause::Own, None), Duration::ZERO),
         Event::Start
         | Event::Admitted
@@ -314,12 +315,15 @@ fn ask_to_stop(
     now: Moment,
     policy: &Policy,
 ) -> Next {
-    end_by(machine, policy.stop.signal, (cause, ready), now, policy)
+    let kill_at = Some(now.saturating_add(policy.stop.timeout));
+    let again = (cause == Cause::Asked).then_some(machine.want == Want::Up);
+    let state = State::Stopping { kill_at, cause, again, ready };
+    go(machine, state, vec![Action::Signal(cause.signal(policy))])
 }
 
 /// No sign of life: it is to leave a core, if it may.
 fn abort(machine: Machine, ready: Option<Ready>, now: Moment, policy: &Policy) -> Next {
-    end_by(machine, WATCHDOG_SIGNAL, (Cause::Watchdog, ready), now, policy)
+    ask_to_stop(machine, Cause::Watchdog, ready, now, policy)
 }
 
 /// It has begun to end by itself, and has as long for it as if it were asked.
@@ -327,19 +331,6 @@ fn ends(machine: Machine, ready: Option<Ready>, now: Moment, policy: &Policy) ->
     let kill_at = Some(now.saturating_add(policy.stop.timeout));
     let state = State::Stopping { kill_at, cause: Cause::Own, again: None, ready };
     go(machine, state, Vec::new())
-}
-
-fn end_by(
-    machine: Machine,
-    signal: Signal,
-    (cause, ready): (Cause, Option<Ready>),
-    now: Moment,
-    policy: &Policy,
-) -> Next {
-    let kill_at = Some(now.saturating_add(policy.stop.timeout));
-    let again = (cause == Cause::Asked).then_some(machine.want == Want::Up);
-    let state = State::Stopping { kill_at, cause, again, ready };
-    go(machine, state, vec![Action::Signal(signal)])
 }
 
 /// What the unit says for this cause.

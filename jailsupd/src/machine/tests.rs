@@ -233,6 +233,20 @@ fn notifying() -> Policy {
 }
 
 #[test]
+fn a_program_that_is_not_executed_in_time_is_asked_to_end() {
+    let policy = Policy { executed_within: SECOND * 10, ..policy() };
+    let (machine, _) = drive(&policy, &UP[..UP.len() - 1]);
+    assert_eq!(machine.deadline(), Some(SECOND * 11));
+    assert_eq!(next(machine, Event::Tick, SECOND * 10, &policy), (machine, Vec::new()));
+    let (machine, actions) = next(machine, Event::Tick, SECOND * 11, &policy);
+    assert_eq!(machine.cause(), Some(Cause::StartTimeout));
+    assert_eq!(actions, [Action::Signal(policy.stop.signal)]);
+    let (machine, _) = next(machine, Event::Ended(End::Failure), SECOND * 12, &policy);
+    let (machine, _) = next(machine, Event::Cleaned, SECOND * 12, &policy);
+    assert!(matches!(machine.state, State::Backoff { .. }), "{machine:?}");
+}
+
+#[test]
 fn a_program_that_must_say_so_is_up_when_it_has() {
     let (machine, _) = drive(&notifying(), &UP);
     assert_eq!(machine.state, State::Activating { ready_by: SECOND * 12 });
@@ -471,15 +485,17 @@ fn any_policy() -> impl Strategy<Value = Policy> {
             Just(Reaction::Stop)
         ]
     };
-    let times = (any_time(20_000), any_time(20_000), any_time(90_000));
+    let times = (any_time(60_000), any_time(20_000), any_time(20_000), any_time(90_000));
     let reactions = (reaction(), reaction(), reaction());
     (any_restart(), any::<(bool, bool)>(), times, reactions).prop_map(
-        |(restart, (waits, is_unproven), (ready_within, watchdog, runtime_max), reactions)| {
+        |(restart, (waits, is_unproven), times, reactions)| {
+            let (executed_within, ready_within, watchdog, runtime_max) = times;
             let (on_unhealthy, on_oom, on_pressure) = reactions;
             Policy {
                 restart,
                 stop: Stop::default(),
                 waits,
+                executed_within: executed_within.unwrap_or_default(),
                 ready_within,
                 watchdog,
                 runtime_max,
@@ -638,7 +654,7 @@ proptest! {
             }
             let alive = matches!(
                 machine.state,
-                State::Starting
+                State::Starting { .. }
                     | State::Activating { .. }
                     | State::Up { .. }
                     | State::Stopping { .. }

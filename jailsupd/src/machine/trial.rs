@@ -81,7 +81,7 @@ pub fn judge(trial: Trial, seen: Seen, now: Moment, deploy: &Deploy) -> (Trial, 
         State::Down => Verdict::Proven,
         State::Waiting
         | State::Preparing
-        | State::Starting
+        | State::Starting { .. }
         | State::Activating { .. }
         | State::Up { .. }
         | State::Stopping { .. }

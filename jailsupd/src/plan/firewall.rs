@@ -1,12 +1,13 @@
 //! What the host lets through between its own networks, the outside and itself, as rules of a packet filter (nft(8)).
 
 use super::link::Link;
+use crate::unit::firewall::Rate;
 use crate::unit::named_network::ROUTER;
-use crate::unit::publish::{Port, Protocol, Publish};
+use crate::unit::publish::{Port, PortRange, Protocol, Publish};
 use crate::unit::section::Forward;
-use crate::unit::{IpPrefix, Joined, NetworkName, Subnet, Unit};
+use crate::unit::{IpPrefix, Joined, NetworkName, Prefix, Subnet, Unit};
 use std::collections::BTreeSet;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 
 /// The networks that jails are in, and the ports that lead into them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -47,6 +48,15 @@ pub enum Chain {
     Forward,
     /// Packets that leave the host; of each connection, only the first is seen here.
     PostRouting,
+    /// Packets of the host itself.
+    Output,
+    /// Packets that [`Action::Go`] sends here.
+    Limited {
+        /// From [`Chain::Input`]; else from [`Chain::Output`].
+        is_input: bool,
+        /// Which one.
+        at: u16,
+    },
 }
 
 /// All of a rule's matches must hold.
@@ -75,35 +85,49 @@ pub enum Match {
     From(String),
     /// It goes out by this link.
     To(String),
-    /// Its source is in this subnet.
-    Source(Subnet),
-    /// It is for this address.
-    Destination(IpAddr),
+    /// Its source is one of these.
+    Source(Prefix),
+    /// It is for one of these.
+    Destination(Prefix),
     /// It is of IPv4, or of IPv6, and for one of the host's own addresses.
     ToHost {
         /// Which of the two.
         is_ipv4: bool,
     },
-    /// It is for this port.
-    Port(Protocol, Port),
     /// It is of a connection that was made to a published port.
     Redirected,
-    /// Neighbour discovery (RFC 4861), by which IPv6 finds who has an address on a link.
-    NeighbourDiscovery,
+    /// It is of a connection that was let through, or an error about one.
+    Known,
+    /// It is ICMPv6 of these types.
+    Icmpv6 {
+        /// The first of them.
+        first: u8,
+        /// The last.
+        last: u8,
+    },
+    /// It is for one of these ports.
+    Ports(Protocol, PortRange),
+    /// There were no more than that.
+    Within(Rate),
 }
 
 /// What becomes of a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Action {
-    /// It goes there instead, and answers come from where it was sent to.
-    Redirect(SocketAddr),
+    /// It goes there instead, to that port or the one that it was sent to, and answers come from where it was sent to.
+    Redirect(IpAddr, Option<Port>),
     /// It passes.
     Accept,
     /// It is gone.
     Drop,
     /// It gets the address of the link that it leaves by for its source, and answers come back.
     Masquerade,
+    /// That chain decides, and what it does not decide, passes.
+    Go(Chain),
 }
+
+/// Neighbour discovery (RFC 4861), by which IPv6 finds who has an address on a link: from router solicitation to redirect.
+pub(super) const NEIGHBOUR_DISCOVERY: Match = Match::Icmpv6 { first: 133, last: 137 };
 
 impl Firewall {
     /// What these networks need.
@@ -160,20 +184,17 @@ impl Firewall {
     #[must_use]
     pub fn rules(&self) -> Vec<Rule> {
         use Action::{Accept, Drop, Masquerade};
-        use Match::{
-            Answer, From, FromJails, FromOutside, NeighbourDiscovery, Redirected, Source, To,
-            ToOutside,
-        };
+        use Match::{Answer, From, FromJails, FromOutside, Redirected, Source, To, ToOutside};
         let rule = |chain, matches: Vec<Match>, action| Rule { chain, matches, action };
         // A router must be found.
-        let found = rule(Chain::Input, vec![FromJails, NeighbourDiscovery], Accept);
+        let found = rule(Chain::Input, vec![FromJails, NEIGHBOUR_DISCOVERY], Accept);
         let mut rules = vec![found, rule(Chain::Input, vec![FromJails], Drop)];
         // Nobody outside is one of these.
-        let own = self.networks.iter().map(|one| vec![FromOutside, Source(one.subnet)]);
+        let own = self.networks.iter().map(|one| vec![FromOutside, Source(one.subnet.prefix())]);
         rules.extend(own.map(|own| rule(Chain::Forward, own, Drop)));
         let ways_out = self.networks.iter().filter(|one| one.forward != Forward::None);
         for Routed { bridge, subnet, forward } in ways_out {
-            let own = [From(bridge.clone()), Source(*subnet)];
+            let own = [From(bridge.clone()), Source(subnet.prefix())];
             let with = |more| own.iter().cloned().chain([more]).collect::<Vec<Match>>();
             let back = vec![FromOutside, To(bridge.clone())];
             rules.push(rule(Chain::Forward, with(ToOutside), Accept));
@@ -193,28 +214,31 @@ impl Firewall {
             self.published.iter().map(|one| (one.bridge.as_str(), one.subnet)).collect();
         for (bridge, subnet) in subnets {
             // Answers to somebody in the same network would not come by the host.
-            let near = vec![Source(subnet), To(bridge.to_owned()), Redirected];
+            let near = vec![Source(subnet.prefix()), To(bridge.to_owned()), Redirected];
             rules.push(rule(Chain::PostRouting, near, Masquerade));
         }
         // The kernel sets a new chain's policy a moment after its rules count; until then, this drops.
         rules.push(rule(Chain::Forward, Vec::new(), Drop));
-        rules.extend(self.published.iter().map(Published::rule));
+        rules.extend(self.published.iter().flat_map(Published::rules));
         rules
     }
 }
 
 impl Published {
-    fn rule(&self) -> Rule {
-        let Publish { address, host, jail, protocol } = self.port;
-        // Nobody else's: an address of the unit's choice may be somebody's.
-        let mut matches = vec![Match::ToHost { is_ipv4: self.to.is_ipv4() }];
-        matches.extend(address.map(Match::Destination));
-        matches.push(Match::Port(protocol, host));
-        Rule {
-            chain: Chain::PreRouting,
-            matches,
-            action: Action::Redirect(SocketAddr::new(self.to, jail.get())),
+    fn rules(&self) -> Vec<Rule> {
+        let Publish { address, host, protocol, .. } = self.port;
+        let rule = |ports, to| {
+            // Nobody else's: an address of the unit's choice may be somebody's.
+            let mut matches = vec![Match::ToHost { is_ipv4: self.to.is_ipv4() }];
+            matches.extend(address.map(Prefix::of).map(Match::Destination));
+            matches.push(Match::Ports(protocol, ports));
+            Rule { chain: Chain::PreRouting, matches, action: Action::Redirect(self.to, to) }
+        };
+        let moved = self.port.moved();
+        if moved.is_empty() {
+            return vec![rule(host, None)];
         }
+        moved.into_iter().map(|(from, to)| rule(PortRange::of(from), Some(to))).collect()
     }
 }
 
@@ -265,7 +289,7 @@ mod tests {
         let rules = network(name, &unit(name, forward, &["10.89.0.0/24"])).rules();
         let rules = rules.iter().filter(|rule| rule.chain == chain);
         let show = |rule: &Rule| format!("{:?} {:?}", rule.matches, rule.action);
-        let subnet = format!("{:?}", Subnet::from_text("10.89.0.0/24").unwrap());
+        let subnet = format!("{:?}", Subnet::from_text("10.89.0.0/24").unwrap().prefix());
         rules.map(|rule| show(rule).replace(&subnet, "10.89.0.0/24")).collect()
     }
 
@@ -280,7 +304,10 @@ mod tests {
         let forward = rules("back", Forward::None, Chain::Forward);
         assert_eq!(forward, ["[FromOutside, Source(10.89.0.0/24)] Drop", "[] Drop"]);
         let input = rules("back", Forward::None, Chain::Input);
-        assert_eq!(input, ["[FromJails, NeighbourDiscovery] Accept", "[FromJails] Drop"]);
+        assert_eq!(
+            input,
+            ["[FromJails, Icmpv6 { first: 133, last: 137 }] Accept", "[FromJails] Drop"]
+        );
     }
 
     #[test]
@@ -331,9 +358,9 @@ mod tests {
         assert_eq!(
             led,
             [
-                "[ToHost { is_ipv4: true }, Port(Tcp, 8080)] Redirect(10.89.0.7:80)",
-                "[ToHost { is_ipv4: false }, Port(Tcp, 8080)] Redirect([fd00:1::7]:80)",
-                "[ToHost { is_ipv4: false }, Destination(fd00:9::1), Port(Udp, 53)] Redirect([fd00:1::7]:53)",
+                "[ToHost { is_ipv4: true }, Ports(Tcp, PortRange { first: 8080, last: 8080 })] Redirect(10.89.0.7, Some(80))",
+                "[ToHost { is_ipv4: false }, Ports(Tcp, PortRange { first: 8080, last: 8080 })] Redirect(fd00:1::7, Some(80))",
+                "[ToHost { is_ipv4: false }, Destination(Prefix { base: fd00:9::1, length: 128 }), Ports(Udp, PortRange { first: 53, last: 53 })] Redirect(fd00:1::7, None)",
             ]
         );
         let closed = self::unit("out", Forward::None, &["10.89.0.0/24", "fd00:1::/64"]);

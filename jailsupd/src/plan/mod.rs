@@ -11,6 +11,7 @@ pub mod firewall;
 pub mod hooks;
 pub mod id_map;
 pub mod ids;
+pub mod jail_firewall;
 pub mod link;
 pub mod networks;
 pub mod seccomp;

@@ -114,7 +114,6 @@ impl Supervisor {
             health: None,
             limits: Watched::default(),
             failed: None,
-            victim: None,
             // Without a time for it, that is done, or was about to be.
             killed: is_killed(&stored),
             former: None,
@@ -155,6 +154,8 @@ impl Supervisor {
                     log::error!("jail={} {}", jail.name, error.chain());
                 }
             }
+            // Its hook comes first, and again when it was cut short: when its unit is read.
+            Some(_) if stored.owes_prestop => {}
             Some(Stopping { signal, .. }) => self.signal(id, signal),
             None => {}
         }
@@ -181,6 +182,9 @@ impl Supervisor {
         if !stored.unit.is_empty() {
             let version = Version { unit: stored.unit.clone(), image: stored.image.clone() };
             self.trials.started(id, version);
+        }
+        if let Some(since) = stored.tried_since_us {
+            self.trials.begun(id, Duration::from_micros(since));
         }
         if state == State::Waiting {
             self.ties.waiting.insert(id);
@@ -220,6 +224,9 @@ fn wanted(again: Option<bool>) -> Want {
 
 /// When it was ready; none when it is not yet.
 fn ready_at(stored: &Stored) -> Option<Moment> {
+    if stored.executed_by_us.is_some() {
+        return None;
+    }
     let us = match stored.notified.within_us {
         Some(_) => stored.notified.ready_us?,
         None => stored.started_us,
@@ -241,9 +248,12 @@ fn found(stored: &Stored, frozen: bool) -> (State, Want) {
     (State::Stopping { kill_at, cause, again, ready: ready(stored) }, wanted(again))
 }
 
-/// The state of a jail that runs. It has as long as it would have had without this change of jailsupd; but the time
-/// that nobody heard its signs of life is not held against it.
+/// The state of a jail that runs, or is on its way to its program. It has as long as it would have had without this
+/// change of jailsupd; but the time that nobody heard its signs of life is not held against it.
 fn running(stored: &Stored, frozen: bool) -> State {
+    if let Some(by) = stored.executed_by_us {
+        return State::Starting { by: Duration::from_micros(by) };
+    }
     let Notified { within_us, ready_by_us, watchdog_us, runtime_until_us, .. } = stored.notified;
     let Some(Ready { since, well_since }) = ready(stored) else {
         let by_us = ready_by_us
@@ -283,7 +293,7 @@ fn is_killed(stored: &Stored) -> bool {
 fn kept(slots: &mut Slots, stored: &Stored) -> Option<Kept> {
     let (user, net) = (slots.take(Slot::UserNamespace)?, slots.take(Slot::NetNamespace)?);
     let (key, lower, ids) = (stored.link.clone(), stored.link_lower, stored.ids.clone());
-    Some(Kept { namespaces: Namespaces { user, net }, key, lower, ids })
+    Some(Kept { namespaces: Namespaces { user, net }, key, lower, ids, filter: None })
 }
 
 /// A pipe to the log, or the socket with a terminal's master.
@@ -385,8 +395,13 @@ mod tests {
 
     /// One that was started after 5 s, and is asked to end; its checks have found this.
     fn stopping(health: Option<HealthState>, well_us: Option<u64>) -> State {
-        let health =
-            health.map(|state| Health { state, probing: false, failures: 3, failure: None });
+        let health = health.map(|state| Health {
+            state,
+            probing: false,
+            failures: 3,
+            successes: 0,
+            failure: None,
+        });
         let stopping =
             Stopping { again: true, reason: None, signal: 15, kill_at_us: Some(9_000_000) };
         let stored = Stored {

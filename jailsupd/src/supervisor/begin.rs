@@ -22,6 +22,7 @@ use crate::exec::ids::Table;
 use crate::exec::images::Images;
 use crate::exec::last_good::LastGood;
 use crate::exec::net::Network;
+use crate::exec::peek::Peek;
 use crate::exec::unit_store::{self, Store};
 use crate::exec::watch::Watch;
 use crate::exec::{self, Layout, descriptors, devices, helper, units};
@@ -51,6 +52,13 @@ fn to<T>(what: &'static str, result: Result<T, impl Into<io::Error>>) -> Result<
     result.map_err(|source| StartError { what, source: source.into() })
 }
 
+/// What jails are put into.
+fn make_places(layout: &Layout) -> Result<(), StartError> {
+    to("use a mount namespace of its own", own_mounts())?;
+    to("make its run directory", layout.make())?;
+    to("make the jails' cgroup", make_cgroups(&layout.cgroups))
+}
+
 impl Supervisor {
     /// Takes everything that is needed, reads the units and adopts what runs.
     ///
@@ -59,9 +67,7 @@ impl Supervisor {
     pub fn start(layout: Layout) -> Result<Self, StartError> {
         let keeper = to("reach the keeper: is this its child?", Client::inherit())?;
         let low_numbers = to("use /dev/null", descriptors::fill_low_numbers())?;
-        to("use a mount namespace of its own", own_mounts())?;
-        to("make its run directory", layout.make())?;
-        to("make the jails' cgroup", make_cgroups(&layout.cgroups))?;
+        make_places(&layout)?;
         let poller = to("use epoll", Poller::new())?;
         let server = to("wait for the keeper and for clients", listen(&keeper, &poller))?;
         let (directories, watch) = to("watch the unit directories", watched(&poller))?;
@@ -113,6 +119,7 @@ impl Supervisor {
             going_down: false,
             done: None,
             layout,
+            peek: to("make a pipe", Peek::new())?,
             _low_numbers: low_numbers,
         };
         to("adopt running jails", supervisor.take_over())?;

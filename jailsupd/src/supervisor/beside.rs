@@ -203,14 +203,15 @@ impl Supervisor {
         let image = image.map(|digest| digest.to_string());
         let version = Version { unit: loaded.restart_hash.clone(), image };
         jail.take(loaded);
-        // One that is not even spawned is judged, too.
-        self.put_on_trial(id, version, clock::now());
         if runs {
             self.set_limits(id);
             self.begin_trial(id);
             self.apply(id, Event::News(News::UnitRead), "its unit was read");
             self.follow_health(id);
         } else {
+            // One that is not even spawned is judged, too.
+            let since = self.trials.take_begun(id, &version).unwrap_or_else(clock::now);
+            self.put_on_trial(id, version, since);
             self.record(&name, None, "its new version is started beside it");
             self.apply(id, Event::Restart, "its unit changed");
         }

@@ -8,6 +8,8 @@ use super::waiters::{Answer, Goal, Waiter};
 use super::{Supervisor, clock, end, poststop, report};
 use crate::control::server::ClientId;
 use crate::control::wire::{Exit, ExitReason, JailState, Ran, Reached, Reply, WireError};
+use crate::exec::deploys::Version;
+use crate::exec::faults;
 use crate::exec::state::{Limit as StoredLimit, Rest, State as Stored, Stopping};
 use crate::machine::{self, Cause, End, Event, Moment, State};
 use crate::unit::Signal;
@@ -75,7 +77,7 @@ impl Supervisor {
         let state = jail.machine.state;
         let running = matches!(
             state,
-            State::Preparing | State::Starting | State::Activating { .. } | State::Up { .. }
+            State::Preparing | State::Starting { .. } | State::Activating { .. } | State::Up { .. }
         );
         // One that runs already satisfies a start, never a restart.
         let count = if running && event == Event::Start { jail.starts } else { jail.starts + 1 };
@@ -85,6 +87,7 @@ impl Supervisor {
         } else {
             self.leave(id, event, why);
         }
+        self.store_queued(id);
         self.start_what_it_needs(id, true);
         Ok(Goal::Started(count))
     }
@@ -185,14 +188,22 @@ impl Supervisor {
         }
         let rest = match jail.machine.state {
             State::Failed => Rest::Failed,
-            State::Waiting => Rest::Waiting,
+            // The next jailsupd prepares it anew.
+            State::Waiting | State::Preparing => Rest::Waiting,
             State::Backoff { until } => Rest::Backoff { until_us: microseconds(until) },
             _ => Rest::Down,
         };
         // A jail that is down for being disabled is started by what enables it.
         let loaded = jail.loaded.as_ref().filter(|loaded| loaded.unit.enabled);
+        let unit = loaded.map(|loaded| loaded.restart_hash.clone()).unwrap_or_default();
+        let version = Version { unit, image: self.trials.image_of(id) };
+        // One that waits for others begins anew when they are there.
+        let is_tried = jail.machine.state != State::Waiting;
+        let since = is_tried.then(|| self.trials.since_us(id, &version)).flatten();
+        let Version { unit, image } = version;
         let state = Stored {
-            unit: loaded.map(|loaded| loaded.restart_hash.clone()).unwrap_or_default(),
+            tried_since_us: since,
+            unit,
             link: jail.kept.as_ref().map(|kept| kept.key.clone()).unwrap_or_default(),
             link_lower: jail.kept.as_ref().and_then(|kept| kept.lower),
             held_down: jail.held_down,
@@ -200,7 +211,7 @@ impl Supervisor {
             failures: jail.machine.failures,
             limit: stored_limit(jail.machine.limit),
             last_exit: jail.last_exit.clone(),
-            image: self.trials.image_of(id),
+            image,
             part: jail.part,
             rest: Some(rest),
             since_us: Some(microseconds(jail.since)),
@@ -212,11 +223,20 @@ impl Supervisor {
         }
     }
 
+    /// Has the keeper remember a jail that is to start when it is its turn, since nothing but our own memory says so.
+    pub(super) fn store_queued(&mut self, id: JailId) {
+        let is_queued = |jail: &Jail| jail.machine.state == State::Preparing && jail.of.is_none();
+        if self.jails.get(id).is_some_and(is_queued) {
+            self.store_rest(id);
+            faults::pass("queued-stored");
+        }
+    }
+
     /// Has the keeper remember that a running jail is asked to end, before it is: the next jailsupd
     /// must not take that for an end of its own.
     pub(super) fn store_stop(&mut self, id: JailId) {
         let Some(jail) = self.jails.get_mut(id) else { return };
-        let signal = jail.policy().stop.signal.number();
+        let (policy, has_unit) = (jail.policy(), jail.loaded.is_some());
         let Some(life) = &mut jail.life else { return };
         let stopping = match jail.machine.state {
             State::Stopping { kill_at, cause, again, .. } => Some(Stopping {
@@ -224,8 +244,13 @@ impl Supervisor {
                 reason: end::reason_of(cause)
                     .or_else(|| (cause == Cause::Own).then_some(ExitReason::Exited))
                     .filter(|_| again.is_none()),
-                // One that ends by itself is not asked.
-                signal: if cause == Cause::Own { 0 } else { signal },
+                signal: match life.stored.stopping {
+                    // Of a unit that is gone: as it was asked.
+                    Some(stopping) if !has_unit => stopping.signal,
+                    // One that ends by itself is not asked.
+                    _ if cause == Cause::Own => 0,
+                    _ => cause.signal(&policy).number(),
+                },
                 kill_at_us: kill_at.map(microseconds),
             }),
             // It has ended, and why it did is to be known until that is dealt with.

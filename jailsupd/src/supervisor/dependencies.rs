@@ -276,6 +276,7 @@ impl Supervisor {
             let may = |jail: &Jail| jail.is_startable() && !jail.held_down && jail.rests();
             if self.jails.get(id).is_some_and(may) {
                 self.apply(id, Event::Start, &format!("{failed} failed, and starts it then"));
+                self.store_queued(id);
                 self.start_what_it_needs(id, false);
             }
         }
@@ -323,5 +324,6 @@ impl Supervisor {
             return;
         }
         self.apply(id, Event::Start, why);
+        self.store_queued(id);
     }
 }

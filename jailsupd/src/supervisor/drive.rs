@@ -1,13 +1,11 @@
 //! Driving the machines: an event in, its actions done, and whatever follows from them at once.
 
-use super::jail::Jail;
 use super::poller::JailId;
 use super::start::Progress;
 use super::{Supervisor, clock};
 use crate::control::wire::JailState;
 use crate::exec::{Error, faults};
 use crate::machine::{self, Action, End, Event, Moment, News, State, Want};
-use crate::unit::HookKind;
 use rustix::fd::AsFd as _;
 use rustix::process::Signal;
 use std::time::Duration;
@@ -71,14 +69,12 @@ impl Supervisor {
             jail.beside.into_iter().for_each(|beside| self.trials.stir(beside));
             if event == Event::Stop {
                 self.stop_work(id);
+                self.ties.starts.give_up(id);
             }
             if before != after {
                 self.on_arrival(id, after);
             }
-            self.store_stop(id);
-            if event == Event::Stop {
-                faults::pass("stop-stored");
-            }
+            self.store_intent(id, event, &actions);
             for action in actions {
                 next = self.perform_action(id, action);
             }
@@ -91,6 +87,17 @@ impl Supervisor {
         self.store_notified(id);
         self.finish_run(id);
         self.forget_if_removed(id);
+    }
+
+    /// Has the keeper remember what is about to be done, so that the next jailsupd does it if this one dies.
+    fn store_intent(&mut self, id: JailId, event: Event, actions: &[Action]) {
+        if actions.iter().any(|action| matches!(action, Action::Signal(_))) {
+            self.owe_prestop(id);
+        }
+        self.store_stop(id);
+        if event == Event::Stop {
+            faults::pass("stop-stored");
+        }
     }
 
     /// What follows from a jail's having come to a state.
@@ -150,13 +157,8 @@ impl Supervisor {
                 None
             }
             Action::Clean => {
-                let poststop = self.jails.get(id).and_then(Jail::poststop);
-                if poststop.is_none() {
-                    self.tell_left_out(id, HookKind::Poststop);
-                }
-                self.jails.get_mut(id)?.owes_poststop = poststop.is_some();
-                self.clean(id);
-                if poststop.is_some_and(|loaded| self.run_poststop(id, &loaded)) {
+                let hook = self.jails.get(id)?.poststop();
+                if self.clean_and_run(id, hook) {
                     return None;
                 }
                 Some((Event::Cleaned, "cleared away".into()))
@@ -203,9 +205,7 @@ impl Supervisor {
                         "its new version goes: there is no room for the jail beside it",
                     );
                 }
-                self.start_failed(id, &error);
-                let end = if error.is_permanent() { End::NeverStarts } else { End::NotStarted };
-                Some((Event::PrepareFailed(end), error.chain()))
+                Some((Event::PrepareFailed(self.not_prepared(id, &error)), error.chain()))
             }
         }
     }

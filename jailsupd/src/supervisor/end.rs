@@ -9,6 +9,7 @@ use super::pressure;
 use crate::control::wire::{Exit, ExitReason, Usage};
 use crate::exec::error::source_of;
 use crate::exec::logs::Stream;
+use crate::exec::peek::{Peek, Seen};
 use crate::exec::{Error, faults, overlay, processes, root};
 use crate::machine::{self, Cause, End, Event, State, Want};
 use crate::unit::value::FromText as _;
@@ -26,18 +27,25 @@ impl Supervisor {
         };
         let Some(pipe) = &life.start_error else { return };
         let mut bytes = [0; StartError::LEN];
-        match rustix::io::read(pipe, &mut bytes) {
-            Ok(0) => {
+        match self.peek.look(pipe, &mut bytes) {
+            Ok(Seen::Closed) => {
                 self.poller.forget(pipe);
                 life.start_error = None;
+                life.stored.executed_by_us = None;
                 if life.failed.is_none() {
                     self.note_main(id);
                     self.apply(id, Event::Executed, "its program was executed");
                     self.ask_again(id);
+                    self.run_owed_poststart(id);
                 }
             }
-            Ok(length) => life.failed = StartError::decode(&bytes[..length]),
-            Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR) => {}
+            // It stays there, for whoever comes next.
+            Ok(Seen::Bytes(length)) => {
+                self.poller.forget(pipe);
+                life.failed = StartError::decode(&bytes[..length]);
+                faults::pass("start-error-seen");
+            }
+            Ok(Seen::Nothing) => {}
             Err(_) => life.start_error = None,
         }
     }
@@ -54,8 +62,13 @@ impl Supervisor {
     fn ask_again(&mut self, id: JailId) {
         let Some(jail) = self.jails.get(id) else { return };
         let had_hook = jail.loaded.as_ref().is_some_and(|loaded| loaded.plan.hook.is_some());
-        if let (true, State::Stopping { kill_at: Some(_), .. }) = (had_hook, jail.machine.state) {
-            self.signal(id, jail.policy().stop.signal.number());
+        // One that was up has heard it, or does when its hook for that has ended.
+        let State::Stopping { kill_at: Some(_), cause, ready: None, .. } = jail.machine.state
+        else {
+            return;
+        };
+        if had_hook {
+            self.signal(id, cause.signal(&jail.policy()).number());
         }
     }
 
@@ -65,7 +78,6 @@ impl Supervisor {
         faults::pass("end-seen");
         // Whatever it said before its end comes first, and what the kernel said of it.
         self.on_kernel_log();
-        self.on_start_error(id);
         self.on_start_error(id);
         self.on_notify(id);
         let Some(jail) = self.jails.get(id) else { return };
@@ -78,7 +90,7 @@ impl Supervisor {
             Ok(record) => record.filter(|record| record.inode == inode),
             Err(error) => return self.lost_keeper(&error),
         };
-        let (report, left) = read_report(&life.exit_report);
+        let (report, left) = read_report(&self.peek, &life.exit_report);
         faults::pass("end-read");
         let oom = may_be_oom(jail, life, record);
         let unit = jail.loaded.as_ref().map(|loaded| &loaded.unit);
@@ -128,7 +140,7 @@ impl Supervisor {
         let Some(jail) = self.jails.get_mut(id) else { return };
         let (name, key, cgroup) = (jail.name.clone(), jail.key.clone(), jail.cgroup.clone());
         if let Some(loaded) = &jail.loaded {
-            self.images.look_again(&loaded.unit.image.source);
+            self.images.look_again(&loaded.unit.image.source, &self.layout);
         }
         let life = jail.life.take();
         self.forget_hooks(id);
@@ -179,6 +191,15 @@ impl Supervisor {
         }
     }
 
+    /// A start has failed before there was a process. Returns what kind of end that is.
+    pub(super) fn not_prepared(&mut self, id: JailId, error: &Error) -> End {
+        if let Some(jail) = self.jails.get_mut(id) {
+            jail.last_exit = Some(not_begun(error));
+        }
+        self.start_failed(id, error);
+        if error.is_permanent() { End::NeverStarts } else { End::NotStarted }
+    }
+
     /// Says once, with file, line and remedy, why a jail does not start.
     pub(super) fn start_failed(&mut self, id: JailId, error: &Error) {
         let Some(jail) = self.jails.get_mut(id) else { return };
@@ -195,12 +216,37 @@ impl Supervisor {
     }
 }
 
-/// How the main process has ended, and what still ran then; an init of another version may say less.
-fn read_report(pipe: &OwnedFd) -> (Option<ExitReport>, Option<Left>) {
+/// The end of a start that came to no process: what could not be made ready, by the unit's key.
+fn not_begun(error: &Error) -> Exit {
+    let what = match error.key() {
+        "" => "what it needs",
+        key => key,
+    };
+    Exit {
+        reason: ExitReason::StartFailed,
+        code: None,
+        signal: None,
+        core: false,
+        at: clock::wall_ms(),
+        stage: Some(format!("cannot provide {what}")),
+        errno: None,
+        detail: Some(error.chain()),
+        usage: None,
+        program: None,
+        pid: None,
+        victim: None,
+    }
+}
+
+/// How the main process has ended, and what still ran then; an init of another version may say less. It stays there until
+/// all that follows from it is remembered.
+fn read_report(peek: &Peek, pipe: &OwnedFd) -> (Option<ExitReport>, Option<Left>) {
     let mut bytes = [0; ExitReport::LEN + Left::LEN];
-    let length = rustix::io::read(pipe, &mut bytes).unwrap_or(0);
-    let said = bytes.get(..length).unwrap_or_default();
-    let (report, left) = said.split_at(length.min(ExitReport::LEN));
+    let said = match peek.look(pipe, &mut bytes) {
+        Ok(Seen::Bytes(length)) => bytes.get(..length).unwrap_or_default(),
+        _ => &[],
+    };
+    let (report, left) = said.split_at(said.len().min(ExitReport::LEN));
     (ExitReport::decode(report), Left::decode(left))
 }
 
@@ -265,7 +311,7 @@ fn judge(
         }),
         program: life.stored.program.clone(),
         pid: life.stored.main_pid,
-        victim: life.victim.clone().filter(|_| reason == ExitReason::Oom),
+        victim: life.stored.victim.clone().filter(|_| reason == ExitReason::Oom),
     };
     let status = match u8::try_from(status) {
         _ if reason == ExitReason::Oom => None,
@@ -401,8 +447,9 @@ pub(super) fn describe(exit: &Exit) -> String {
         ExitReason::Pressure => format!("was under pressure: {status}"),
         ExitReason::Dependency => format!("lost a jail that it needs: {status}"),
         ExitReason::StartFailed => {
-            let stage = exit.stage.as_deref().unwrap_or_default();
-            format!("did not start: {stage}: {}", exit.errno.as_deref().unwrap_or_default())
+            let words = [exit.stage.as_deref(), exit.errno.as_deref()];
+            let words: Vec<&str> = words.into_iter().flatten().collect();
+            format!("did not start: {}", words.join(": "))
         }
         ExitReason::Exited | ExitReason::Signaled | ExitReason::Unknown => status,
     };

@@ -48,13 +48,15 @@ impl Checked {
 
     /// What the next jailsupd must know.
     pub(super) fn to_store(&self) -> Stored {
-        let Health { verdict, is_probing, failures, .. } = self.health;
+        let Health { verdict, is_probing, failures, successes, .. } = self.health;
         let unsuccessful = self.last.as_ref().filter(|last| !last.succeeded);
         Stored {
             state: state_of(verdict),
             probing: is_probing,
             failures,
-            // Of successes nobody needs to know after a sudden end: to store each would be a write an interval.
+            // Those of the startup probe end with it.
+            successes,
+            // Of others nobody needs to know after a sudden end: to store each would be a write an interval.
             failure: unsuccessful.map(|last| (last.at, last.text.clone())),
         }
     }
@@ -340,6 +342,7 @@ fn past(stored: &Stored, started_us: u64) -> Past {
         verdict: verdict_of(stored.state),
         is_probing: stored.probing,
         failures: stored.failures,
+        successes: stored.successes,
         started: Duration::from_micros(started_us),
     }
 }

@@ -3,12 +3,12 @@
 use super::jail::Jail;
 use super::losses::Unstored;
 use super::syncing::Of;
-use super::{Supervisor, clock};
+use super::{Supervisor, clock, end};
 use crate::control::server::ClientId;
-use crate::control::wire::{Event, EventLine, JailState, Reply};
+use crate::control::wire::{Event, EventLine, ExitReason, JailState, Reply};
 use crate::exec::Layout;
 use crate::exec::logs::{Line, Log, Stream};
-use crate::machine::{Moment, State};
+use crate::machine::{Moment, State, Want};
 use crate::unit::amount::show_duration;
 use std::io;
 use std::time::Duration;
@@ -59,8 +59,8 @@ impl History {
     /// Tells how many events are missing, if any are.
     fn tell_unstored(&mut self, now: Moment) -> io::Result<Option<Event>> {
         let Some(why) = self.unstored.sentence("event") else { return Ok(None) };
-        let event =
-            Event { time: clock::wall_ms(), jail: String::new(), from: None, to: None, why };
+        let (time, jail) = (clock::wall_ms(), String::new());
+        let event = Event { time, jail, from: None, to: None, reason: None, why };
         if let Err(error) = self.store(&event) {
             self.unstored.put_off(now);
             return Err(error);
@@ -78,6 +78,7 @@ impl Supervisor {
             jail: jail.to_owned(),
             from: states.map(|(from, _)| from),
             to: states.map(|(_, to)| to),
+            reason: states.and_then(|states| self.reason_of(jail, states)),
             why: why.to_owned(),
         };
         for event in self.history.add(event, clock::now()) {
@@ -85,6 +86,21 @@ impl Supervisor {
         }
         self.grown_log(Of::Events);
         self.note_event(jail, states.map(|(_, to)| to), why);
+    }
+
+    /// Why a jail that has just changed its state so has ended, or is to end.
+    fn reason_of(&self, jail: &str, states: (JailState, JailState)) -> Option<ExitReason> {
+        let jail = self.jails.get(self.jails.find(jail)?)?;
+        let ended = jail.last_exit.as_ref().map(|exit| exit.reason);
+        match states {
+            (_, JailState::Stopping) => end::reason_of(jail.machine.cause()?),
+            // Of one that nobody wants any more nothing follows; before it was started, nothing has ended either.
+            (JailState::Cleaning, _) | (JailState::Preparing, JailState::Cleaning) => {
+                ended.filter(|_| jail.machine.want == Want::Up)
+            }
+            (_, JailState::Cleaning) => ended,
+            _ => None,
+        }
     }
 
     /// Tells how many events are missing, when its time has come.
@@ -202,7 +218,8 @@ mod tests {
     use super::*;
 
     fn event(why: &str) -> Event {
-        Event { time: 1, jail: "web".into(), from: None, to: None, why: why.into() }
+        let (jail, why) = ("web".into(), why.into());
+        Event { time: 1, jail, from: None, to: None, reason: None, why }
     }
 
     fn whys(events: &[Event]) -> Vec<&str> {

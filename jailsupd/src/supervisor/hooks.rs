@@ -1,8 +1,8 @@
 //! Hooks that run in a jail beside its program: when it is ready, and before it is asked to end. Each is executed as
 //! a program of `jailctl exec` is ([`enter`]), with jailsupd as its client: one that has had its time, or whose
-//! jailsupd dies, is hung up on, and that is its end.
+//! jailsupd dies, is hung up on, and that is its end. The next jailsupd then runs it again, from its beginning.
 
-use super::jail::{Jail, Loaded};
+use super::jail::{Jail, Life, Loaded};
 use super::poller::{JailId, Source, swapped};
 use super::{Supervisor, clock};
 use crate::control::wire::session;
@@ -64,34 +64,100 @@ impl Hooks {
 impl Supervisor {
     /// The jail is ready.
     pub(super) fn run_poststart(&mut self, id: JailId) {
-        if let Err(error) = self.run_hook(id, HookKind::Poststart, None) {
+        let result = self.run_hook(id, HookKind::Poststart, None);
+        if let Err(error) = &result {
             self.hook_failed(id, HookKind::Poststart, &error.chain());
+        }
+        if !matches!(result, Ok(true)) {
+            self.owes_no_more(id, HookKind::Poststart);
         }
     }
 
-    /// The jail is to end: whether its hook comes first, which sends the signal when it has ended.
-    pub(super) fn run_prestop(&mut self, id: JailId, signal: Signal) -> bool {
-        let Some(jail) = self.jails.get(id) else { return false };
+    /// The program of the jail was executed: perhaps for an earlier jailsupd already, which has not seen the end of
+    /// the hook.
+    pub(super) fn run_owed_poststart(&mut self, id: JailId) {
+        let is_up = |jail: &&Jail| matches!(jail.machine.state, State::Up { .. });
+        let Some(jail) = self.jails.get(id).filter(is_up) else { return };
+        // A frozen one would hold the hook, too; and who is gone is not ready any more.
+        let can_run = |life: &&Life| !jail.frozen && resident::is_alive(&life.pidfd).is_ok();
+        let owes =
+            jail.life.as_ref().filter(can_run).is_some_and(|life| life.stored.owes_poststart);
+        let runs = |hook: &Running| hook.jail == id && hook.kind == HookKind::Poststart;
+        if owes && !self.hooks.running.values().any(runs) {
+            self.run_poststart(id);
+        }
+    }
+
+    /// Hooks that an earlier jailsupd has not come to, or has not seen the end of, in jails that run.
+    pub(super) fn resume_hooks(&mut self) {
+        for id in self.jails.all_ids() {
+            let Some(jail) = self.jails.get(id) else { continue };
+            let Some(life) = &jail.life else { continue };
+            match jail.machine.state {
+                // Whether its program was executed at all is not seen yet: `on_start_error` goes on.
+                State::Up { .. } if life.start_error.is_some() => self.on_start_error(id),
+                State::Stopping { kill_at: Some(_), .. } if life.stored.owes_prestop => {
+                    let number = life.stored.stopping.map_or(0, |stopping| stopping.signal);
+                    if jail.loaded.is_none() {
+                        self.hook_failed(id, HookKind::Prestop, "it is left out: its unit is gone");
+                    }
+                    if !self.run_prestop(id, Signal::from_number(number)) {
+                        self.signal(id, number);
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// The jail is about to be asked to end: a hook that comes before that is owed from now on.
+    pub(super) fn owe_prestop(&mut self, id: JailId) {
+        let Some(jail) = self.jails.get_mut(id) else { return };
         // One that has not been ready has nothing to be taken down, and one that gives no sign of life does not
         // answer its hook either.
         let in_order = matches!(
             jail.machine.state,
             State::Stopping { ready: Some(_), cause, .. } if cause != Cause::Watchdog
         );
-        if !in_order {
+        // Of an older version of its unit nobody knows.
+        let may_have = jail
+            .started_from()
+            .is_none_or(|loaded| loaded.unit.hooks.get(HookKind::Prestop).is_some());
+        if let Some(life) = &mut jail.life {
+            life.stored.owes_prestop = in_order && may_have;
+        }
+    }
+
+    /// The jail is to end: whether its hook comes first, which sends the signal when it has ended.
+    pub(super) fn run_prestop(&mut self, id: JailId, signal: Signal) -> bool {
+        let Some(jail) = self.jails.get(id) else { return false };
+        if !jail.life.as_ref().is_some_and(|life| life.stored.owes_prestop) {
             return false;
         }
         // A frozen jail would hold the hook, too.
         if let Err(error) = jail.cgroup.freeze(false) {
             log::warn!("jail={}: {}", jail.name, error.chain());
         }
-        match self.run_hook(id, HookKind::Prestop, Some(signal)) {
-            Ok(runs) => runs,
-            Err(error) => {
-                self.hook_failed(id, HookKind::Prestop, &error.chain());
-                false
-            }
+        let result = self.run_hook(id, HookKind::Prestop, Some(signal));
+        if let Err(error) = &result {
+            self.hook_failed(id, HookKind::Prestop, &error.chain());
         }
+        let runs = matches!(result, Ok(true));
+        if !runs {
+            self.owes_no_more(id, HookKind::Prestop);
+        }
+        runs
+    }
+
+    /// A hook has ended, or there is none.
+    fn owes_no_more(&mut self, id: JailId, kind: HookKind) {
+        let Some(life) = self.jails.get_mut(id).and_then(|jail| jail.life.as_mut()) else { return };
+        match kind {
+            HookKind::Poststart => life.stored.owes_poststart = false,
+            HookKind::Prestop => life.stored.owes_prestop = false,
+            HookKind::StartContainer | HookKind::Poststop => {}
+        }
+        self.store_life(id);
     }
 
     /// Starts a hook; false when the unit has none of that kind.
@@ -225,12 +291,12 @@ impl Supervisor {
         if let Some(how) = how {
             self.hook_failed(hook.jail, hook.kind, how);
         }
+        self.owes_no_more(hook.jail, hook.kind);
         if let Some(signal) = hook.then {
             self.signal(hook.jail, signal.number());
         }
     }
 
-    /// Tells it wherever it may be looked for.
     /// Of a jail that has run since before this jailsupd, from a version of its unit that is in force no longer, nobody knows the
     /// hooks; that the present version has one says that it may have had one, too.
     pub(super) fn tell_left_out(&mut self, id: JailId, kind: HookKind) {
@@ -243,6 +309,7 @@ impl Supervisor {
         }
     }
 
+    /// Tells it wherever it may be looked for.
     pub(super) fn hook_failed(&mut self, id: JailId, kind: HookKind, how: &str) {
         let text = format!("its `{kind}` hook failed: {how}");
         let Some(jail) = self.jails.get_mut(id) else { return };

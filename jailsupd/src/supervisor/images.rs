@@ -98,8 +98,8 @@ impl Supervisor {
             ));
         }
         let ids = self.reader_ids().map_err(|error| not_possible(path, error.chain()))?;
-        let request =
-            import::Request { path: Path::new(path), name: name.as_ref(), archive: None, ids };
+        let (path_of, name, archive, kind) = (Path::new(path), name.as_ref(), None, None);
+        let request = import::Request { path: path_of, name, archive, kind, ids };
         let worker = import::start(&request, &self.layout)
             .map_err(|error| not_possible(path, error.chain()))?;
         self.imports.last = self.imports.last.wrapping_add(1);
@@ -265,6 +265,8 @@ impl Supervisor {
             }
             log::info!("image={digest} removed");
             removed.push(digest.to_string());
+            // What stays mounted takes its room until then.
+            self.forget_images();
         }
         Reply::with(&ImageRemoved { removed })
     }
@@ -289,6 +291,7 @@ impl Supervisor {
             removed.push(object.digest.to_string());
             freed += object.size;
         }
+        self.forget_images();
         Reply::with(&ImagesCollected { removed, freed })
     }
 

@@ -9,7 +9,7 @@ use super::losses::Intake;
 use super::notify::Voice;
 use super::poller::{JailId, Poller};
 use super::pressure::Watched;
-use crate::control::wire::{Exit, HealthState, JailState, Victim};
+use crate::control::wire::{Exit, HealthState, JailState};
 use crate::exec::cgroup::Cgroup;
 use crate::exec::logs::Log;
 use crate::exec::namespaces::Namespaces;
@@ -18,6 +18,7 @@ use crate::exec::terminal::Terminal;
 use crate::exec::worker::Worker;
 use crate::machine::gate::WaitsFor;
 use crate::machine::{Machine, Moment, Policy, State};
+use crate::plan::firewall::Rule;
 use crate::plan::{IdRange, Plan};
 use crate::unit::{Hooks, Notify, Problem, Unit};
 use jail_init::StartError;
@@ -142,8 +143,6 @@ pub(super) struct Life {
     pub(super) failed: Option<StartError>,
     /// It had to be killed after its stop time-out.
     pub(super) killed: bool,
-    /// Whom the kernel has chosen last to kill for want of memory.
-    pub(super) victim: Option<Victim>,
     /// The unit that it was started from, when another is in force by now and it has hooks yet to run.
     pub(super) former: Option<Box<Loaded>>,
     /// It is the run of the hook after the jail's end.
@@ -166,6 +165,8 @@ pub(super) struct Kept {
     pub(super) lower: Option<u32>,
     /// The ids that the user namespace was made with; none when nobody knows.
     pub(super) ids: Option<String>,
+    /// What is filtered in it; none when nobody knows.
+    pub(super) filter: Option<Vec<Rule>>,
 }
 
 impl Life {
@@ -254,6 +255,7 @@ impl Jail {
             restart: loaded.unit.restart.clone(),
             stop: loaded.unit.stop.clone(),
             waits: self.depends || self.lacks_link || self.lacks_address(),
+            executed_within: loaded.unit.executed_within(),
             ready_within: (loaded.unit.process.notify != Notify::None)
                 .then_some(loaded.unit.start.timeout),
             // One that is frozen owes no sign of life.
@@ -282,7 +284,7 @@ impl Jail {
             State::Down => JailState::Down,
             State::Waiting => JailState::Waiting,
             State::Preparing => JailState::Preparing,
-            State::Starting => JailState::Starting,
+            State::Starting { .. } => JailState::Starting,
             State::Activating { .. } => JailState::Activating,
             State::Up { .. } => JailState::Up,
             State::Stopping { .. } => JailState::Stopping,

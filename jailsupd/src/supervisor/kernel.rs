@@ -115,10 +115,10 @@ impl Supervisor {
         for id in self.jails.all_ids() {
             let Some(jail) = self.jails.get_mut(id) else { continue };
             if is_of(jail.cgroup.path(), &cgroup) {
-                let victim = jail.life.as_mut().map(|life| &mut life.victim);
-                victim.into_iter().for_each(|victim| {
-                    *victim = Some(wire::Victim { pid, program: program.clone() });
-                });
+                if let Some(life) = &mut jail.life {
+                    life.stored.victim = Some(wire::Victim { pid, program: program.clone() });
+                }
+                self.store_life(id);
             }
         }
     }

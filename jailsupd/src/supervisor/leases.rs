@@ -177,6 +177,11 @@ impl Jail {
         fixed.chain(lease).collect()
     }
 
+    /// The address that it has from DHCP.
+    pub(super) fn leased(&self) -> Option<std::net::IpAddr> {
+        self.lease.as_ref().map(|held| held.lease.address.into())
+    }
+
     /// Whether its namespaces have the link that its unit asks for.
     fn has_own_link(&self) -> bool {
         let key = self.loaded.as_ref().map(|loaded| link_key(loaded, loaded.plan.link(), false));

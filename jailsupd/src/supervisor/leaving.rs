@@ -40,7 +40,10 @@ impl Leaving {
 impl Jail {
     /// Whether its processes run and it is not about to end.
     pub(super) fn is_running(&self) -> bool {
-        matches!(self.machine.state, State::Starting | State::Activating { .. } | State::Up { .. })
+        matches!(
+            self.machine.state,
+            State::Starting { .. } | State::Activating { .. } | State::Up { .. }
+        )
     }
 
     /// Whether something of it is there, or being made.

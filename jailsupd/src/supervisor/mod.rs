@@ -17,6 +17,7 @@ mod dependencies;
 mod drive;
 mod end;
 mod files;
+mod filters;
 mod health;
 mod history;
 mod hooks;
@@ -70,6 +71,7 @@ use crate::exec::images::Images;
 use crate::exec::last_good::LastGood;
 use crate::exec::logs::Log;
 use crate::exec::net::Network;
+use crate::exec::peek::Peek;
 use crate::exec::unit_store::Store;
 use crate::exec::watch::Watch;
 use crate::exec::worker::Worker;
@@ -116,6 +118,7 @@ const BURST: Duration = Duration::from_millis(500);
 pub struct Supervisor {
     keeper: Client,
     poller: Poller,
+    peek: Peek,
     server: Server,
     network: Network,
     ids: Table,
@@ -188,6 +191,7 @@ impl Supervisor {
         self.finish_cleaning();
         self.resume_besides();
         self.resume_trials();
+        self.resume_hooks();
         self.resume_imports();
         loop {
             // A notice may have come in with the answer to some request: then nothing is readable.
@@ -210,6 +214,7 @@ impl Supervisor {
             self.follow_dependencies();
             self.prepare_some();
             self.follow_dependencies();
+            self.follow_filters();
             self.judge_trials();
             self.answer_some();
             self.answer_waiters();
@@ -255,6 +260,7 @@ impl Supervisor {
             let why = if frozen { "it is frozen" } else { "it is thawed" };
             self.apply(id, Event::News(News::Frozen(frozen)), why);
             self.freeze_health(id, frozen);
+            self.run_owed_poststart(id);
         }
     }
 
@@ -436,7 +442,8 @@ impl Supervisor {
             self.tell_losses(id, false);
             let deadline = self.jails.get(id).and_then(|jail| jail.machine.deadline());
             if deadline.is_some_and(|at| at <= now) {
-                // What it has said already counts, though nobody had the time to listen.
+                // What it has come to and said already counts, though nobody had the time to look.
+                self.on_start_error(id);
                 self.on_notify(id);
                 self.apply(id, Event::Tick, "its time has come");
             }

@@ -103,7 +103,8 @@ impl Supervisor {
             ];
             self.keeper.put(&building.key, &slots).map_err(Error::Keeper)?;
             let ids = Some(ids.to_string());
-            building.kept = Some(Kept { namespaces, key: String::new(), lower: None, ids });
+            let filter = Some(Vec::new());
+            building.kept = Some(Kept { namespaces, key: String::new(), lower: None, ids, filter });
         }
         Ok(())
     }
@@ -122,7 +123,10 @@ impl Supervisor {
         }
         let key = link_key(loaded, link, is_beside);
         self.check_mac(building.id, link)?;
+        let rules = self.filter_of(&loaded.unit);
         let Some(kept) = &mut building.kept else { return Ok(()) };
+        // Before its link is up, and nothing of the jail is there.
+        self.network.filter(&kept.namespaces.net, &mut kept.filter, rules)?;
         if kept.key == key {
             self.renew_identity(building.id, &kept.namespaces.net);
             return Ok(());

@@ -113,7 +113,7 @@ impl Supervisor {
 
     fn heed(&mut self, id: JailId, message: &Message) {
         // The pipe that tells of the execution may be read after what the program says at once.
-        let is_starting = |state| matches!(state, State::Starting);
+        let is_starting = |state| matches!(state, State::Starting { .. });
         if self.jails.get(id).is_some_and(|jail| is_starting(jail.machine.state)) {
             self.apply(id, Event::Executed, "its program speaks");
         }
@@ -130,9 +130,6 @@ impl Supervisor {
         if let Some(time) = message.watchdog_time {
             // Zero is systemd's word for "not any more".
             notified.watchdog_us = Some(microseconds(time)).filter(|time| *time != 0);
-        }
-        if let Some(time) = message.extend {
-            self.apply(id, Event::News(News::Extend(time)), "it asks for more time");
         }
         if message.ready && must_say {
             self.apply(id, Event::News(News::Ready), "it says that it is ready");
@@ -153,6 +150,10 @@ impl Supervisor {
         }
         if message.stopping {
             self.apply(id, Event::News(News::Stopping), "it says that it is about to end");
+        }
+        // For what it is doing from now on, where it says that, too.
+        if let Some(time) = message.extend {
+            self.apply(id, Event::News(News::Extend(time)), "it asks for more time");
         }
     }
 

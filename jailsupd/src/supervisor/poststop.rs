@@ -13,6 +13,7 @@ use crate::exec::state::{Ended, Poststop as Stored};
 use crate::machine::{Cause, End, Event, State};
 use crate::plan::StartHook;
 use crate::unit::HookKind;
+use jail_init::Stage;
 use std::time::Duration;
 
 impl Jail {
@@ -79,6 +80,18 @@ pub(super) fn restored(stored: Stored) -> State {
 }
 
 impl Supervisor {
+    /// Clears away what has ended, and runs the hook after it, if there is one; whether it runs now.
+    pub(super) fn clean_and_run(&mut self, id: JailId, hook: Option<Loaded>) -> bool {
+        if hook.is_none() {
+            self.tell_left_out(id, HookKind::Poststop);
+        }
+        if let Some(jail) = self.jails.get_mut(id) {
+            jail.owes_poststop = hook.is_some();
+        }
+        self.clean(id);
+        hook.is_some_and(|loaded| self.run_poststop(id, &loaded))
+    }
+
     /// Runs the hook that an earlier jailsupd has not come to; whether it runs now.
     pub(super) fn run_owed_poststop(&mut self, id: JailId) -> bool {
         let Some(jail) = self.jails.get_mut(id).filter(|jail| jail.owes_poststop) else {
@@ -127,8 +140,17 @@ impl Supervisor {
         for stream in [Stream::Stdout, Stream::Stderr] {
             self.drain(id, stream);
         }
-        let Some(life) = self.jails.get(id).and_then(|jail| jail.life.as_ref()) else { return };
+        let Some(jail) = self.jails.get(id) else { return };
+        let Some(life) = &jail.life else { return };
         self.poller.forget(&life.pidfd);
+        // An earlier jailsupd died before it said go: the hook has not run.
+        if life.failed.is_some_and(|failed| failed.stage == Stage::Go) {
+            let hook = jail.started_from().and_then(hook_alone);
+            if !self.clean_and_run(id, hook) {
+                self.apply(id, Event::Cleaned, "cleared away");
+            }
+            return;
+        }
         // Its first process ends well, or says why not; killed it says nothing.
         let how = match (life.failed, life.start_error.is_none()) {
             (Some(failed), _) => Some(source_of(failed, HookKind::Poststop.word()).to_string()),

@@ -17,7 +17,7 @@ use crate::machine::{Event, News, Want};
 use crate::plan::ids::Ids;
 use crate::plan::{self, Context};
 use crate::unit::set::Clash;
-use crate::unit::{Problem, RawFile, RawKind, Resolved, Tree, Unit, set, tree};
+use crate::unit::{ImageSource, Problem, RawFile, RawKind, Resolved, Tree, Unit, set, tree};
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -189,7 +189,8 @@ impl Supervisor {
         let loaded = self.jails.all().filter_map(|(_, jail)| jail.loaded.as_ref());
         let named: BTreeSet<_> =
             loaded.map(|loaded| loaded.unit.image.source.to_string()).collect();
-        self.images.keep_only(|source| named.contains(&source.to_string()));
+        let is_named = |source: &ImageSource| named.contains(&source.to_string());
+        self.images.keep_only(is_named, &self.layout);
     }
 
     /// Puts in force what the files say.

@@ -116,6 +116,7 @@ pub(super) fn inspected(jail: &Jail) -> WireJail {
     let unit = jail.loaded.as_ref().map(|loaded| &loaded.unit);
     let link = jail.loaded.as_ref().and_then(|loaded| loaded.plan.link());
     let mac = link.and_then(Link::mac).map(show_mac);
+    let firewall = unit.map(|unit| &unit.firewall);
     let usage = jail.life.as_ref().map(|_| jail.cgroup.usage());
     let init = jail.life.as_ref().and_then(|life| Found::of_init(life.pid));
     let service = jail.life.as_ref().and_then(|life| Found::of_service(life.pid));
@@ -128,6 +129,10 @@ pub(super) fn inspected(jail: &Jail) -> WireJail {
         user: unit.map(|unit| user(&unit.process.user)).unwrap_or_default(),
         uid_base: jail.loaded.as_ref().map(|loaded| loaded.ids.base()),
         mac,
+        link: link.map(ToString::to_string),
+        publish: unit.map(|unit| shown(&unit.network.publish)).unwrap_or_default(),
+        ingress: firewall.and_then(|all| all.ingress.as_ref()).map(|all| shown(&all.0)),
+        egress: firewall.and_then(|all| all.egress.as_ref()).map(|all| shown(&all.0)),
         cgroup: usage.map(|_| format!("jails/{}", jail.key)),
         capabilities: service.map(|found| found.effective.names()),
         bounding: service.map(|found| found.bounding.names()),
@@ -145,6 +150,10 @@ pub(super) fn inspected(jail: &Jail) -> WireJail {
         checks: checks(jail),
         problems: jail.problems().map(ToString::to_string).collect(),
     }
+}
+
+fn shown(all: &[impl ToString]) -> Vec<String> {
+    all.iter().map(ToString::to_string).collect()
 }
 
 /// Whom a process shows that has no id in its jail: the kernel's `overflowuid` (user_namespaces(7)).

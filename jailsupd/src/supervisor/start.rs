@@ -10,6 +10,7 @@ use super::poststop;
 use super::pressure::Watched;
 use crate::exec::account::{self, Account};
 use crate::exec::cgroup::Cgroup;
+use crate::exec::deploys::Version;
 use crate::exec::devices::Pinned;
 use crate::exec::ends::Inside;
 use crate::exec::spawn::{Prepared, Spawned};
@@ -20,7 +21,7 @@ use crate::exec::{
     Error, cores, devices, faults, given, image, limits, overlay, root, spawn, volume, walls,
 };
 use crate::plan::{self, GivenFile, HostStep, Learned};
-use crate::unit::{Bytes, Device, ImageSource};
+use crate::unit::{Bytes, Device, HookKind, ImageSource};
 use keeper::Slot;
 use rustix::fd::{AsFd as _, OwnedFd};
 use std::io;
@@ -193,7 +194,6 @@ impl Supervisor {
             health: None,
             limits: Watched::default(),
             failed: None,
-            victim: None,
             killed: false,
             former: None,
             is_poststop: false,
@@ -319,15 +319,23 @@ impl Supervisor {
         kept: &Kept,
     ) -> Result<(State, Memory), Error> {
         let Some(jail) = self.jails.get(id) else { return Err(Error::NoUnit) };
-        let stored = State {
+        let image = image::digest(&loaded.unit.image.source, &self.layout);
+        let version = Version {
             unit: loaded.restart_hash.clone(),
+            image: image.map(|digest| digest.to_string()),
+        };
+        let now = clock::now();
+        // What its machine says in a moment, known to the next jailsupd before *go*.
+        let by = now.saturating_add(loaded.unit.executed_within());
+        let stored = State {
+            unit: version.unit.clone(),
             link: kept.key.clone(),
             link_lower: kept.lower,
             ids: kept.ids.clone(),
             uid_base: loaded.ids.base(),
             part: jail.part,
             pid: spawned.pid,
-            started_us: clock::microseconds(clock::now()),
+            started_us: clock::microseconds(now),
             held_down: jail.held_down,
             restarts: jail.restarts,
             failures: jail.machine.failures,
@@ -335,11 +343,14 @@ impl Supervisor {
             // It is a hook after the end when that is where the jail is.
             poststop: poststop::stored(jail.machine.state),
             last_exit: jail.last_exit.clone(),
+            filtered: !loaded.unit.firewall.is_open(),
             told: jail.told(),
             program: loaded.unit.process.exec.first().map(|program| cut(program)),
             notified: notify::expected(&loaded.unit),
-            image: image::digest(&loaded.unit.image.source, &self.layout)
-                .map(|digest| digest.to_string()),
+            owes_poststart: loaded.unit.hooks.get(HookKind::Poststart).is_some(),
+            tried_since_us: self.trials.since_us(id, &version),
+            executed_by_us: Some(clock::microseconds(by)),
+            image: version.image,
             ..State::default()
         };
         let memory = Memory::new(&stored).map_err(Error::Keeper)?;

@@ -19,6 +19,8 @@ pub(super) struct Starts {
     queue: VecDeque<JailId>,
     /// On their way up, each since when.
     under_way: Vec<(JailId, Moment)>,
+    /// In the queue still, and not wanted any more.
+    given_up: Vec<JailId>,
     most: usize,
 }
 
@@ -30,7 +32,7 @@ impl Starts {
     }
 
     fn new(most: usize) -> Self {
-        Self { queue: VecDeque::new(), under_way: Vec::new(), most }
+        Self { queue: VecDeque::new(), under_way: Vec::new(), given_up: Vec::new(), most }
     }
 
     /// Has the jail prepared when it is its turn.
@@ -43,18 +45,25 @@ impl Starts {
         self.queue.push_front(id);
     }
 
+    /// It is to stop: if it is in the queue, that is all there is to do for it, and nobody has to wait.
+    pub(super) fn give_up(&mut self, id: JailId) {
+        if self.queue.contains(&id) && !self.given_up.contains(&id) {
+            self.given_up.push(id);
+        }
+    }
+
     fn is_under_way(&self, id: JailId) -> bool {
         self.under_way.iter().any(|(other, _)| *other == id)
     }
 
     /// The place in the queue of the one whose turn it is: the first, or when there are too many on their way the
-    /// first of these (a worker has made what it was waiting for).
+    /// first of these (a worker has made what it was waiting for), or of those that are not wanted any more.
     fn turn(&self, now: Moment, is_starting: impl Fn(JailId) -> bool) -> Option<usize> {
         let counted = self.under_way.iter().filter(|entry| counts(entry, now, &is_starting));
         if counted.count() < self.most {
             return (!self.queue.is_empty()).then_some(0);
         }
-        self.queue.iter().position(|id| self.is_under_way(*id))
+        self.queue.iter().position(|id| self.is_under_way(*id) || self.given_up.contains(id))
     }
 
     /// When the first of those on their way counts no more, as long as somebody waits for that.
@@ -69,7 +78,9 @@ impl Starts {
     fn next(&mut self, now: Moment, is_starting: impl Fn(JailId) -> bool) -> Option<JailId> {
         self.under_way.retain(|entry| counts(entry, now, &is_starting));
         let id = self.queue.remove(self.turn(now, is_starting)?)?;
-        if !self.is_under_way(id) {
+        let was_given_up = self.given_up.contains(&id);
+        self.given_up.retain(|other| *other != id);
+        if !was_given_up && !self.is_under_way(id) {
             self.under_way.push((id, now));
         }
         Some(id)
@@ -86,7 +97,10 @@ fn counts(
 
 /// Whether it is on its way up. In the queue itself it is Preparing, too, but not under way.
 fn is_starting(jail: &Jail) -> bool {
-    matches!(jail.machine.state, State::Preparing | State::Starting | State::Activating { .. })
+    matches!(
+        jail.machine.state,
+        State::Preparing | State::Starting { .. } | State::Activating { .. }
+    )
 }
 
 impl Supervisor {
@@ -119,6 +133,19 @@ mod tests {
         // The first is up.
         assert_eq!(starts.next(NOW, |id| id != 1), Some(3));
         assert_eq!(starts.next(NOW, |id| id != 1), None);
+    }
+
+    #[test]
+    fn one_that_is_not_wanted_any_more_does_not_wait_for_its_turn() {
+        let mut starts = Starts::new(1);
+        (1..=3).for_each(|id| starts.want(id));
+        assert_eq!(starts.next(NOW, |_| true), Some(1));
+        starts.give_up(3);
+        starts.give_up(4);
+        assert_eq!(starts.next(NOW, |_| true), Some(3));
+        assert_eq!(starts.next(NOW, |_| true), None);
+        assert_eq!(starts.next(NOW, |id| id != 1), Some(2));
+        assert!(starts.given_up.is_empty());
     }
 
     #[test]

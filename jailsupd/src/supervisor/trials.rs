@@ -5,11 +5,12 @@ use super::poller::JailId;
 use super::{Supervisor, clock, end, health};
 use crate::exec::deploys::{self, Deploys, Good, Known, Refused, Version};
 use crate::exec::image;
+use crate::exec::state::State as Stored;
 use crate::machine::trial::{self, Failure, Seen, Trial, Verdict};
 use crate::machine::{Event, Moment, State, Want};
 use crate::unit::amount::show_duration;
 use crate::unit::value::FromText as _;
-use crate::unit::{Digest, ImageKind, ImageSource, Problem, Resolved, Unit, set};
+use crate::unit::{Digest, ImageSource, Problem, Resolved, Unit, set};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -23,6 +24,8 @@ pub(super) struct Trials {
     stirred: BTreeSet<JailId>,
     /// What each jail was started from last.
     started: BTreeMap<JailId, Version>,
+    /// Since when an earlier jailsupd has tried versions of jails that do not run now.
+    begun: BTreeMap<JailId, Moment>,
 }
 
 #[derive(Clone, Debug)]
@@ -44,6 +47,7 @@ impl Trials {
             running: BTreeMap::new(),
             stirred: BTreeSet::new(),
             started: BTreeMap::new(),
+            begun: BTreeMap::new(),
         }
     }
 
@@ -89,6 +93,23 @@ impl Trials {
         self.started.get(&id)?.image.clone()
     }
 
+    /// An earlier jailsupd has tried what this jail was started from last, since then.
+    pub(super) fn begun(&mut self, id: JailId, since: Moment) {
+        self.begun.insert(id, since);
+    }
+
+    /// Since when an earlier jailsupd has tried this very version of a jail that does not run now.
+    pub(super) fn take_begun(&mut self, id: JailId, version: &Version) -> Option<Moment> {
+        let since = self.begun.remove(&id)?;
+        (self.started.get(&id) == Some(version)).then_some(since)
+    }
+
+    /// Since when this version of a jail is on trial, for the keeper to remember.
+    pub(super) fn since_us(&self, id: JailId, version: &Version) -> Option<u64> {
+        let on = self.running.get(&id).filter(|on| on.version == *version)?;
+        Some(clock::microseconds(on.trial.since))
+    }
+
     /// Nobody wants to know any more whether it is good.
     pub(super) fn end(&mut self, id: JailId) {
         self.running.remove(&id);
@@ -99,6 +120,7 @@ impl Trials {
         self.running.remove(&id);
         self.stirred.remove(&id);
         self.started.remove(&id);
+        self.begun.remove(&id);
     }
 
     /// Forgets all jails but these.
@@ -126,7 +148,9 @@ impl Supervisor {
         let Some(jail) = self.jails.get(id).filter(|jail| !jail.is_run()) else { return };
         let Some(life) = jail.life.as_ref().filter(|life| !life.is_poststop) else { return };
         let (unit, image) = (life.stored.unit.clone(), life.stored.image.clone());
-        let since = Duration::from_micros(life.stored.started_us);
+        // Not its first life, perhaps, nor the first jailsupd that sees it.
+        let since = life.stored.tried_since_us.unwrap_or(life.stored.started_us);
+        let since = Duration::from_micros(since);
         let version = Version { unit, image };
         let former = self.trials.started(id, version.clone());
         if former.is_some_and(|former| former != version) {
@@ -136,6 +160,16 @@ impl Supervisor {
             }
         }
         self.put_on_trial(id, version, since);
+        self.store_trial(id);
+    }
+
+    /// Has the keeper remember since when a life's version is on trial.
+    fn store_trial(&mut self, id: JailId) {
+        let Some(life) = self.jails.get_mut(id).and_then(|jail| jail.life.as_mut()) else { return };
+        let Stored { unit, image, .. } = &life.stored;
+        let version = Version { unit: unit.clone(), image: image.clone() };
+        life.stored.tried_since_us = self.trials.since_us(id, &version);
+        self.store_life(id);
     }
 
     pub(super) fn put_on_trial(&mut self, id: JailId, version: Version, since: Moment) {
@@ -155,17 +189,21 @@ impl Supervisor {
         }
     }
 
-    /// Jails that have failed under an earlier jailsupd, before it had judged that.
+    /// Jails that do not run now, and that an earlier jailsupd had on trial; and those that have failed before it had
+    /// judged that.
     pub(super) fn resume_trials(&mut self) {
+        let mut begun = std::mem::take(&mut self.trials.begun);
         for id in self.jails.ids() {
             let Some(jail) = self.jails.get(id) else { continue };
             let Some(loaded) = &jail.loaded else { continue };
             let has_run = jail.rested.as_ref() == Some(&loaded.restart_hash);
-            let has_failed = jail.machine.state == State::Failed && jail.machine.want == Want::Up;
+            let has_failed = jail.machine.state == State::Failed;
+            let since = begun.remove(&id).or_else(|| has_failed.then(clock::now));
+            let Some(since) = since.filter(|_| jail.machine.want == Want::Up) else { continue };
             // As it was started: by now, the image's name may mean another one.
-            let version = self.trials.started.get(&id).filter(|_| has_run && has_failed);
+            let version = self.trials.started.get(&id).filter(|_| has_run);
             if let Some(version) = version.cloned() {
-                self.put_on_trial(id, version, clock::now());
+                self.put_on_trial(id, version, since);
             }
         }
     }
@@ -188,7 +226,7 @@ impl Supervisor {
         self.policy.check(&unit).is_empty().then_some(unit)
     }
 
-    /// A good version, and whether it names the image that it had by its digest: where its name or archive means another
+    /// A good version, and whether it names the image that it had by its digest: where its name or file means another
     /// one by now.
     fn unit_of(&self, jail: &str, file: &str, good: &Good) -> Option<(Unit, bool)> {
         let mut unit = Unit::from_canonical(jail, file, &good.canonical).ok()?;
@@ -196,10 +234,9 @@ impl Supervisor {
         let image = good.version.image.as_ref().filter(|image| now.as_ref() != Some(*image));
         if let Some(image) = image {
             let source = "image.source = ";
-            let is_archive =
-                matches!(unit.image.source, ImageSource::Path { kind: ImageKind::Tar, .. });
+            let is_file = matches!(unit.image.source, ImageSource::Path { .. });
             let others =
-                good.canonical.lines().filter(|line| !(is_archive && line.starts_with(source)));
+                good.canonical.lines().filter(|line| !(is_file && line.starts_with(source)));
             let others = others.collect::<Vec<_>>().join("\n");
             let pinned = format!("image.digest = \"{image}\"\n{others}\n");
             unit = Unit::from_canonical(jail, file, &pinned).ok()?;

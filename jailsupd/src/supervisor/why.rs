@@ -89,7 +89,13 @@ fn explain(jail: &Jail, next_try: Option<NextTry>) -> Vec<String> {
         let what = consequence(jail.is_running(), problem);
         text.push(format!("{what}: {}.", problem.one_line()));
     }
-    if let Some(exit) = &jail.last_exit {
+    // That a start came to no process is said already.
+    let is_told = |exit: &Exit| {
+        exit.reason == ExitReason::StartFailed
+            && exit.program.is_none()
+            && jail.start_problem.is_some()
+    };
+    if let Some(exit) = jail.last_exit.as_ref().filter(|exit| !is_told(exit)) {
         let more = match (exit.reason, &jail.evidence) {
             (ExitReason::Oom, Some(evidence)) => {
                 format!(" The kernel killed {}: {evidence}.", victim(exit))

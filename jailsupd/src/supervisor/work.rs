@@ -10,8 +10,8 @@ use crate::exec::worker::{Said, Worker};
 use crate::exec::{Error, image, import, root, volume};
 use crate::machine::{End, Event, Moment, Want};
 use crate::plan::{HostStep, IdRange};
+use crate::unit::ImageSource;
 use crate::unit::amount::show_duration;
-use crate::unit::{ImageKind, ImageSource};
 use keeper::Slot;
 use rustix::fd::AsFd as _;
 use std::time::Duration;
@@ -165,14 +165,12 @@ impl Supervisor {
         true
     }
 
-    /// What the next start of a jail needs imported, if that is an archive.
+    /// The file that the next start of a jail takes in, if it does.
     fn next_archive(&self, id: JailId) -> Option<String> {
         let jail = self.jails.get(id)?;
         let mut steps = jail.loaded.as_ref()?.plan.host.iter();
-        match steps.find_map(|step| self.source_of(&jail.name, step))? {
-            ImageSource::Path { kind: ImageKind::Tar, path } => image::archive_key(path.as_path()),
-            _ => None,
-        }
+        let source = steps.find_map(|step| self.source_of(&jail.name, step))?;
+        image::archive_key(image::taken_in(source)?)
     }
 
     /// A jail that ends by itself while its next image is imported starts with that: whether its start waits for the work
@@ -187,8 +185,7 @@ impl Supervisor {
         jail.leaving = None;
         // Whoever has asked for a start is to hear of it if this fails.
         jail.starts += 1;
-        let key = jail.key.clone();
-        self.keeper.remove(&key, &[Slot::State]).map_err(Error::Keeper)?;
+        self.begin_anew(id)?;
         Ok(true)
     }
 
@@ -221,23 +218,21 @@ impl Supervisor {
         self.store_stop(id);
     }
 
-    /// Starts to import the archive that a unit names, unless that was done.
+    /// Starts to import the file that a unit names, unless that was done, or it is used as it is.
     fn import_archive(&mut self, source: &ImageSource) -> Result<Option<Worker>, Error> {
-        let ImageSource::Path { kind: ImageKind::Tar, path } = source else { return Ok(None) };
-        if !self.is_to_import(source) {
+        let ImageSource::Path { kind, .. } = source else { return Ok(None) };
+        let Some(path) = image::taken_in(source).filter(|_| self.is_to_import(source)) else {
             return Ok(None);
-        }
-        let path = path.as_path();
+        };
         let ids = self.reader_ids()?;
         let key = image::archive_key(path);
-        let request = import::Request { path, name: None, archive: key.as_deref(), ids };
-        import::start(&request, &self.layout).map(Some)
+        let (name, archive, kind) = (None, key.as_deref(), Some(*kind));
+        import::start(&import::Request { path, name, archive, kind, ids }, &self.layout).map(Some)
     }
 
-    /// Whether it is an archive that has not been imported.
+    /// Whether it is a file to take in that has not been imported.
     fn is_to_import(&self, source: &ImageSource) -> bool {
-        matches!(source, ImageSource::Path { kind: ImageKind::Tar, .. })
-            && image::digest(source, &self.layout).is_none()
+        image::taken_in(source).is_some() && image::digest(source, &self.layout).is_none()
     }
 
     /// The ids that archives are read with.
@@ -259,13 +254,25 @@ impl Supervisor {
         let until = timeout.map(|timeout| clock::now().saturating_add(timeout));
         let (is_ahead, is_superseded) = (false, false);
         let work = Work { key, worker, until, is_ahead, archive: None, is_superseded };
-        let former = jail.work.replace(work);
-        // The next jailsupd is to begin anew, not to take it for one that has come to rest.
-        let key = jail.key.clone();
-        if let Some(former) = former {
+        if let Some(former) = jail.work.replace(work) {
             self.discard(former.worker);
         }
-        self.keeper.remove(&key, &[Slot::State]).map_err(Error::Keeper)
+        self.begin_anew(id)
+    }
+
+    /// The next jailsupd is to begin this start anew, not to take the jail for one that has come to rest. Of a version beside
+    /// another one it knows nothing then, and tries it again.
+    fn begin_anew(&mut self, id: JailId) -> Result<(), Error> {
+        match self.jails.get(id) {
+            Some(jail) if jail.of.is_some() => {
+                let key = jail.key.clone();
+                self.keeper.remove(&key, &[Slot::State]).map_err(Error::Keeper)
+            }
+            _ => {
+                self.store_rest(id);
+                Ok(())
+            }
+        }
     }
 
     /// Ends a worker that nobody waits for any more. That may take its time, in the middle of a sync: the loop does not
@@ -328,8 +335,7 @@ impl Supervisor {
     }
 
     fn work_failed(&mut self, id: JailId, error: &Error) {
-        self.start_failed(id, error);
-        let end = if error.is_permanent() { End::NeverStarts } else { End::NotStarted };
+        let end = self.not_prepared(id, error);
         self.apply(id, Event::PrepareFailed(end), &error.chain());
     }
 

@@ -32,17 +32,7 @@ impl IpPrefix {
 
     /// Whether `other` is in the subnet.
     pub fn contains(&self, other: IpAddr) -> bool {
-        match (self.address, other) {
-            (IpAddr::V4(a), IpAddr::V4(b)) => {
-                let shift = 32 - u32::from(self.length);
-                u32::from(a) >> shift == u32::from(b) >> shift
-            }
-            (IpAddr::V6(a), IpAddr::V6(b)) => {
-                let shift = 128 - u32::from(self.length);
-                u128::from(a) >> shift == u128::from(b) >> shift
-            }
-            _ => false,
-        }
+        Prefix::around(self.address, self.length).is_some_and(|subnet| subnet.contains(other))
     }
 }
 
@@ -115,31 +105,33 @@ impl IpPrefix {
     }
 }
 
-/// A subnet: `"10.89.1.0/24"`, `"fd12:3456:789a:1::/64"`. It has room for two hosts at least.
+/// Addresses that begin alike: from one alone up to all of a family.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Subnet {
+pub struct Prefix {
     base: IpAddr,
     length: u8,
 }
 
-impl Subnet {
-    /// The subnet of `length` bits that `address` is in; none where that has room for less than two hosts.
-    pub fn around(address: IpAddr, length: u8) -> Option<Self> {
-        let base = match address {
-            IpAddr::V4(ip) if (1..=30).contains(&length) => {
-                IpAddr::V4((u32::from(ip) & !(u32::MAX >> length)).into())
-            }
-            IpAddr::V6(ip) if (1..=126).contains(&length) => {
-                IpAddr::V6((u128::from(ip) & !(u128::MAX >> length)).into())
-            }
-            _ => return None,
-        };
-        Some(Self { base, length })
+impl Prefix {
+    /// One address alone.
+    pub const fn of(address: IpAddr) -> Self {
+        Self { base: address, length: if address.is_ipv4() { 32 } else { 128 } }
     }
 
-    /// Whether it is of IPv4.
-    pub const fn is_ipv4(self) -> bool {
-        self.base.is_ipv4()
+    /// Those that have their first `length` bits in common with `address`; none where it has less of them.
+    pub fn around(address: IpAddr, length: u8) -> Option<Self> {
+        let most = Self::of(address).length;
+        let base = match address {
+            IpAddr::V4(ip) => {
+                let others = u32::MAX.checked_shr(length.into()).unwrap_or(0);
+                IpAddr::V4((u32::from(ip) & !others).into())
+            }
+            IpAddr::V6(ip) => {
+                let others = u128::MAX.checked_shr(length.into()).unwrap_or(0);
+                IpAddr::V6((u128::from(ip) & !others).into())
+            }
+        };
+        (length <= most).then_some(Self { base, length })
     }
 
     /// Its lowest address.
@@ -147,24 +139,74 @@ impl Subnet {
         self.base
     }
 
-    /// Bits of the prefix.
+    /// How many bits of it count.
     pub const fn length(self) -> u8 {
         self.length
     }
 
+    /// Whether `address` is one of them.
+    pub fn contains(self, address: IpAddr) -> bool {
+        Self::around(address, self.length) == Some(self)
+    }
+}
+
+impl fmt::Display for Prefix {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.base, self.length)
+    }
+}
+
+/// `ADDRESS/LENGTH`.
+pub(super) fn halves(text: &str) -> Option<(IpAddr, u8)> {
+    let (base, length) = text.split_once('/')?;
+    let is_number = length.bytes().all(|byte| byte.is_ascii_digit());
+    Some((base.parse().ok()?, length.parse().ok().filter(|_| is_number)?))
+}
+
+/// A subnet: `"10.89.1.0/24"`, `"fd12:3456:789a:1::/64"`. It has room for two hosts at least.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Subnet(Prefix);
+
+impl Subnet {
+    /// The subnet of `length` bits that `address` is in; none where that has room for less than two hosts.
+    pub fn around(address: IpAddr, length: u8) -> Option<Self> {
+        let most = Prefix::of(address).length() - 2;
+        Prefix::around(address, length).filter(|_| (1..=most).contains(&length)).map(Self)
+    }
+
+    /// Its addresses.
+    pub const fn prefix(self) -> Prefix {
+        self.0
+    }
+
+    /// Whether it is of IPv4.
+    pub const fn is_ipv4(self) -> bool {
+        self.0.base.is_ipv4()
+    }
+
+    /// Its lowest address.
+    pub const fn base(self) -> IpAddr {
+        self.0.base
+    }
+
+    /// Bits of the prefix.
+    pub const fn length(self) -> u8 {
+        self.0.length
+    }
+
     /// Whether `address` is in it.
     pub fn contains(self, address: IpAddr) -> bool {
-        IpPrefix { address: self.base, length: self.length }.contains(address)
+        self.0.contains(address)
     }
 
     /// Whether some address is in both.
     pub fn overlaps(self, other: Self) -> bool {
-        self.contains(other.base) || other.contains(self.base)
+        self.contains(other.base()) || other.contains(self.base())
     }
 
     /// The highest number that [`Self::host`] has an address for.
     pub fn hosts(self) -> u32 {
-        let bits = if self.is_ipv4() { 32 } else { 128 } - u32::from(self.length);
+        let bits = if self.is_ipv4() { 32 } else { 128 } - u32::from(self.length());
         // Of IPv4, the last one is for broadcasts.
         let last = 1_u32.checked_shl(bits).map_or(u32::MAX, |all| all - 1);
         if self.is_ipv4() { last.saturating_sub(1) } else { last }
@@ -172,17 +214,17 @@ impl Subnet {
 
     /// The address of this number, from 1, with the subnet's length.
     pub fn host(self, number: u32) -> Option<IpPrefix> {
-        let address = match self.base {
+        let address = match self.base() {
             IpAddr::V4(base) => IpAddr::V4(u32::from(base).checked_add(number)?.into()),
             IpAddr::V6(base) => IpAddr::V6(u128::from(base).checked_add(number.into())?.into()),
         };
-        IpPrefix::of_host(address, self.length)
+        IpPrefix::of_host(address, self.length())
             .filter(|_| self.contains(address) && (1..=self.hosts()).contains(&number))
     }
 
     /// The number of an address in it.
     pub fn number(self, address: IpAddr) -> Option<u32> {
-        match (self.base, address) {
+        match (self.base(), address) {
             (IpAddr::V4(base), IpAddr::V4(ip)) => u32::from(ip).checked_sub(u32::from(base)),
             (IpAddr::V6(base), IpAddr::V6(ip)) => {
                 u32::try_from(u128::from(ip).checked_sub(u128::from(base))?).ok()
@@ -194,7 +236,7 @@ impl Subnet {
 
 impl fmt::Display for Subnet {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.base, self.length)
+        self.0.fmt(f)
     }
 }
 
@@ -204,17 +246,14 @@ impl FromText for Subnet {
     fn from_text(text: &str) -> Result<Self, Fault> {
         let fault = |why: &str| Fault::new(format!("{} {why}", shown(text)));
         let example = "such as \"10.89.1.0/24\" or \"fd12:3456:789a:1::/64\"";
-        let parts = text.split_once('/').and_then(|(base, length)| {
-            Some((base.parse::<IpAddr>().ok()?, length.parse::<u8>().ok()?))
-        });
-        let Some((address, length)) = parts else {
+        let Some((address, length)) = halves(text) else {
             return Err(fault("is not a subnet").help(example));
         };
         let Some(subnet) = Self::around(address, length) else {
             let help = "a prefix has 1 to 30 bits with IPv4, 1 to 126 with IPv6";
             return Err(fault("has no room for two hosts").help(help));
         };
-        if subnet.base != address {
+        if subnet.base() != address {
             let help = format!("write {}", shown(&subnet.to_string()));
             return Err(fault("is an address in a subnet, not the subnet").help(help));
         }

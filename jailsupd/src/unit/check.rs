@@ -48,6 +48,7 @@ pub(crate) fn unit(walk: &mut Walk<'_>, draft: &mut Draft) {
     image(walk, draft);
     root(walk, &mut draft.root);
     network::unit(walk, &mut draft.network);
+    firewall(walk, draft);
     if draft.process.core_dump.is_some_and(|size| size < Bytes::new(64 << 10)) {
         walk.refuse("process.core_dump", "is less than any core", "at least \"64K\"");
     }
@@ -142,6 +143,29 @@ fn root(walk: &mut Walk<'_>, root: &mut Root) {
     }
     if root.size_max.is_some_and(|size| size < Bytes::new(64 << 10)) {
         walk.refuse("root.size_max", "is less than any program needs", "at least \"64K\"");
+    }
+}
+
+/// What could get around its own firewall has none.
+fn firewall(walk: &mut Walk<'_>, draft: &mut Draft) {
+    const OVER_IT: [(u64, &str); 2] = [(1 << 12, "NET_ADMIN"), (1 << 13, "NET_RAW")];
+    for key in ["firewall.ingress", "firewall.egress"] {
+        let is_without = draft.network.mode == NetworkMode::None && walk.sound("network.mode");
+        if is_without && is_void(walk, key, "network.mode") {
+            let message = "has no effect with `mode = \"none\"`";
+            walk.refuse(key, message, "take it out, or choose another mode");
+        }
+        let mut over = OVER_IT.into_iter();
+        let bits = draft.security.add_capability.bits();
+        let over = over.find(|(bit, _)| bits & bit != 0).filter(|_| walk.has(key));
+        if let Some((_, name)) = over.filter(|_| walk.sound("security.add_capability")) {
+            let message = format!("a jail with {name} could get around it");
+            let help = format!("take {name} out of `add_capability`, or this out");
+            walk.refuse(key, message, help);
+        }
+    }
+    if draft.network.mode == NetworkMode::None {
+        draft.firewall = super::Firewall::default();
     }
 }
 

@@ -20,7 +20,7 @@ pub enum Explanation {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KeyEntry {
     /// Its table; empty for the keys above all tables.
-    pub section: &'static str,
+    pub section: String,
     /// Whether there may be several such tables.
     pub is_in_list: bool,
     /// As it is written.
@@ -52,7 +52,7 @@ pub enum Otherwise {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SectionEntry {
     /// Its name; empty for what is above all tables.
-    pub name: &'static str,
+    pub name: String,
     /// Whether there may be several such tables.
     pub is_list: bool,
     /// For users.
@@ -88,7 +88,8 @@ pub fn explain(asked: &str) -> Result<Explanation, Unknown> {
     if let Some(found) = UNIT.sections.iter().find(|section| section.name == word) {
         return Ok(Explanation::Sections(vec![section(found)]));
     }
-    if let Some(found) = UNIT.keys.iter().find(|key| key.name == word).and_then(list) {
+    let is_it = |key: &&Key<Draft>| key.path() == word || key.name == word;
+    if let Some(found) = UNIT.keys.iter().filter(is_it).find_map(list) {
         return Ok(Explanation::Sections(vec![found]));
     }
     let fields = UNIT.keys.iter().filter_map(list).flat_map(|section| section.keys);
@@ -123,13 +124,18 @@ fn related(word: &str, all: &[KeyEntry]) -> Vec<String> {
 fn section(section: &Section) -> SectionEntry {
     let is_in = |key: &&Key<Draft>| key.section == section.name && key.fields().is_none();
     let keys = UNIT.keys.iter().filter(is_in).map(entry);
-    SectionEntry { name: section.name, is_list: false, doc: section.doc, keys: keys.collect() }
+    SectionEntry {
+        name: section.name.to_owned(),
+        is_list: false,
+        doc: section.doc,
+        keys: keys.collect(),
+    }
 }
 
 /// A key that is a list of tables, as the table that it is for its reader.
 fn list(key: &Key<Draft>) -> Option<SectionEntry> {
     let entry = |field: &Field| KeyEntry {
-        section: key.name,
+        section: key.path(),
         is_in_list: true,
         name: field.name,
         takes: field.kind.noun(),
@@ -143,12 +149,12 @@ fn list(key: &Key<Draft>) -> Option<SectionEntry> {
         example: field.example,
     };
     let keys = key.fields()?.iter().map(entry).collect();
-    Some(SectionEntry { name: key.name, is_list: true, doc: key.doc, keys })
+    Some(SectionEntry { name: key.path(), is_list: true, doc: key.doc, keys })
 }
 
 fn entry(key: &Key<Draft>) -> KeyEntry {
     KeyEntry {
-        section: key.section,
+        section: key.section.to_owned(),
         is_in_list: false,
         name: key.name,
         takes: key.kind.noun(),
@@ -166,7 +172,7 @@ fn entry(key: &Key<Draft>) -> KeyEntry {
 impl KeyEntry {
     /// `section.name`.
     pub fn path(&self) -> String {
-        super::document::path(self.section, self.name)
+        super::document::path(&self.section, self.name)
     }
 
     /// The first sentence of the text.
@@ -219,7 +225,7 @@ impl fmt::Display for KeyEntry {
         let home = if self.section.is_empty() {
             String::new()
         } else {
-            format!("{}\n           ", header(self.section, self.is_in_list))
+            format!("{}\n           ", header(&self.section, self.is_in_list))
         };
         writeln!(f, "  {:<9}{home}{} = {}", "example", self.name, self.example)
     }
@@ -228,7 +234,7 @@ impl fmt::Display for KeyEntry {
 impl fmt::Display for SectionEntry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if !self.name.is_empty() {
-            writeln!(f, "{}", header(self.name, self.is_list))?;
+            writeln!(f, "{}", header(&self.name, self.is_list))?;
         }
         writeln!(f, "{}", wrap("", "", self.doc))?;
         let width = self.keys.iter().map(|key| key.name.len()).max().unwrap_or(0) + 2;

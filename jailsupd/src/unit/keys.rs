@@ -13,6 +13,7 @@ use super::dependencies::Dependencies;
 use super::device::Device;
 use super::document::{Effect, Grammar, Key, Never, NotYet, Presence, Section};
 use super::exit_status::ExitStatus;
+use super::firewall::{Egress, Firewall, Ingress};
 use super::health::{CheckCommand, Health, HttpUrl, Retries, Successes, TcpAddress};
 use super::hidden::{Covered, Hidden};
 use super::hooks::Hooks;
@@ -51,6 +52,7 @@ pub(crate) struct Draft {
     pub(crate) user: User,
     pub(crate) security: Security,
     pub(crate) network: Network,
+    pub(crate) firewall: Firewall,
     pub(crate) resources: Resources,
     pub(crate) dependencies: Dependencies,
     pub(crate) restart: Restart,
@@ -78,6 +80,7 @@ impl std::default::Default for Draft {
             user: User::default(),
             security: Security::default(),
             network: Network::default(),
+            firewall: Firewall::default(),
             resources: Resources::default(),
             dependencies: Dependencies::default(),
             restart: Restart::default(),
@@ -180,6 +183,10 @@ static SECTIONS: &[Section] = &[
         doc: "The jail's link, its addresses and names, and the ports of the host that lead to it.",
     },
     Section {
+        name: "firewall",
+        doc: "Whose connections reach the jail, and whom its own reach ([network.md](network.md#a-firewall-of-each-jail)). A list that is there lets through what one of its tables says, and what belongs to connections that were let through; the rest is dropped. A list replaces that of the file below it.",
+    },
+    Section {
         name: "resources",
         doc: "Limits, kept by the kernel for all processes of the jail together.",
     },
@@ -243,7 +250,7 @@ static KEYS: &[Key<Draft>] = &[
     key!("" "enabled": bool = enabled; Live; Default("true"); "false";
         "Whether the jail is started when its unit appears, and at boot. One that is not enabled is started by hand, or with a jail that names it in `requires`, `wants`, `binds_to` or `on_failure`."),
     key!("image" "source": Option<ImageSource> = source; Anew; Unset("the image of `digest`; one of the two must be there"); "\"erofs:/usr/share/jails/web.erofs\"";
-        "The image: `erofs:` and the absolute path of a file with an erofs file system, `squashfs:` and that of one with a squashfs file system, `tar:` and that of a tar archive, plain or packed by gzip, xz or zstd, or `dir:` and that of a directory tree. `image:NAME` or `image:NAME:TAG` is one that `jailctl image import` has brought in. An archive is imported before the first start, and again when it has changed. Owners in it are counted from 0, as in any image."),
+        "The image: `erofs:` and the absolute path of a file with an erofs file system, `squashfs:` and that of one with a squashfs file system, `tar:` and that of a tar archive, plain or packed by gzip, xz or zstd, or `dir:` and that of a directory tree. `image:NAME` or `image:NAME:TAG` is one that `jailctl image import` has brought in. An archive is imported before the first start, and again when it has changed; so is a file on a disk that is not mounted read-only. Owners in it are counted from 0, as in any image."),
     key!("image" "digest": Option<Digest> = digest; Anew; Unset("whatever the name means at a start"); "\"sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08\"";
         "The one imported image that it may be, as `jailctl image ls` shows it: alone, or beside `source = \"image:NAME\"`, whatever that name means by now."),
     key!("image" "timeout": Duration = image_timeout; Live; Default("\"30m\""); "\"2h\"";
@@ -321,7 +328,7 @@ static KEYS: &[Key<Draft>] = &[
     key!("network" "mac": Option<MacAddress> = network.mac; Anew; Unset("derived from the jail's name, so always the same"); "\"02:00:00:00:00:0a\"";
         "The jail's Ethernet address, with `mode = \"macvlan\"` or `\"bridge\"`."),
     key!("network" "publish": Vec<Publish> = network.publish; Live; Default("[]"); "[\"8080:80/tcp\", \"192.0.2.1:53:53/udp\"]";
-        "Ports of the host that lead to ports of the jail, which is in a network with a way out (`mode = \"bridge\"`): `HOST_PORT:JAIL_PORT`, or `ADDRESS:HOST_PORT:JAIL_PORT` for one of the host's addresses, those of IPv6 in brackets; TCP, or UDP with `/udp` at the end. The jail sees who has sent. No other jail can have the port, and a program of the host that listens there hears nothing."),
+        "Ports of the host that lead to ports of the jail, which is in a network with a way out (`mode = \"bridge\"`): `HOST_PORT:JAIL_PORT`, or `ADDRESS:HOST_PORT:JAIL_PORT` for one of the host's addresses, those of IPv6 in brackets; ranges of ports lead to as many: `5000-5100:5000-5100`; TCP, or UDP with `/udp` at the end. The jail sees who has sent. No other jail can have the port, and a program of the host that listens there hears nothing."),
     key!("network" "hostname": Option<HostName> = network.hostname; Anew; Unset("the jail's name"); "\"www.example.org\"";
         "The host name that the jail sees."),
     key!("network" "dns": Vec<IpAddr> = network.dns; Anew; Default("[]"); "[\"192.0.2.53\"]";
@@ -330,6 +337,10 @@ static KEYS: &[Key<Draft>] = &[
         "Domains in which names without a dot are looked for, in this order."),
     key!("network" "add_host": Vec<HostEntry> = network.add_host; Anew; Default("[]"); "[\"db:192.0.2.11\"]";
         "Names that lead somewhere without a server: lines of the jail's `/etc/hosts`. That has `localhost` and the jail's own name, too. Where the image has no such file, the jail has one with an entry here, or in a network of the host's own if its root can be written."),
+    key!("firewall" "ingress": Option<Ingress> = firewall.ingress; Live; Unset("everything may come"); "[{ from = [\"192.0.2.0/24\"], port = [\"443/tcp\"] }]";
+        "Connections that others may make to the jail, each a table `[[firewall.ingress]]`. `ingress = []` in `[firewall]` lets none come."),
+    key!("firewall" "egress": Option<Egress> = firewall.egress; Live; Unset("everything may go"); "[{ to = [\"jail:db\"], port = [\"5432/tcp\"] }]";
+        "Connections that the jail may make, each a table `[[firewall.egress]]`. `egress = []` in `[firewall]` lets none go. The servers of names must be in the list, too."),
     key!("resources" "memory_min": Option<Bytes> = resources.memory_min; Live; Unset("nothing"); "\"64M\"";
         "Memory that is the jail's whatever happens: the kernel never takes it back, not even when the host runs out. Not more than the host can spare for all jails together."),
     key!("resources" "memory_low": Option<Bytes> = resources.memory_low; Live; Unset("nothing"); "\"128M\"";
@@ -391,7 +402,7 @@ static KEYS: &[Key<Draft>] = &[
     key!("dependencies" "on_failure": Vec<JailName> = dependencies.on_failure; Live; Default("[]"); "[\"alarm\"]";
         "Jails that are started when this one has failed and is not tried again by itself. One that is only for that is `enabled = false`."),
     key!("start" "timeout": Duration = start.timeout; Live; Default("\"1m30s\""); "\"5m\"";
-        "How long the jail may take from the execution of its program until it is ready, where `process.notify` says what that means. Then it is asked to end, which counts as a failure. The program may ask for more (`EXTEND_TIMEOUT_USEC=` of sd_notify(3))."),
+        "How long the jail may take from the execution of its program until it is ready, where `process.notify` says what that means. Then it is asked to end, which counts as a failure. The program may ask for more (`EXTEND_TIMEOUT_USEC=` of sd_notify(3)). The execution itself may take as long before, beside `start_container`; without `process.notify` it may take the default."),
     key!("health" "exec": Option<CheckCommand> = health.exec; Live; Unset("another kind of check, or none"); "[\"pg_isready\", \"-q\"]";
         "A program and its arguments: the jail is healthy when it ends with 0. A name without `/` is looked for in `PATH`. What it prints last is kept for `jailctl why`."),
     key!("health" "http": Option<HttpUrl> = health.http; Live; Unset("another kind of check, or none"); "\"http://127.0.0.1/healthz\"";
@@ -457,11 +468,11 @@ static KEYS: &[Key<Draft>] = &[
     key!("hooks" "start_container_timeout": Duration = hooks.start_container.timeout; Anew; Default("\"30s\""); "\"1m\"";
         "How long `start_container` may take."),
     key!("hooks" "poststart": Option<Command> = hooks.poststart.exec; Live; Unset("nothing runs"); "[\"/usr/bin/announce\"]";
-        "Runs in the jail when it is ready. Its failure is told, and changes nothing."),
+        "Runs in the jail when it is ready. Its failure is told, and changes nothing. When jailsupd dies meanwhile, the next one runs it again from its beginning."),
     key!("hooks" "poststart_timeout": Duration = hooks.poststart.timeout; Live; Default("\"30s\""); "\"1m\"";
         "How long `poststart` may take."),
     key!("hooks" "prestop": Option<Command> = hooks.prestop.exec; Live; Unset("nothing runs"); "[\"/usr/bin/drain\"]";
-        "Runs in a jail that is or was ready, before it is asked to end; not when it gave no sign of life, is killed, or ends by itself. `stop.signal` follows when it has ended. `stop.timeout` holds for both together, so it must be longer than `prestop_timeout`."),
+        "Runs in a jail that is or was ready, before it is asked to end; not when it gave no sign of life, is killed, or ends by itself. `stop.signal` follows when it has ended. `stop.timeout` holds for both together, so it must be longer than `prestop_timeout`. When jailsupd dies meanwhile, the next one runs it again from its beginning, in what is left of that time; not when the unit is gone by then."),
     key!("hooks" "prestop_timeout": Duration = hooks.prestop.timeout; Live; Default("\"5s\""); "\"8s\"";
         "How long `prestop` may take."),
     key!("hooks" "poststop": Option<Command> = hooks.poststop.exec; Live; Unset("nothing runs"); "[\"/usr/bin/tidy-up\"]";

@@ -22,6 +22,7 @@ pub mod device;
 mod document;
 mod exit_status;
 pub mod explain;
+pub mod firewall;
 pub mod graph;
 pub mod health;
 mod hidden;
@@ -48,6 +49,7 @@ pub mod set;
 pub mod signal;
 mod specifier;
 pub mod sysctl;
+mod tables;
 #[cfg(test)]
 mod tests;
 pub mod tree;
@@ -58,7 +60,7 @@ pub mod value;
 pub mod volume;
 
 pub(crate) use address::is_link_local;
-pub use address::{Address, IpPrefix, MacAddress, Subnet};
+pub use address::{Address, IpPrefix, MacAddress, Prefix, Subnet};
 pub use amount::{Bytes, CpuQuota};
 pub use canonical::UnitHash;
 pub use capability::{Capabilities, Capability};
@@ -68,6 +70,7 @@ pub use device::{Access, Device};
 pub use document::Effect;
 pub use exit_status::ExitStatus;
 pub use explain::explain;
+pub use firewall::Firewall;
 pub use health::{Check, Health};
 pub use hidden::{Covered, Hidden, OF_PROC};
 pub use hooks::{HookKind, Hooks};
@@ -95,6 +98,7 @@ pub use user::User;
 pub use volume::{Volume, VolumeName, VolumeSource, Volumes};
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 /// One jail as its unit file asks for it. Only [`parse`] and [`tree`] make one, so all checks hold.
 #[derive(Clone, Debug)]
@@ -121,6 +125,8 @@ pub struct Unit {
     pub security: Security,
     /// Link and addresses.
     pub network: Network,
+    /// With whom its connections may be.
+    pub firewall: Firewall,
     /// Limits.
     pub resources: Resources,
     /// Other jails that it needs, or comes before or after.
@@ -154,6 +160,13 @@ impl Unit {
     /// What the unit says that is not the default: `section.key` to its canonical TOML value.
     pub const fn settings(&self) -> &BTreeMap<String, String> {
         &self.settings
+    }
+
+    /// How long the jail's processes may take until its program is executed: the hook before it included.
+    pub fn executed_within(&self) -> Duration {
+        let hook = self.hooks.get(HookKind::StartContainer);
+        let hook = hook.map_or(Duration::ZERO, |(_, timeout)| timeout);
+        self.start.timeout.saturating_add(hook)
     }
 
     /// What the file of `security.seccomp` says; none before it was read, and when no file is named.

@@ -74,6 +74,7 @@ pub(crate) fn assemble(
             user: draft.user,
             security: draft.security,
             network: draft.network,
+            firewall: draft.firewall,
             resources: draft.resources,
             dependencies: draft.dependencies,
             logs: draft.logs,

@@ -5,15 +5,16 @@ use std::net::IpAddr;
 
 use super::value::{Fault, FromText, Kind, plain, shown};
 
-/// A port of the host that leads to one of a jail: `"8080:80"`, `"192.0.2.1:53:53/udp"`, `"[2001:db8::1]:8080:80"`.
+/// A port of the host that leads to one of a jail, or as many that lead to as many: `"8080:80"`, `"192.0.2.1:53:53/udp"`,
+/// `"[2001:db8::1]:8080:80"`, `"5000-5100:5000-5100/udp"`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Publish {
     /// The address of the host; none is each of them.
     pub address: Option<IpAddr>,
-    /// The host's port.
-    pub host: Port,
-    /// The jail's.
-    pub jail: Port,
+    /// The host's ports.
+    pub host: PortRange,
+    /// The jail's, each for the host's in the same place.
+    pub jail: PortRange,
     /// Of which of the protocols the ports are.
     pub protocol: Protocol,
 }
@@ -39,11 +40,26 @@ impl fmt::Display for Protocol {
     }
 }
 
+impl Protocol {
+    /// What is before `/tcp` or `/udp`, and which of them it is: TCP when neither is written.
+    pub(super) fn at_end(text: &str) -> Result<(&str, Self), Fault> {
+        match text.rsplit_once('/') {
+            None => Ok((text, Self::Tcp)),
+            Some((ports, "tcp")) => Ok((ports, Self::Tcp)),
+            Some((ports, "udp")) => Ok((ports, Self::Udp)),
+            Some((_, other)) => {
+                let message = format!("{} is neither tcp nor udp", plain(other));
+                Err(Fault::new(message).help("write `/tcp` or `/udp`"))
+            }
+        }
+    }
+}
+
 impl Publish {
     /// Whether some packet would be for both.
     #[must_use]
     pub fn overlaps(&self, other: &Self) -> bool {
-        let is_same = (self.host, self.protocol) == (other.host, other.protocol);
+        let is_same = self.protocol == other.protocol && self.host.overlaps(other.host);
         let (own, others) = (self.address, other.address);
         is_same && (own == others || own.is_none() || others.is_none())
     }
@@ -56,6 +72,15 @@ impl Publish {
             None => format!("{host}/{protocol}"),
             Some(IpAddr::V4(ip)) => format!("{ip}:{host}/{protocol}"),
             Some(IpAddr::V6(ip)) => format!("[{ip}]:{host}/{protocol}"),
+        }
+    }
+
+    /// Each port of the host with that of the jail, where they are not the same: then none.
+    #[must_use]
+    pub fn moved(&self) -> Vec<(Port, Port)> {
+        match self.host == self.jail {
+            true => Vec::new(),
+            false => self.host.ports().zip(self.jail.ports()).collect(),
         }
     }
 }
@@ -71,25 +96,19 @@ impl fmt::Display for Publish {
     }
 }
 
+/// Ports of a unit that lead to other ones, at most: the packet filter has a rule for each.
+pub const MOVED_MAX: usize = 1024;
 const EXAMPLE: &str = "such as \"8080:80\", the host's port first, or \"192.0.2.1:53:53/udp\"";
 
 impl FromText for Publish {
     const KIND: Kind = Kind::text(
-        "[address:]port:port[/protocol]",
-        "^((([0-9.]+|\\[[0-9a-fA-F:.]+\\]):)?[0-9]+:[0-9]+(/(tcp|udp))?|.*%[in%].*)$",
+        "[address:]port[-port]:port[-port][/protocol]",
+        "^((([0-9.]+|\\[[0-9a-fA-F:.]+\\]):)?[0-9]+(-[0-9]+)?:[0-9]+(-[0-9]+)?(/(tcp|udp))?|.*%[in%].*)$",
     );
 
     fn from_text(text: &str) -> Result<Self, Fault> {
         let fault = |why: &str| Fault::new(format!("{} {why}", shown(text))).help(EXAMPLE);
-        let (ports, protocol) = match text.rsplit_once('/') {
-            None => (text, Protocol::Tcp),
-            Some((ports, "tcp")) => (ports, Protocol::Tcp),
-            Some((ports, "udp")) => (ports, Protocol::Udp),
-            Some((_, other)) => {
-                let message = format!("{} has no ports that can be published", plain(other));
-                return Err(Fault::new(message).help("write `/tcp` or `/udp`"));
-            }
-        };
+        let (ports, protocol) = Protocol::at_end(text)?;
         let Some((before, jail)) = ports.rsplit_once(':') else {
             return Err(fault("does not say which port of the host"));
         };
@@ -112,15 +131,20 @@ impl FromText for Publish {
                 Some(usable(parsed)?)
             }
         };
-        let port = |text: &str| {
-            let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-            let number = text.parse::<Port>().ok().filter(|_| is_number);
-            number.ok_or_else(|| {
+        let ports = |text: &str| {
+            PortRange::from_text(text).map_err(|_| {
                 let message = format!("`{}` is not a port", plain(text));
-                Fault::new(message).help("one number from 1 to 65535")
+                Fault::new(message)
+                    .help("a number from 1 to 65535, or two for a range: \"5000-5100\"")
             })
         };
-        Ok(Self { address, host: port(host)?, jail: port(jail)?, protocol })
+        let read = Self { address, host: ports(host)?, jail: ports(jail)?, protocol };
+        let (own, of_jail) = (read.host.ports().count(), read.jail.ports().count());
+        if own != of_jail {
+            let message = format!("leads {own} ports of the host to {of_jail} of the jail");
+            return Err(fault(&message));
+        }
+        Ok(read)
     }
 }
 
@@ -139,8 +163,8 @@ fn usable(address: IpAddr) -> Result<IpAddr, Fault> {
     Err(Fault::new(format!("{address} {why}")).help(EXAMPLE))
 }
 
-/// Ports of the host that units may publish: `"443"`, `"1024-65535"`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// A range of ports, such as those of the host that units may publish: `"443"`, `"1024-65535"`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct PortRange {
     first: Port,
     last: Port,
@@ -150,10 +174,39 @@ impl PortRange {
     /// All there are.
     pub const ALL: Self = Self { first: Port::MIN, last: Port::MAX };
 
+    /// One alone.
+    #[must_use]
+    pub const fn of(port: Port) -> Self {
+        Self { first: port, last: port }
+    }
+
+    /// The lowest.
+    #[must_use]
+    pub const fn first(self) -> Port {
+        self.first
+    }
+
+    /// The highest.
+    #[must_use]
+    pub const fn last(self) -> Port {
+        self.last
+    }
+
     /// Whether a port is among them.
     #[must_use]
     pub fn contains(self, port: Port) -> bool {
         (self.first..=self.last).contains(&port)
+    }
+
+    /// Whether some port is of both.
+    #[must_use]
+    pub fn overlaps(self, other: Self) -> bool {
+        self.first <= other.last && other.first <= self.last
+    }
+
+    /// Each of them.
+    pub fn ports(self) -> impl Iterator<Item = Port> {
+        (self.first.get()..=self.last.get()).filter_map(Port::new)
     }
 }
 
@@ -171,6 +224,7 @@ impl FromText for PortRange {
 
     fn from_text(text: &str) -> Result<Self, Fault> {
         let (first, last) = text.split_once('-').unwrap_or((text, text));
+        // A number, and not "+80", which Rust reads as one.
         let port = |text: &str| text.parse::<Port>().ok().filter(|_| !text.starts_with('+'));
         match port(first).zip(port(last)) {
             Some((first, last)) if first <= last => Ok(Self { first, last }),
@@ -191,6 +245,9 @@ mod tests {
             ("53:5353/udp", "53:5353/udp"),
             ("192.0.2.1:8080:80/tcp", "192.0.2.1:8080:80/tcp"),
             ("[2001:db8::1]:1:65535", "[2001:db8::1]:1:65535/tcp"),
+            ("5000-6000:5000-6000/udp", "5000-6000:5000-6000/udp"),
+            ("192.0.2.1:21-22:2021-2022", "192.0.2.1:21-22:2021-2022/tcp"),
+            ("1-65535:1-65535", "1-65535:1-65535/tcp"),
         ] {
             let read = Publish::from_text(text).unwrap();
             assert_eq!(read.to_string(), shown);
@@ -198,10 +255,11 @@ mod tests {
         }
         for (text, expected) in [
             ("80", "does not say which port of the host"),
-            ("8080:80/sctp", "sctp has no ports"),
+            ("8080:80/sctp", "sctp is neither tcp nor udp"),
             ("8080:0", "`0` is not a port"),
             ("8080:+80", "`+80` is not a port"),
-            ("8080-8090:80", "`8080-8090` is not a port"),
+            ("8080-8090:80", "leads 11 ports of the host to 1 of the jail"),
+            ("8090-8080:80", "`8090-8080` is not a port"),
             ("65536:80", "`65536` is not a port"),
             ("2001:db8::1:8080:80", "is not an address"),
             ("web:8080:80", "web is not an address"),
@@ -224,6 +282,13 @@ mod tests {
         assert!(read("[2001:db8::1]:8080:80").overlaps(&all));
         assert!(!all.overlaps(&read("8080:80/udp")) && !all.overlaps(&read("8081:80")));
         assert!(!read("192.0.2.1:8080:80").overlaps(&read("192.0.2.2:8080:80")));
+        let range = read("8080-8090:80-90");
+        assert!(range.overlaps(&all) && all.overlaps(&range));
+        assert!(range.overlaps(&read("8090:1")) && !range.overlaps(&read("8091-9000:8091-9000")));
+        let moved = range.moved();
+        let ends = [moved[0], moved[10]].map(|(host, jail)| (host.get(), jail.get()));
+        assert_eq!(ends, [(8080, 80), (8090, 90)]);
+        assert_eq!(read("8080-8090:8080-8090").moved(), []);
     }
 
     #[test]

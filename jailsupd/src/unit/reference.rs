@@ -158,7 +158,8 @@ fn page<D>(
         .for_each(|k| out.push_str(&entry(k, effect)));
     for section in grammar.sections {
         let _ = write!(out, "## `[{}]`\n\n{}\n\n", section.name, section.doc);
-        let keys = grammar.keys.iter().filter(|k| k.section == section.name);
+        let keys = grammar.keys.iter();
+        let keys = keys.filter(|k| k.section == section.name && k.fields().is_none());
         keys.for_each(|k| out.push_str(&entry(k, effect)));
     }
     for key in grammar.keys {
@@ -184,7 +185,7 @@ fn entry<D>(key: &Key<D>, effect: fn(Effect) -> &'static str) -> String {
 
 /// A list of tables: what it is, and the keys of each table.
 fn list<D>(key: &Key<D>, fields: &[Field], effect: fn(Effect) -> &'static str) -> String {
-    let mut out = format!("## `[[{}]]`\n\n{} {}\n\n", key.name, key.doc, effect(key.effect));
+    let mut out = format!("## `[[{}]]`\n\n{} {}\n\n", key.path(), key.doc, effect(key.effect));
     for field in fields {
         let otherwise = match field.presence {
             FieldPresence::Required => "Required.".to_owned(),

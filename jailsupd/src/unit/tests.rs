@@ -103,7 +103,7 @@ fn a_unit_with_every_key_is_read_into_its_types() {
     assert_eq!(unit.process.exec, ["/usr/sbin/nginx", "-g", "daemon off;"]);
     assert_eq!(unit.resources.memory_max.unwrap().get(), 256 << 20);
     assert_eq!(unit.resources.cpu_max.unwrap().quota_us(), 150_000);
-    assert_eq!(unit.security.add_capability.bits(), 1 << 10 | 1 << 13);
+    assert_eq!(unit.security.add_capability.bits(), 1 << 10 | 1 << 14);
     assert_eq!(unit.stop.signal.number(), 3);
     assert_eq!(unit.network.mac.unwrap().octets(), [2, 0, 0, 0, 0, 10]);
     assert_eq!(

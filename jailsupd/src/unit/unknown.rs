@@ -83,7 +83,7 @@ impl<D> Grammar<D> {
 
     fn allowed(&self, section: &str, table: bool) -> String {
         let lists = self.keys.iter().filter(|k| k.fields().is_some());
-        let lists = lists.map(|k| format!("`[[{}]]`", k.name));
+        let lists = lists.map(|k| format!("`[[{}]]`", k.path()));
         let tables: Vec<String> =
             self.sections.iter().map(|s| format!("`[{}]`", s.name)).chain(lists).collect();
         let tables = format!("the tables are {}", tables.join(", "));

@@ -2,17 +2,12 @@
 
 use std::fmt;
 
-use toml::de::{DeTable, DeValue};
+use toml::de::DeTable;
 
 use super::amount::Bytes;
-use super::nearest::nearest;
 use super::path::{HostPath, JailPath};
-use super::value::{
-    Fault, Field, FieldPresence, FromText, FromToml, Kind, Value, plain, quoted, shown,
-};
-
-/// Of one jail; far beyond any use.
-const MOST: usize = 64;
+use super::tables::Tables;
+use super::value::{Fault, Field, FieldPresence, FromText, FromToml, Kind, Value, quoted, shown};
 
 /// One volume of a jail.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -145,37 +140,22 @@ static FIELDS: &[Field] = &[
     },
 ];
 
+static TABLES: Tables = Tables { header: "volume", fields: FIELDS };
+
 impl FromToml for Volumes {
     const KIND: Kind = Kind::Tables(FIELDS);
 
     fn from_toml(value: &Value<'_>) -> Result<Self, Vec<Fault>> {
-        let DeValue::Array(array) = value.get_ref() else {
-            let fault = Fault::wrong_type(value, &Self::KIND);
-            return Err(fault.into_iter().map(|f| f.help("write `[[volume]]`")).collect());
-        };
-        let (mut good, mut faults) = (Vec::<Volume>::new(), Vec::new());
-        for element in array.iter() {
-            let DeValue::Table(table) = element.get_ref() else {
-                faults.extend(Fault::wrong_type(element, &Self::KIND));
-                continue;
-            };
-            match read(table) {
-                Ok(volume) if good.iter().any(|other| other.path == volume.path) => {
-                    let message = format!("two volumes are at {}", volume.path);
-                    let fault = Fault::new(message).help("take one of them out");
-                    faults.push(fault.within(element.span()));
-                }
-                Ok(volume) => good.push(volume),
-                Err(bad) => faults.extend(bad.into_iter().map(|f| f.within(element.span()))),
+        let mut places = Vec::<JailPath>::new();
+        let good = TABLES.read(value, |table| {
+            let volume = read(table)?;
+            if places.contains(&volume.path) {
+                let fault = Fault::new(format!("two volumes are at {}", volume.path));
+                return Err(fault.help("take one of them out").alone());
             }
-        }
-        if good.len() > MOST {
-            faults
-                .push(Fault::new("too many volumes").help(format!("at most {MOST} are possible")));
-        }
-        if !faults.is_empty() {
-            return Err(faults);
-        }
+            places.push(volume.path.clone());
+            Ok(volume)
+        })?;
         let mut volumes = Self::default();
         volumes.extend(Self(good));
         Ok(volumes)
@@ -222,43 +202,22 @@ struct Draft {
 }
 
 fn read(table: &DeTable<'_>) -> Result<Volume, Vec<Fault>> {
-    let (mut draft, mut faults) = (Draft::default(), Vec::new());
-    for (name, value) in table {
-        let word = name.get_ref().as_ref();
-        let read = match word {
-            "path" => set(&mut draft.path, value),
-            "name" => set(&mut draft.name, value),
-            "source" => set(&mut draft.source, value),
-            "tmpfs" => bool::from_toml(value).map(|on| draft.tmpfs = on),
-            "read_only" => bool::from_toml(value).map(|on| draft.read_only = on),
-            "noexec" => bool::from_toml(value).map(|on| draft.noexec = on),
-            "size_max" => set(&mut draft.size_max, value),
-            _ => Err(unknown(word).within(name.span()).alone()),
-        };
-        let said = |mut fault: Fault| {
-            fault.message = format!("`{}`: {}", plain(word), fault.message);
-            fault.within(value.span())
-        };
-        faults.extend(read.err().unwrap_or_default().into_iter().map(said));
-    }
-    if faults.is_empty() { check(draft).map_err(Fault::alone) } else { Err(faults) }
+    let mut draft = Draft::default();
+    TABLES.keys(table, |word, value| match word {
+        "path" => set(&mut draft.path, value),
+        "name" => set(&mut draft.name, value),
+        "source" => set(&mut draft.source, value),
+        "tmpfs" => bool::from_toml(value).map(|on| draft.tmpfs = on),
+        "read_only" => bool::from_toml(value).map(|on| draft.read_only = on),
+        "noexec" => bool::from_toml(value).map(|on| draft.noexec = on),
+        _ => set(&mut draft.size_max, value),
+    })?;
+    check(draft).map_err(Fault::alone)
 }
 
 fn set<T: FromToml>(place: &mut Option<T>, value: &Value<'_>) -> Result<(), Vec<Fault>> {
     *place = Some(T::from_toml(value)?);
     Ok(())
-}
-
-fn unknown(word: &str) -> Fault {
-    let names = || FIELDS.iter().map(|field| field.name);
-    let fault = Fault::new("unknown key in `[[volume]]`");
-    match nearest(word, names()) {
-        Some(name) => fault.help(format!("did you mean `{name}`?")),
-        None => {
-            let names: Vec<String> = names().map(|name| format!("`{name}`")).collect();
-            fault.help(format!("the keys of `[[volume]]` are {}", names.join(", ")))
-        }
-    }
 }
 
 fn check(draft: Draft) -> Result<Volume, Fault> {

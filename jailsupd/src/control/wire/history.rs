@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::jail::{Exit, JailState, JailSummary, LogEntry};
+use super::jail::{Exit, ExitReason, JailState, JailSummary, LogEntry};
 
 /// One thing that happened to a jail.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -17,6 +17,10 @@ pub struct Event {
     /// The state it came to; missing when the state did not change.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub to: Option<JailState>,
+    /// How a life has ended, where it ends or that follows from its end; what it is asked to end for, where nobody wants
+    /// that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<ExitReason>,
     /// Why, or what else happened, in words.
     pub why: String,
 }

@@ -132,6 +132,18 @@ pub struct Jail {
     /// Ethernet address.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mac: Option<String>,
+    /// Its link, for people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub link: Option<String>,
+    /// Ports of the host that lead to it, as its unit writes them.
+    #[serde(default)]
+    pub publish: Vec<String>,
+    /// Whose connections its firewall lets in, for people; missing when everybody's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ingress: Option<Vec<String>>,
+    /// What connections its firewall lets it make, for people; missing when any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub egress: Option<Vec<String>>,
     /// Path of the cgroup below /sys/fs/cgroup.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cgroup: Option<String>,
@@ -240,7 +252,7 @@ words! {
         Oom = "oom",
         /// It was stopped, and had to be killed after the time-out.
         Killed = "killed",
-        /// It did not say within `start.timeout` that it is ready.
+        /// Its program was not executed within `start.timeout`, or did not say within that that it is ready.
         StartTimeout = "start_timeout",
         /// It gave no sign of life within `process.watchdog`.
         Watchdog = "watchdog",
@@ -274,7 +286,7 @@ pub struct Exit {
     pub core: bool,
     /// When, in milliseconds since 1970.
     pub at: u64,
-    /// What the start failed at, in words: "cannot mount /proc".
+    /// What the start failed at, in words: "cannot mount /proc", "cannot provide image.source".
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stage: Option<String>,
     /// The error by name: `EPERM`.

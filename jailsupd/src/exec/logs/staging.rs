@@ -18,10 +18,11 @@
 
 use super::Stream;
 use crate::exec::descriptors::above_fixed;
+use crate::exec::peek::{Peek, Seen};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{MemfdFlags, Mode, OFlags};
 use rustix::io::Errno;
-use rustix::pipe::{PipeFlags, SpliceFlags, fcntl_setpipe_size, pipe_with, splice, tee};
+use rustix::pipe::{PipeFlags, SpliceFlags, fcntl_setpipe_size, pipe_with, splice};
 use std::io;
 
 /// Bytes of one batch.
@@ -59,7 +60,7 @@ pub struct Staging {
     read: OwnedFd,
     write: OwnedFd,
     note: OwnedFd,
-    scratch: (OwnedFd, OwnedFd),
+    peek: Peek,
     null: OwnedFd,
     buffer: Vec<u8>,
 }
@@ -80,9 +81,9 @@ impl Staging {
     /// # Errors
     /// As [`Staging::new`].
     pub fn adopt(read: OwnedFd, write: OwnedFd, note: OwnedFd) -> io::Result<Self> {
-        let scratch = pipe()?;
+        let peek = Peek::by(pipe()?);
         let null = rustix::fs::open(c"/dev/null", OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty())?;
-        Ok(Self { read, write, note, scratch, null: above_fixed(null)?, buffer: Vec::new() })
+        Ok(Self { read, write, note, peek, null: above_fixed(null)?, buffer: Vec::new() })
     }
 
     /// What must outlive jailsupd: both ends of the pipe, and the note.
@@ -119,16 +120,11 @@ impl Staging {
         if length == 0 {
             return Ok(bytes);
         }
-        let copied = rustix::io::retry_on_intr(|| {
-            tee(&self.read, &self.scratch.1, length, SpliceFlags::NONBLOCK)
-        })?;
-        let mut read = 0;
-        while read < copied {
-            let part = bytes.get_mut(read..).unwrap_or_default();
-            read += rustix::io::retry_on_intr(|| rustix::io::read(&self.scratch.0, &mut *part))?;
-        }
         // Both pipes have the same room, so that it is all.
-        if copied == length { Ok(bytes) } else { Err(io::ErrorKind::UnexpectedEof.into()) }
+        match self.peek.look(&self.read, &mut bytes)? {
+            Seen::Bytes(seen) if seen == length => Ok(bytes),
+            _ => Err(io::ErrorKind::UnexpectedEof.into()),
+        }
     }
 
     /// Takes the buffer of [`Staging::look`] back.

@@ -33,8 +33,11 @@ impl Network {
         // A host that never had such a network is left as it is.
         if !firewall.is_empty() || is_ours()? {
             close(ipv4, ipv6).map_err(|e| failed("stop handing packets on", e))?;
-            let set =
-                if firewall.is_empty() { nftables::remove() } else { nftables::replace(&firewall) };
+            let set = if firewall.is_empty() {
+                nftables::remove()
+            } else {
+                nftables::replace(&firewall.rules())
+            };
             set.map_err(|e| failed("set the host's packet filter", e))?;
             faults::reach("packet-filter-set")?;
             open(ipv4, ipv6).map_err(|e| failed("hand packets on", e))?;

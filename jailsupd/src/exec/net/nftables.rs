@@ -5,9 +5,10 @@
 
 use super::interface::OURS;
 use super::netlink::{BUFFER, take};
-use crate::plan::firewall::{Action, Chain, Firewall, Match, Rule};
-use crate::unit::Subnet;
-use crate::unit::publish::Protocol;
+use crate::plan::firewall::{Action, Chain, Match, Rule};
+use crate::unit::Prefix;
+use crate::unit::firewall::Rate;
+use crate::unit::publish::{Port, PortRange, Protocol};
 use netlink_packet_core::{
     DefaultNla, NLM_F_ACK, NLM_F_APPEND, NLM_F_CREATE, NLM_F_REQUEST, NetlinkHeader,
     NetlinkMessage, NetlinkPayload,
@@ -21,7 +22,7 @@ use netlink_packet_netfilter::none::ControlMessage;
 use netlink_packet_netfilter::{NetfilterHeader, NetfilterMessage, NetfilterProtoFamily};
 use netlink_sys::{Socket, protocols::NETLINK_NETFILTER};
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 
 /// The table.
 const TABLE: &str = "warder";
@@ -56,8 +57,8 @@ const TRANSPORT_HEADER: u32 = 2;
 const ICMPV6: u8 = 58;
 const TCP: u8 = 6;
 const UDP: u8 = 17;
-/// Of ICMPv6 (RFC 4861): from router solicitation to redirect.
-const DISCOVERY: (u8, u8) = (133, 137);
+/// `NFTA_LIMIT_RATE`, `NFTA_LIMIT_UNIT` and `NFTA_LIMIT_BURST`.
+const LIMIT: (u16, u16, u16) = (1, 2, 3);
 /// The priorities of filters, and of what changes sources and destinations (`NF_IP_PRI_FILTER`, `NF_IP_PRI_NAT_SRC`,
 /// `NF_IP_PRI_NAT_DST`).
 const FILTER: i32 = 0;
@@ -68,8 +69,8 @@ const DESTINATIONS: i32 = -100;
 ///
 /// # Errors
 /// The kernel's refusal; then the former one is still in force.
-pub(super) fn replace(firewall: &Firewall) -> io::Result<()> {
-    send(&batch(firewall))
+pub(super) fn replace(rules: &[Rule]) -> io::Result<()> {
+    send(&batch(rules))
 }
 
 /// Whether there is a table.
@@ -106,20 +107,22 @@ fn table() -> TableMessage {
     TableMessage { attributes: vec![TableAttribute::Name(TABLE.to_owned())] }
 }
 
-fn batch(firewall: &Firewall) -> Vec<(u16, NfTablesMessage)> {
+fn batch(rules: &[Rule]) -> Vec<(u16, NfTablesMessage)> {
     // It is made so that it can be deleted.
     let mut batch = vec![
         (NLM_F_CREATE, NfTablesMessage::NewTable(table())),
         (0, NfTablesMessage::DeleteTable(table())),
         (NLM_F_CREATE, NfTablesMessage::NewTable(table())),
     ];
-    let rules = firewall.rules();
     // A chain without rules is left out: what changes addresses makes the kernel remember each connection.
-    for chain in [Chain::PreRouting, Chain::Input, Chain::Forward, Chain::PostRouting] {
-        if rules.iter().any(|rule| rule.chain == chain) {
-            batch.push((NLM_F_CREATE, NfTablesMessage::NewChain(new_chain(chain))));
+    let mut chains: Vec<Chain> = Vec::new();
+    for rule in rules {
+        if !chains.contains(&rule.chain) {
+            chains.push(rule.chain);
         }
     }
+    let chains = chains.into_iter().map(|chain| NfTablesMessage::NewChain(new_chain(chain)));
+    batch.extend(chains.map(|chain| (NLM_F_CREATE, chain)));
     let rules = rules.iter().map(|rule| NfTablesMessage::NewRule(new_rule(rule)));
     batch.extend(rules.map(|rule| (NLM_F_CREATE | NLM_F_APPEND, rule)));
     batch
@@ -169,6 +172,9 @@ fn name(chain: Chain) -> String {
         Chain::Input => "input",
         Chain::Forward => "forward",
         Chain::PostRouting => "postrouting",
+        Chain::Output => "output",
+        Chain::Limited { is_input: true, at } => return format!("input-{at}"),
+        Chain::Limited { is_input: false, at } => return format!("output-{at}"),
     };
     name.to_owned()
 }
@@ -179,6 +185,13 @@ fn new_chain(chain: Chain) -> ChainMessage {
         Chain::Input => (InetHookNumber::LocalIn, FILTER, "filter"),
         Chain::Forward => (InetHookNumber::Forward, FILTER, "filter"),
         Chain::PostRouting => (InetHookNumber::PostRouting, SOURCES, "nat"),
+        Chain::Output => (InetHookNumber::LocalOut, FILTER, "filter"),
+        // Nothing comes there by itself.
+        Chain::Limited { .. } => {
+            let (table, name) = (TABLE.to_owned(), name(chain));
+            let attributes = vec![ChainAttribute::Table(table), ChainAttribute::Name(name)];
+            return ChainMessage { attributes };
+        }
     };
     let policy = if chain == Chain::Forward { libc::NF_DROP } else { libc::NF_ACCEPT };
     let attributes = vec![
@@ -200,7 +213,8 @@ fn new_rule(rule: &Rule) -> RuleMessage {
         Action::Accept => vec![verdict(libc::NF_ACCEPT)],
         Action::Drop => vec![verdict(libc::NF_DROP)],
         Action::Masquerade => vec![other("masq", &[])],
-        Action::Redirect(to) => redirect(to),
+        Action::Redirect(to, port) => redirect(to, port),
+        Action::Go(chain) => vec![go(name(chain))],
     });
     let attributes = vec![
         RuleAttribute::Table(TABLE.to_owned()),
@@ -227,16 +241,12 @@ fn matching(one: &Match) -> Vec<Expressions> {
         Match::ToOutside => group(MetaKey::Oifgroup, NotEqual),
         Match::From(name) => link(MetaKey::Iifname, name),
         Match::To(name) => link(MetaKey::Oifname, name),
-        Match::Source(subnet) => source(*subnet),
-        Match::Destination(address) => {
-            let (family, offset, octets) = match address {
-                IpAddr::V4(ip) => (NetfilterProtoFamily::IPv4, 16, ip.octets().to_vec()),
-                IpAddr::V6(ip) => (NetfilterProtoFamily::IPv6, 24, ip.octets().to_vec()),
-            };
-            let mut all = of_family(family);
-            all.extend([payload(NETWORK_HEADER, offset, width(&octets)), compare(Equal, octets)]);
-            all
-        }
+        Match::Source(prefix) => within(*prefix, true),
+        Match::Destination(prefix) => within(*prefix, false),
+        Match::Known => connection(CT_STATE, ESTABLISHED_OR_RELATED),
+        Match::Icmpv6 { first, last } => icmpv6(*first, *last),
+        Match::Within(rate) => vec![limit(*rate)],
+        Match::Ports(protocol, range) => ports_of(*protocol, *range),
         Match::ToHost { is_ipv4 } => {
             let mut all = of_family(match is_ipv4 {
                 true => NetfilterProtoFamily::IPv4,
@@ -251,24 +261,39 @@ fn matching(one: &Match) -> Vec<Expressions> {
             all.extend([other("fib", &asked), compare(Equal, LOCAL.to_ne_bytes().to_vec())]);
             all
         }
-        Match::Port(protocol, port) => {
-            let protocol = match protocol {
-                Protocol::Tcp => TCP,
-                Protocol::Udp => UDP,
-            };
-            vec![
-                meta(MetaKey::L4Proto),
-                compare(Equal, vec![protocol]),
-                // The destination is the second of two.
-                payload(TRANSPORT_HEADER, 2, 2),
-                compare(Equal, port.get().to_be_bytes().to_vec()),
-            ]
-        }
-        Match::NeighbourDiscovery => neighbour_discovery(),
     }
 }
 
-fn neighbour_discovery() -> Vec<Expressions> {
+fn ports_of(protocol: Protocol, range: PortRange) -> Vec<Expressions> {
+    use Operator::{Equal, GreatherThanEqual, LessThanEqual};
+    let protocol = match protocol {
+        Protocol::Tcp => TCP,
+        Protocol::Udp => UDP,
+    };
+    let bytes = |port: Port| port.get().to_be_bytes().to_vec();
+    vec![
+        meta(MetaKey::L4Proto),
+        compare(Equal, vec![protocol]),
+        // The destination is the second of two.
+        payload(TRANSPORT_HEADER, 2, 2),
+        compare(GreatherThanEqual, bytes(range.first())),
+        compare(LessThanEqual, bytes(range.last())),
+    ]
+}
+
+/// `NFTA_LIMIT_*`: packets in a time, as many of them at once. The first two are of 64 bits.
+fn limit(rate: Rate) -> Expressions {
+    let (count, unit, burst) = LIMIT;
+    let wide = |kind, value: u32| DefaultNla::new(kind, u64::from(value).to_be_bytes().to_vec());
+    let attributes = vec![
+        wide(count, rate.count),
+        wide(unit, rate.seconds),
+        DefaultNla::new(burst, rate.count.to_be_bytes().to_vec()),
+    ];
+    Expressions::Other { expression_type: "limit".to_owned(), attributes }
+}
+
+fn icmpv6(first: u8, last: u8) -> Vec<Expressions> {
     use Operator::{Equal, GreatherThanEqual, LessThanEqual};
     vec![
         meta(MetaKey::Nfproto),
@@ -276,18 +301,19 @@ fn neighbour_discovery() -> Vec<Expressions> {
         meta(MetaKey::L4Proto),
         compare(Equal, vec![ICMPV6]),
         payload(TRANSPORT_HEADER, 0, 1),
-        compare(GreatherThanEqual, vec![DISCOVERY.0]),
-        compare(LessThanEqual, vec![DISCOVERY.1]),
+        compare(GreatherThanEqual, vec![first]),
+        compare(LessThanEqual, vec![last]),
     ]
 }
 
-fn source(subnet: Subnet) -> Vec<Expressions> {
-    // RFC 791 and RFC 8200 say where the source stands.
-    let (family, offset, base) = match subnet.base() {
+fn within(prefix: Prefix, is_source: bool) -> Vec<Expressions> {
+    // RFC 791 and RFC 8200 say where the source stands; the destination is next to it.
+    let (family, source, base) = match prefix.base() {
         IpAddr::V4(base) => (NetfilterProtoFamily::IPv4, 12, base.octets().to_vec()),
         IpAddr::V6(base) => (NetfilterProtoFamily::IPv6, 8, base.octets().to_vec()),
     };
-    let bits = usize::from(subnet.length());
+    let offset = if is_source { source } else { source + width(&base) };
+    let bits = usize::from(prefix.length());
     let byte = |at: usize| match bits.saturating_sub(at * 8) {
         0 => 0,
         left => u8::MAX << (8 - left.min(8)),
@@ -301,24 +327,26 @@ fn source(subnet: Subnet) -> Vec<Expressions> {
     all
 }
 
-/// `NFTA_NAT_*`: the address is in the first register, the port in the second.
-fn redirect(to: SocketAddr) -> Vec<Expressions> {
-    let (family, address) = match to.ip() {
+/// `NFTA_NAT_*`: the address is in the first register, the port, where it is to be another one, in the second.
+fn redirect(to: IpAddr, port: Option<Port>) -> Vec<Expressions> {
+    let (family, address) = match to {
         IpAddr::V4(ip) => (NetfilterProtoFamily::IPv4, ip.octets().to_vec()),
         IpAddr::V6(ip) => (NetfilterProtoFamily::IPv6, ip.octets().to_vec()),
     };
     let (kind, of, first_address, first_port) = NAT;
-    let asked = [
+    let mut asked = vec![
         (kind, NAT_OF_DESTINATION),
         (of, u8::from(family).into()),
         (first_address, Register::Reg1.into()),
-        (first_port, Register::Reg2.into()),
     ];
-    vec![
-        load(Register::Reg1, DataAttribute::Value(address)),
-        load(Register::Reg2, DataAttribute::Value(to.port().to_be_bytes().to_vec())),
-        other("nat", &asked),
-    ]
+    asked.extend(port.map(|_| (first_port, Register::Reg2.into())));
+    let mut all = vec![load(Register::Reg1, DataAttribute::Value(address))];
+    all.extend(port.map(|port| {
+        let port = port.get().to_be_bytes().to_vec();
+        load(Register::Reg2, DataAttribute::Value(port))
+    }));
+    all.push(other("nat", &asked));
+    all
 }
 
 fn of_family(family: NetfilterProtoFamily) -> Vec<Expressions> {
@@ -390,6 +418,12 @@ fn compare(operator: Operator, value: Vec<u8>) -> Expressions {
 fn verdict(code: i32) -> Expressions {
     let code = VerdictAttribute::Code(Verdict::Other(code.unsigned_abs()));
     load(Register::Verdict, DataAttribute::Verdict(vec![code]))
+}
+
+/// `NFT_GOTO`: what that chain does not decide, the policy does.
+fn go(chain: String) -> Expressions {
+    let verdict = vec![VerdictAttribute::Code(Verdict::Goto), VerdictAttribute::Chain(chain)];
+    load(Register::Verdict, DataAttribute::Verdict(verdict))
 }
 
 fn load(register: Register, data: DataAttribute) -> Expressions {

@@ -6,6 +6,7 @@ use super::is_void;
 use crate::unit::Problem;
 use crate::unit::address::{Address, IpPrefix, is_link_local};
 use crate::unit::document::Walk;
+use crate::unit::publish::MOVED_MAX;
 use crate::unit::section::{IpvlanMode, Network, NetworkMode};
 
 /// What a jail without a link cannot have, beside what belongs to a parent link.
@@ -90,6 +91,13 @@ pub(super) fn unit(walk: &mut Walk<'_>, network: &mut Network) {
     });
     if let Some(port) = twice {
         walk.refuse("network.publish", format!("{port} is there twice"), "take one of them out");
+    }
+    let moved: usize = network.publish.iter().map(|one| one.moved().len()).sum();
+    if moved > MOVED_MAX {
+        let message = format!("leads {moved} ports to other ones");
+        let help =
+            format!("at most {MOVED_MAX}, or to the same ones of the jail, as many as there are");
+        walk.refuse("network.publish", &message, help);
     }
     dhcp(walk, network);
     // Without an address, that is what is missing; of a template, an instance may give it.

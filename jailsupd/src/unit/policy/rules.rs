@@ -156,7 +156,8 @@ fn network(review: &mut Review<'_>) {
         let what = format!("is in a network with `forward = \"{forward}\"`");
         review.refuse_in("network.network", "network.forward", what);
     }
-    let may = |port: &Publish| bounds.network_publish.iter().any(|range| range.contains(port.host));
+    let is_allowed = |port| bounds.network_publish.iter().any(|range| range.contains(port));
+    let may = |publish: &Publish| publish.host.ports().all(is_allowed);
     if let Some(port) = network.publish.iter().find(|port| !may(port)) {
         review.refuse("network.publish", format!("asks for port {}", port.shown_host()));
     }

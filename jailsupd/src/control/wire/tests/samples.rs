@@ -107,6 +107,10 @@ pub(super) fn jail(full: bool) -> Jail {
         user: "root".to_owned(),
         uid_base: full.then_some(65536),
         mac: full.then(String::new),
+        link: full.then(String::new),
+        publish: Vec::new(),
+        ingress: full.then(Vec::new),
+        egress: full.then(Vec::new),
         cgroup: full.then(String::new),
         capabilities: full.then(Vec::new),
         bounding: full.then(Vec::new),
@@ -227,6 +231,7 @@ pub(super) fn event(full: bool) -> Event {
         jail: "web".to_owned(),
         from: full.then_some(JailState::Up),
         to: full.then_some(JailState::Stopping),
+        reason: full.then_some(ExitReason::Watchdog),
         why: String::new(),
     }
 }
