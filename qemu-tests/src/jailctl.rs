@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use jailsupd::control::wire::{Exit, Inspected, Jail, JailState, JailSummary, Listed};
+use jailsupd::control::wire::{
+    Event, Evidence, Exit, Inspected, Jail, JailState, JailSummary, Listed,
+};
 use serde::de::DeserializeOwned;
 
 use crate::{Error, Result, agent::Agent, proto::Output, time::Deadline};
@@ -88,11 +90,20 @@ impl Agent {
     /// How a jail ended last.
     ///
     /// # Errors
-    /// `jailctl inspect` failed, or knows of no end.
+    /// `jailctl why` failed, or knows of no end, or its events say another reason.
     pub fn last_exit(&mut self, jail: &str) -> Result<Exit> {
-        let answer = self.inspect(jail)?;
-        let missing = || Error::Answer { peer: "jailctl inspect", answer: "no last_exit".into() };
-        answer.last_exit.ok_or_else(missing)
+        let Evidence { last_exit, events, .. } = self.ask(&["why", jail])?;
+        let wrong = |answer: String| Error::Answer { peer: "jailctl why", answer };
+        let exit = last_exit.ok_or_else(|| wrong("no last_exit".into()))?;
+        // One that was given up before it was started has not ended.
+        let is_end = |event: &&Event| event.to == Some(JailState::Cleaning);
+        let end = events.iter().rfind(is_end);
+        match end.filter(|event| event.from != Some(JailState::Preparing)) {
+            Some(event) if event.reason != Some(exit.reason) => {
+                Err(wrong(format!("{exit:?}, but {event:?}")))
+            }
+            _ => Ok(exit),
+        }
     }
 
     /// One line of `jailctl ls`.

@@ -2,7 +2,7 @@
 //! on, and stops no other. One boot.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
-use jailsupd::control::wire::{Jail, JailState, JailSummary};
+use jailsupd::control::wire::{ExitReason, Jail, JailState, JailSummary};
 use qemu_tests::{Guest, Image, Jails, Machine, Result, Shared};
 
 static SHARED: Shared = Shared::new();
@@ -136,6 +136,15 @@ fn missing_image_fails() {
 
     let place = "/jails.d/missing-image.toml:3";
     assert_message(&mut guest, &jail, [place, "image.source", "/usr/share/jails/nowhere.erofs"]);
+    assert_not_started(&mut guest, "missing-image", "cannot provide image.source");
+}
+
+/// Its last end says that, and at what stage, like that of any other jail.
+fn assert_not_started(guest: &mut Guest<'_>, jail: &str, stage: &str) {
+    let exit = guest.agent().last_exit(jail).unwrap();
+    assert_eq!((exit.reason, exit.stage.as_deref()), (ExitReason::StartFailed, Some(stage)));
+    let inspected = guest.ctl(&["inspect", jail]);
+    assert!(inspected.contains(stage), "{inspected}");
 }
 
 #[test]
@@ -158,6 +167,7 @@ fn program_that_does_not_exist_fails() {
         &jail,
         ["/jails.d/missing-exec.toml:5", "process.exec", "must be a program in the image"],
     );
+    assert_not_started(&mut guest, "missing-exec", "cannot execute its program");
 }
 
 #[test]

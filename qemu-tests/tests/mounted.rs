@@ -20,8 +20,11 @@ fn image_is_mounted_once_until_it_is_another_or_nobody_wants_it() {
 
     agent.output(&["/usr/bin/jailctl", "restart", "one"]).unwrap();
     let again = mounts(agent);
-    // Another file at the same path, as an update leaves it.
+    // The same again at the same path is the same image; one with other contents is another, as an update leaves it.
     agent.shell(&format!("{copy}.new && mv {IMAGE}.new {IMAGE}")).unwrap();
+    agent.output(&["/usr/bin/jailctl", "restart", "two"]).unwrap();
+    let same = mounts(agent);
+    agent.shell(&format!("printf x >>{IMAGE}")).unwrap();
     agent.output(&["/usr/bin/jailctl", "restart", "two"]).unwrap();
     let other = mounts(agent);
     agent.shell("rm /etc/jails.d/one.toml /etc/jails.d/two.toml").unwrap();
@@ -31,6 +34,7 @@ fn image_is_mounted_once_until_it_is_another_or_nobody_wants_it() {
 
     assert_eq!(first.len(), 1, "{first:?}");
     assert_eq!(again, first);
+    assert_eq!(same, first);
     assert_eq!(other.len(), 1, "{other:?}");
     assert_ne!(other, first);
     assert_eq!(mounts(agent), [""; 0]);

@@ -3,7 +3,9 @@
 #![forbid(unsafe_code)]
 
 use std::{
+    fs,
     io::{self, Write},
+    path::Path,
     thread,
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
@@ -12,6 +14,8 @@ use signal_hook::{consts::SIGUSR1, iterator::Signals};
 
 /// Bytes of one write of a flood.
 const BLOCK: usize = 64 << 10;
+/// Bytes of a line that is offered.
+const LINE: usize = 1000;
 
 fn main() -> io::Result<()> {
     let words: Vec<String> = std::env::args().skip(1).collect();
@@ -24,6 +28,7 @@ fn main() -> io::Result<()> {
             wait_for_usr1()?;
             flood(number(megabytes)? << 20)?;
         }
+        ["offer", directory] => offer(Path::new(directory))?,
         ["burst", total] => {
             wait_for_usr1()?;
             burst(number(total)?)?;
@@ -38,7 +43,7 @@ fn main() -> io::Result<()> {
         }
         _ => {
             return Err(io::Error::other(
-                "usage: printer count TOTAL PAUSE_US | flood [MEGABYTES] | flood-on-usr1 MEGABYTES | burst TOTAL | bytes COUNT",
+                "usage: printer count TOTAL PAUSE_US | flood [MEGABYTES] | flood-on-usr1 MEGABYTES | offer DIRECTORY | burst TOTAL | bytes COUNT",
             ));
         }
     }
@@ -94,6 +99,35 @@ fn burst(total: u64) -> io::Result<()> {
         }
     }
     write(&mut io::stderr(), b"burst is over\n")
+}
+
+/// Lines of a thousand bytes, always the same so that making them takes no time, until the directory has a file `enough`.
+/// `offered` has how many were taken by then, how many microseconds that took, and at last `over`.
+fn offer(directory: &Path) -> io::Result<()> {
+    let line = format!("offer {}\n", "x".repeat(LINE - "offer \n".len()));
+    let block = line.repeat(BLOCK / line.len());
+    let out = rustix::stdio::stdout();
+    let begin = Instant::now();
+    let mut lines = 0_u64;
+    loop {
+        // A megabyte between two looks.
+        for _ in 0..16 {
+            let mut rest = block.as_bytes();
+            while !rest.is_empty() {
+                let written = rustix::io::retry_on_intr(|| rustix::io::write(out, rest))?;
+                rest = &rest[written..];
+            }
+            lines += (block.len() / LINE) as u64;
+        }
+        let is_over = directory.join("enough").exists();
+        let end = if is_over { "over" } else { "more" };
+        let next = directory.join("next");
+        fs::write(&next, format!("{lines} {} {end}\n", begin.elapsed().as_micros()))?;
+        fs::rename(next, directory.join("offered"))?;
+        if is_over {
+            return Ok(());
+        }
+    }
 }
 
 /// Lines of a hundred bytes as fast as they are taken.

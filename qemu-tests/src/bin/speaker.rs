@@ -23,7 +23,10 @@ use rustix::{
     io::Errno,
     net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg},
 };
-use signal_hook::consts::SIGTERM;
+use signal_hook::{
+    consts::{SIGABRT, SIGTERM},
+    iterator::Signals,
+};
 
 const USAGE: &str = "usage: speaker STEP...
   say TEXT      sends a datagram; | is a line end      wait FILE     until it is there
@@ -32,7 +35,8 @@ const USAGE: &str = "usage: speaker STEP...
   fds N         sends N descriptors, a hundred times   barrier       until all was taken, then makes /barrier
   watchdog      says whose watchdog it is              touch FILE, remove FILE
   exists FILE   or exit code 1                         hang          with a child that has left it
-  exit CODE     stay          until SIGTERM            linger        SIGTERM asks for more time, /end ends it";
+  exit CODE     stay          until SIGTERM            linger        SIGTERM asks for more time, /end ends it
+  print TEXT    to standard output                     tell          prints what signals it gets, /end ends it";
 
 fn main() -> io::Result<()> {
     let words: Vec<String> = std::env::args().skip(1).collect();
@@ -55,6 +59,8 @@ fn main() -> io::Result<()> {
             ["exists", file, rest @ ..] => done(exists(file), rest)?,
             ["hang"] => return hang(),
             ["exit", code] => process::exit(code.parse().map_err(io::Error::other)?),
+            ["print", text, rest @ ..] => done(print(text), rest)?,
+            ["tell"] => return tell(),
             ["stay"] => return until(|| asked.load(Ordering::Relaxed)),
             ["linger"] => return linger(&asked),
             _ => return Err(io::Error::other(USAGE)),
@@ -67,7 +73,7 @@ fn done<'a>(step: io::Result<()>, rest: &'a [&'a str]) -> io::Result<&'a [&'a st
     step.map(|()| rest)
 }
 
-fn until(is_so: impl Fn() -> bool) -> io::Result<()> {
+fn until(mut is_so: impl FnMut() -> bool) -> io::Result<()> {
     while !is_so() {
         thread::sleep(Duration::from_millis(20));
     }
@@ -185,6 +191,19 @@ fn hang() -> io::Result<()> {
     loop {
         thread::sleep(Duration::from_secs(3600));
     }
+}
+
+fn print(text: &str) -> io::Result<()> {
+    println!("{text}");
+    Ok(())
+}
+
+fn tell() -> io::Result<()> {
+    let mut told = Signals::new([SIGABRT, SIGTERM])?;
+    until(|| {
+        told.pending().for_each(|signal| println!("told by signal {signal}"));
+        Path::new("/end").exists()
+    })
 }
 
 fn linger(asked: &AtomicBool) -> io::Result<()> {

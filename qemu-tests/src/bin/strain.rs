@@ -7,13 +7,14 @@ use std::{
     fs::{self, OpenOptions},
     hint, io,
     io::Write as _,
+    os::unix::fs::FileExt as _,
     process::{Child, Command},
     thread,
     time::Duration,
 };
 
 use rustix::fs::inotify::{self, CreateFlags};
-use rustix::fs::{CWD, FileType, Mode, makedev, mknodat};
+use rustix::fs::{Advice, CWD, FileType, Mode, fadvise, makedev, mknodat};
 use rustix::process::{Signal, getpid, kill_process};
 
 /// Taken at once.
@@ -34,6 +35,9 @@ fn main() -> io::Result<()> {
         ["boast"] => boast(),
         ["processor", threads] => take_processor(threads.parse().map_err(io::Error::other)?),
         ["disk"] => take_disk(),
+        // Reads a file again and again, each time from the disk.
+        ["read"] => read_disk(),
+        ["hold", mib] => hold(mib.parse().map_err(io::Error::other)?),
         ["try", ref words @ ..] => {
             for word in words {
                 println!("{word}: {}", attempt(word));
@@ -43,7 +47,7 @@ fn main() -> io::Result<()> {
         }
         ["stay", ..] => stay(),
         _ => Err(io::Error::other(
-            "usage: strain memory | fault MIB | fill PATH | nurse | processes | boast | processor THREADS | disk | try WORD... | stay",
+            "usage: strain memory | fault MIB | fill PATH | nurse | processes | boast | processor THREADS | disk | read | hold MIB | try WORD... | stay",
         )),
     }
 }
@@ -139,6 +143,33 @@ fn take_processor(threads: usize) -> io::Result<()> {
         thread::spawn(burn);
     }
     burn()
+}
+
+fn hold(mib: usize) -> io::Result<()> {
+    let taken = hint::black_box(vec![0x5a_u8; mib * MIB]);
+    println!("held");
+    stay()?;
+    drop(taken);
+    Ok(())
+}
+
+/// A file of 8 MiB, and a line each time that it was read.
+fn read_disk() -> io::Result<()> {
+    let file =
+        OpenOptions::new().read(true).write(true).create(true).truncate(true).open("/read")?;
+    let mut block = vec![0x5a_u8; MIB];
+    for _ in 0..8 {
+        (&file).write_all(&block)?;
+    }
+    file.sync_all()?;
+    for number in 1_u64.. {
+        fadvise(&file, 0, None, Advice::DontNeed)?;
+        for at in 0..8 {
+            file.read_exact_at(&mut block, at * MIB as u64)?;
+        }
+        println!("pass {number}");
+    }
+    Ok(())
 }
 
 /// Writes 1 MiB after the other over a file of 16, so that the disk does not fill up. What is not synced

@@ -5,6 +5,9 @@
 //! `record`, so that what the record has was certainly said. Each life holds a lock; one that does not get
 //! it writes `collision`: two of them at once. A mortal one ends by itself after a while, in a way that
 //! depends on which life it is, and writes how before. Where somebody waits for it, it says that it is ready (sd_notify(3)).
+//!
+//! `witness DIRECTORY before|beside|after` is a hook, and says so in the same way: `before` and `after` hold the lock, too,
+//! so that a life beside them is a collision. `witness DIRECTORY check` is a health check: somebody has written lately.
 
 #![forbid(unsafe_code)]
 
@@ -12,14 +15,14 @@ use std::{
     fs::{self, File},
     io::{self, Write as _},
     os::unix::net::UnixDatagram,
-    path::Path,
+    path::{Path, PathBuf},
     process,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
     thread,
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use rustix::{
@@ -30,49 +33,104 @@ use signal_hook::consts::SIGTERM;
 
 /// Between two lines.
 const BEAT: Duration = Duration::from_millis(100);
+/// What was written longer ago was not written lately, also where much else goes on.
+const LATELY: Duration = Duration::from_secs(60);
 
 fn main() -> io::Result<()> {
     let words: Vec<String> = std::env::args().skip(1).collect();
-    let (directory, mortal) = match &words[..] {
-        [directory, kind] if kind == "steady" => (directory, false),
-        [directory, kind] if kind == "mortal" => (directory, true),
-        _ => return Err(io::Error::other("usage: witness DIRECTORY steady|mortal")),
-    };
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    match words[..] {
+        [directory, "steady"] => live(&mut Record::open(directory)?, false),
+        [directory, "mortal"] => live(&mut Record::open(directory)?, true),
+        [directory, hook @ ("before" | "beside" | "after")] => {
+            run_hook(&mut Record::open(directory)?, hook)
+        }
+        [directory, "check"] => check(directory),
+        _ => Err(io::Error::other(
+            "usage: witness DIRECTORY steady | mortal | before | beside | after | check",
+        )),
+    }
+}
+
+struct Record {
+    file: File,
+    path: PathBuf,
+}
+
+impl Record {
+    fn open(directory: &str) -> io::Result<Self> {
+        let path = Path::new(directory).join("record");
+        Ok(Self { file: File::options().create(true).append(true).open(&path)?, path })
+    }
+
+    fn say(&mut self, words: &str) -> io::Result<()> {
+        io::stdout().write_all(words.as_bytes())?;
+        self.file.write_all(words.as_bytes())
+    }
+
+    /// How many lines begin with this word.
+    fn count(&self, word: &str) -> io::Result<usize> {
+        let text = fs::read_to_string(&self.path)?;
+        Ok(text.lines().filter(|line| line.split(' ').next() == Some(word)).count())
+    }
+
+    /// As long as it is kept, nobody else has it.
+    fn lock(&mut self) -> io::Result<File> {
+        let lock =
+            File::options().create(true).append(true).open(self.path.with_file_name("lock"))?;
+        if flock(&lock, FlockOperation::NonBlockingLockExclusive).is_err() {
+            self.file.write_all(b"collision\n")?;
+            process::exit(99);
+        }
+        Ok(lock)
+    }
+}
+
+fn live(record: &mut Record, mortal: bool) -> io::Result<()> {
     let stopped = Arc::new(AtomicBool::new(false));
     signal_hook::flag::register(SIGTERM, Arc::clone(&stopped))?;
-    let directory = Path::new(directory);
-    let mut record = File::options().create(true).append(true).open(directory.join("record"))?;
-    let lock = File::options().create(true).append(true).open(directory.join("lock"))?;
-    if flock(&lock, FlockOperation::NonBlockingLockExclusive).is_err() {
-        record.write_all(b"collision\n")?;
-        process::exit(99);
-    }
-    let lives = fs::read_to_string(directory.join("record"))?;
-    let life = 1 + lives.lines().filter(|line| line.starts_with("start ")).count();
-    let mut say = |words: &str| {
-        io::stdout().write_all(words.as_bytes())?;
-        record.write_all(words.as_bytes())
-    };
-    say(&format!("start {life} {}\n", getpid().as_raw_nonzero()))?;
+    let _lock = record.lock()?;
+    let life = 1 + record.count("start")?;
+    record.say(&format!("start {life} {}\n", getpid().as_raw_nonzero()))?;
     if let Some(socket) = std::env::var_os("NOTIFY_SOCKET") {
         UnixDatagram::unbound()?.send_to(b"READY=1", socket)?;
     }
     let span = 5 + life * 7 % 13;
     for beat in 1.. {
         if stopped.load(Ordering::Relaxed) {
-            return say(&format!("asked {life}\n"));
+            return record.say(&format!("asked {life}\n"));
         }
-        say(&format!("beat {life} {beat}\n"))?;
+        record.say(&format!("beat {life} {beat}\n"))?;
         if mortal && beat > span {
             break;
         }
         thread::sleep(BEAT);
     }
     if life % 4 == 0 {
-        say(&format!("killed {life}\n"))?;
+        record.say(&format!("killed {life}\n"))?;
         return Ok(kill_process(getpid(), Signal::KILL)?);
     }
     let code = 1 + life % 200;
-    say(&format!("exited {life} {code}\n"))?;
+    record.say(&format!("exited {life} {code}\n"))?;
     process::exit(i32::try_from(code).unwrap_or(1));
+}
+
+/// Takes its time, so that it may be what goes on when something happens.
+fn run_hook(record: &mut Record, hook: &str) -> io::Result<()> {
+    let _lock = if hook == "beside" { None } else { Some(record.lock()?) };
+    thread::sleep(BEAT);
+    let (number, life) = (1 + record.count("hook")?, record.count("start")?);
+    record.say(&format!("hook {life} {hook} {number}\n"))?;
+    thread::sleep(BEAT);
+    Ok(())
+}
+
+fn check(directory: &str) -> io::Result<()> {
+    let written = fs::metadata(Path::new(directory).join("record"))?.modified()?;
+    let age = SystemTime::now().duration_since(written).unwrap_or_default();
+    if age > LATELY {
+        println!("nothing was written for {age:?}");
+        process::exit(1);
+    }
+    Ok(())
 }

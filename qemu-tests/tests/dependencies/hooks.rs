@@ -93,6 +93,31 @@ fn stop_that_a_hook_has_taken_for_its_own_stops_the_program_too() {
 }
 
 #[test]
+fn jail_that_never_comes_to_its_program_is_ended() {
+    let mut guest = guest();
+    let hook = "start_container = [\"/bin/nuisance\", \"wait-exit\", \"3\"]";
+    let times =
+        "start_container_timeout = \"8s\"\n[start]\ntimeout = \"1s\"\n[stop]\ntimeout = \"1s\"";
+    // Nothing in the jail can go on, and so nothing in it can find out that it takes too long.
+    let rest = format!("notify = \"ready\"\n[hooks]\n{hook}\n{times}\n{NEVER_AGAIN}");
+    guest.put("stuck", &unit(&["stay"], &rest));
+    guest.sh("procs=/sys/fs/cgroup/jails/stuck/cgroup.procs
+         until grep -q . $procs 2>/dev/null; do :; done
+         kill -STOP $(cat $procs)");
+    // The next jailsupd knows how far it had come, and until when it has time.
+    guest.agent().kill_jailsupd().unwrap();
+    guest.agent().wait_state("stuck", JailState::Failed).unwrap();
+    let exit = guest.agent().last_exit("stuck").unwrap();
+    assert_eq!(exit.reason, ExitReason::StartTimeout, "{exit:?}");
+    assert_eq!(exit.signal.as_deref(), Some("SIGKILL"), "{exit:?}");
+    let events = why(&mut guest, "stuck").events;
+    let stop = events.iter().find(|event| event.to == Some(JailState::Stopping)).unwrap();
+    assert_eq!(stop.from, Some(JailState::Starting), "{events:?}");
+    assert_eq!(stop.reason, Some(ExitReason::StartTimeout), "{events:?}");
+    remove(&mut guest, &["stuck"]);
+}
+
+#[test]
 fn hook_that_takes_too_long_is_killed() {
     let mut guest = guest();
     let slow =
@@ -140,6 +165,22 @@ fn failed_hooks_beside_the_program_are_told_and_change_nothing() {
     );
     assert!(evidence.events.iter().any(|e| e.why == "its `prestop` hook failed: it exited with 5"));
     remove(&mut guest, &["grumpy"]);
+}
+
+#[test]
+fn hook_that_still_runs_is_nothing_that_the_program_has_left() {
+    let mut guest = guest();
+    let long = "poststart = [\"/bin/nuisance\", \"park\"]\n";
+    guest.put_up("alone", &hooked(long, NEVER_AGAIN));
+    wait_log(&mut guest, "alone", "stdout ready");
+    guest.agent().wait_until("/usr/bin/busybox ps | grep -q '[n]uisance park'", SOON).unwrap();
+
+    guest.ctl(&["kill", "alone", "-s", "SIGTERM"]);
+    guest.agent().wait_state("alone", JailState::Down).unwrap();
+
+    let exit = guest.agent().last_exit("alone").unwrap();
+    assert_eq!((exit.reason, exit.code, exit.detail), (ExitReason::Exited, Some(0), None));
+    remove(&mut guest, &["alone"]);
 }
 
 #[test]

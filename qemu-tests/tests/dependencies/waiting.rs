@@ -192,6 +192,25 @@ fn jail_that_fails_for_good_starts_those_that_it_names_for_that() {
 }
 
 #[test]
+fn why_follows_a_chain_to_the_jail_that_failed() {
+    let mut guest = guest();
+    put_together(
+        &mut guest,
+        &[
+            ("base", failing()),
+            ("middle", stay("requires = [\"base\"]")),
+            ("top", stay("requires = [\"middle\"]")),
+        ],
+    );
+    guest.agent().wait_state("base", JailState::Failed).unwrap();
+    guest.agent().wait_state("top", JailState::Waiting).unwrap();
+    let text = why(&mut guest, "top").text.join(" ");
+    assert!(text.contains("middle waits for base"), "{text}");
+    assert!(crate::FAILED.iter().all(|part| text.contains(part)), "{text}");
+    remove(&mut guest, &["top", "middle", "base"]);
+}
+
+#[test]
 fn jobs_end_is_no_absence() {
     let mut guest = guest();
     put_together(

@@ -205,6 +205,24 @@ fn restart_imports_the_image_of_the_version_on_trial_that_it_puts_in_place() {
 }
 
 #[test]
+fn crash_is_known_though_jailsupd_dies_while_the_next_start_waits_for_its_image() {
+    let mut vm = guest();
+    put_from_archive(&mut vm, "crashed", "[restart]\ndelay = \"10ms\"");
+    write_large_archive(&mut vm, "second");
+    let pid = vm.agent().service("crashed", "nuisance").unwrap().pid;
+    vm.sh(&format!("kill -ABRT {pid}"));
+    importing(&mut vm, 1);
+    vm.agent().kill_jailsupd().unwrap();
+    importing(&mut vm, 1);
+    let exit = vm.agent().last_exit("crashed").unwrap();
+    assert_eq!(exit.signal.as_deref(), Some("SIGABRT"), "{exit:?}");
+    runs_from(&mut vm, "crashed", "second");
+    let listed = vm.ctl(&["inspect", "crashed", "--json"]);
+    assert!(listed.contains("\"restarts\": 1,"), "{listed}");
+    clear(&mut vm, &["crashed"]);
+}
+
+#[test]
 fn imports_ahead_take_turns_and_one_archive_is_imported_once() {
     let mut guest = guest();
     // Another path is another archive.

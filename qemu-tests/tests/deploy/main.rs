@@ -7,7 +7,7 @@ mod beside;
 
 use std::time::Duration;
 
-use jailsupd::control::wire::{ExitReason, ImageImported, JailState};
+use jailsupd::control::wire::{ExitReason, ImageImported, JailState, JailSummary};
 use qemu_tests::{End, Guest, Image, Jails, Machine, Shared, Vm, image, proto::Status, unit_of};
 
 static SHARED: Shared = Shared::new();
@@ -49,6 +49,12 @@ const RUNS_ON: &str = "it runs on until its new image is imported";
 /// Waits until the version in force has proved itself.
 fn good(vm: &mut Vm, jail: &str) {
     vm.agent().wait_until(&format!("[ -e /data/deploys/{jail}.good ]"), SOON).unwrap();
+}
+
+/// Waits until an edit has made a version that has yet to prove itself.
+fn wait_new(vm: &mut Vm, jail: &str) {
+    let is_new = format!("/usr/bin/jailctl why {jail} | grep -q 'Its version is new'");
+    vm.agent().wait_until(&is_new, SOON).unwrap();
 }
 
 fn why(vm: &mut Vm, jail: &str) -> String {
@@ -154,10 +160,7 @@ fn version_that_does_not_become_healthy_goes_back_though_jailsupd_dies_meanwhile
     good(&mut guest, "checked");
 
     guest.put("checked", &checked(&["stay"], "5s"));
-    guest
-        .agent()
-        .wait_until("/usr/bin/jailctl why checked | grep -q 'Its version is new'", SOON)
-        .unwrap();
+    wait_new(&mut guest, "checked");
     guest.agent().kill_jailsupd().unwrap();
     told(&mut guest, "checked", BACK, 1);
 
@@ -170,6 +173,37 @@ fn version_that_does_not_become_healthy_goes_back_though_jailsupd_dies_meanwhile
     let text = why(&mut guest, "checked");
     assert!(text.contains("this version was not healthy within 5s"), "{text}");
     guest.remove("checked");
+}
+
+#[test]
+fn version_that_crashes_has_its_time_once_though_jailsupd_dies_again_and_again() {
+    let mut guest = guest();
+    let crashing = |steps: &[&str]| {
+        let patient = "[restart]\ndelay = \"100ms\"\ndelay_max = \"100ms\"";
+        unit(steps, patient)
+            .replace("[deploy]", "[deploy]\nattempts = 1000\nhealthy_deadline = \"10s\"")
+    };
+    guest.put_up("again", &crashing(&["stay"]));
+    good(&mut guest, "again");
+
+    guest.put("again", &crashing(&["exit", "3"]));
+    wait_new(&mut guest, "again");
+    // Each of them dies long before the time is over, and none sees the version's first life.
+    let came_back = (0..60).any(|_| {
+        guest.agent().kill_jailsupd().unwrap();
+        let restarts = |guest: &mut Vm| guest.agent().listed("again").map_or(0, |row| row.restarts);
+        let before = restarts(&mut guest);
+        let more = |row: Option<&JailSummary>| {
+            row.is_some_and(|row| row.restarts > before || row.problem.is_some())
+        };
+        guest.agent().wait_listed("again", "started again", more).unwrap();
+        guest.ctl(&["events", "again"]).contains(BACK)
+    });
+    assert!(came_back, "{}", guest.ctl(&["events", "again"]));
+    let text = why(&mut guest, "again");
+    assert!(text.contains("this version was not healthy within 10s"), "{text}");
+    guest.up("again");
+    guest.remove("again");
 }
 
 #[test]
@@ -263,6 +297,53 @@ fn archive_that_was_overwritten_comes_back_as_it_was() {
     guest.remove("packed");
     guest.remove("model");
     guest.sh("rm -r /data/images/app.tar /data/tree");
+}
+
+#[test]
+fn image_file_that_is_overwritten_in_place_harms_nobody_and_comes_back_as_it_was() {
+    const FILE: &str = "/data/images/app.erofs";
+    let mut guest = guest();
+    guest.sh(&format!("mkdir -p /data/images && cat /usr/share/jails/nuisance.erofs >{FILE}"));
+    let text = unit(&["stay"], "[restart]\npolicy = \"no\"\n");
+    let text = text.replace("/usr/share/jails/nuisance.erofs", FILE);
+    guest.put_up("file", &text);
+    good(&mut guest, "file");
+    let image = "sed -n 's/^image //p' /data/deploys/file.good";
+    let first = guest.sh(image).trim().to_owned();
+    assert!(first.starts_with("sha256:"), "{first}");
+    let sum_of = |guest: &mut Guest<'_>| {
+        let pid = guest.agent().service("file", "nuisance").unwrap().pid;
+        guest.sh(&format!("sha256sum </proc/{pid}/root/bin/nuisance"))
+    };
+    let program = sum_of(&mut guest);
+
+    // What is no image any more: the jail runs on, from what it was started from.
+    guest.sh(&format!("echo nonsense >{FILE}; echo 3 >/proc/sys/vm/drop_caches"));
+    let said = guest.refused(&["restart", "file"], REFUSED);
+    assert!(said.contains("is not an erofs file system") && said.contains("it runs on"), "{said}");
+    assert_eq!(sum_of(&mut guest), program);
+
+    // An image that lacks the program.
+    guest.sh(&format!(
+        "cat /usr/share/jails/strain.erofs >{FILE}; echo 3 >/proc/sys/vm/drop_caches"
+    ));
+    assert_eq!(sum_of(&mut guest), program);
+    guest.ctl(&["restart", "file"]);
+    told(&mut guest, "file", BACK, 1);
+    guest.up("file");
+    assert_eq!(sum_of(&mut guest), program);
+    let text = why(&mut guest, "file");
+    assert!(text.contains("this version did not start"), "{text}");
+
+    // One that has it is another version, which proves itself.
+    guest.sh(&format!("cat /usr/share/jails/nuisance.erofs >{FILE} && printf x >>{FILE}"));
+    guest.ctl(&["apply"]);
+    told(&mut guest, "file", GOOD, 1);
+    assert_ne!(guest.sh(image).trim(), first);
+    guest.remove("file");
+    let collected = guest.ctl(&["image", "gc"]);
+    assert!(collected.contains(&first), "{collected}");
+    guest.sh("rm -r /data/images");
 }
 
 #[test]

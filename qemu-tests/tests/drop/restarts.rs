@@ -52,6 +52,42 @@ fn exit_codes_are_what_the_unit_says_they_are() {
 }
 
 #[test]
+fn signals_are_what_the_unit_says_they_are() {
+    let mut guest = guest();
+    let stays = |rest: &str| unit(&["stay"], &format!("[restart]\ndelay = \"10ms\"\n{rest}"));
+    guest.put_up("succeeds", &stays("success_exit_status = [\"SIGABRT\"]"));
+    guest.put_up("prevents", &stays("policy = \"always\"\nprevent_exit_status = [\"SIGABRT\"]"));
+    for (name, state) in [("succeeds", JailState::Down), ("prevents", JailState::Failed)] {
+        let pid = guest.agent().service(name, "nuisance").unwrap().pid;
+        guest.sh(&format!("kill -ABRT {pid}"));
+        let row = guest.agent().wait_state(name, state).unwrap();
+        let exit = guest.agent().last_exit(name).unwrap();
+        assert_eq!((row.restarts, exit.signal.as_deref()), (0, Some("SIGABRT")));
+        guest.remove(name);
+    }
+}
+
+#[test]
+fn why_says_at_what_time_the_next_attempt_is() {
+    let mut guest = guest();
+    let rest = "[restart]\ndelay = \"1h\"\ndelay_max = \"1h\"\njitter = 0\n";
+    guest.put("patient", &unit(&["exit", "7"], rest));
+    guest.agent().wait_state("patient", JailState::Backoff).unwrap();
+    let before = guest.sh("date -u +%H:%M:%S -d @$(($(date +%s) + 3590))");
+    let why = guest.ctl(&["why", "patient"]).split_whitespace().collect::<Vec<_>>().join(" ");
+    let at = why.split_once("tried again at ").map_or("", |(_, at)| at);
+    let (at, wait) = at.split_once(" UTC, in ").unwrap_or_default();
+    let seconds = |text: &str| {
+        let parts: Vec<u32> = text.trim().split(':').map(|part| part.parse().unwrap()).collect();
+        parts.iter().fold(0, |sum, part| sum * 60 + part)
+    };
+    assert!(wait.starts_with("35") || wait.starts_with("3600 s"), "{why}");
+    // Within the minute; around midnight, too.
+    assert!((seconds(at) + 86_400 - seconds(&before)) % 86_400 <= 60, "{why}: {before}");
+    guest.remove("patient");
+}
+
+#[test]
 fn a_service_that_goes_to_the_background_ends_with_its_jail_and_why_says_so() {
     let mut guest = guest();
     // As people know it from elsewhere: without "daemon off;".

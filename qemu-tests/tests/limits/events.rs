@@ -58,6 +58,23 @@ fn want_of_memory_is_told_before_anything_is_killed() {
 }
 
 #[test]
+fn waiting_for_a_disk_is_told() {
+    let mut guest = guest();
+    let rest = "[resources]\nmemory_max = \"32M\"\nio_write_bandwidth_max = [\"data 1M\"]\nio_pressure_threshold = \"100ms\"";
+    guest.put_up("writes", &strain(&["disk"], rest));
+
+    let text = "pressure: its processes waited for a disk for 100ms or more of 2s";
+    guest.agent().wait_until(&told("writes", text), SOON).unwrap();
+
+    assert_eq!(watched(&mut guest), ["writes/io.pressure"]);
+    let evidence = guest.why("writes");
+    assert_eq!(evidence.jail.state, JailState::Up);
+    assert!(evidence.events.iter().any(|event| event.why.contains(text)), "{evidence:?}");
+    guest.ctl(&["stop", "writes"]);
+    guest.remove("writes");
+}
+
+#[test]
 fn refused_forks_and_single_kills_are_told() {
     let mut guest = guest();
     guest.put_up(
@@ -155,6 +172,42 @@ fn pressure_restarts_or_stops_the_jail_where_its_unit_says_so() {
     apply_between_restarts(&mut guest);
     guest.agent().wait_state("crowded", JailState::Failed).unwrap();
     guest.remove("crowded");
+}
+
+/// Failed for this reason, by SIGKILL: nobody has asked it to end.
+#[track_caller]
+fn was_killed(guest: &mut Guest<'_>, jail: &str, reason: ExitReason) {
+    guest.agent().wait_state(jail, JailState::Failed).unwrap();
+    let exit = guest.agent().last_exit(jail).unwrap();
+    assert_eq!((exit.reason, exit.signal.as_deref()), (reason, Some("SIGKILL")), "{exit:?}");
+}
+
+#[test]
+fn want_of_memory_and_pressure_kill_the_jail_where_its_unit_says_so() {
+    const KILLED: &str = "[stop]\ntimeout = \"10m\"\n[restart]\npolicy = ";
+    let mut guest = guest();
+    // A process of it was killed, and its main process lives.
+    let oom = "[resources]\nmemory_max = \"32M\"\noom_group = false\noom_action = \"kill\"\n";
+    // It is held back, and nothing of it was killed.
+    let pressure = "[resources]\nmemory_high = \"24M\"\nmemory_pressure_threshold = \"50ms\"\npressure_action = \"kill\"\n";
+    for (words, limits, reason) in
+        [("nurse", oom, ExitReason::Oom), ("memory", pressure, ExitReason::Pressure)]
+    {
+        guest.put("victim", &strain(&[words], &format!("{limits}{KILLED}\"no\"\n")));
+        was_killed(&mut guest, "victim", reason);
+        let text = guest.why("victim").text.join("\n");
+        let told =
+            if reason == ExitReason::Oom { "ran out of memory" } else { "was under pressure" };
+        assert!(text.contains(told), "{text}");
+        guest.remove("victim");
+
+        // Its policy decides what follows.
+        guest.put("again", &strain(&[words], &format!("{limits}{KILLED}\"on-failure\"\n")));
+        let restarted = "[ $(/usr/bin/jailctl events again | grep -c 'backoff') -ge 2 ]";
+        guest.agent().wait_until(restarted, SOON).unwrap();
+        guest.remove("again");
+    }
+    guest.assert_others_answer();
 }
 
 #[test]

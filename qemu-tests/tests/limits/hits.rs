@@ -75,6 +75,27 @@ fn fork_bomb_ends_at_its_limit() {
 }
 
 #[test]
+fn fork_bomb_without_a_limit_of_its_unit_ends_at_the_one_that_each_jail_has() {
+    let mut guest = guest();
+    guest.wait_page().unwrap();
+    let brain = guest.agent().jailsupd().unwrap();
+    guest.put("bomber", &strain(&["processes"], NEVER_AGAIN));
+    let refused = "grep -qv 'max 0' /sys/fs/cgroup/jails/bomber/pids.events";
+    guest.agent().wait_until(refused, SOON * 3).unwrap();
+
+    let most: u32 = guest.cgroup("bomber", "pids.peak").parse().unwrap();
+    guest.assert_others_answer();
+    // Others start meanwhile.
+    guest.put_up("newcomer", &strain(&["stay"], ""));
+    let now = guest.agent().jailsupd().unwrap();
+
+    assert_eq!((most, now), (1024, brain));
+    guest.ctl(&["stop", "bomber"]);
+    guest.remove("newcomer");
+    guest.remove("bomber");
+}
+
+#[test]
 fn long_command_line_is_shown_by_its_beginning() {
     let mut guest = guest();
     guest.put_up("boaster", &strain(&["boast"], ""));

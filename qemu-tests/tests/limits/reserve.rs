@@ -79,7 +79,12 @@ fn kernel_limits_are_for_many_jails_and_one_jail_has_its_part() {
     assert_eq!(tried(&mut guest, "watcher", words[1]), "24");
     assert!(number(&mut guest, "/proc/sys/fs/file-max") >= 64 * 65_536);
     assert!(number(&mut guest, "/proc/sys/fs/inotify/max_user_instances") >= 64 * 1024);
-    assert!(number(&mut guest, "/proc/sys/net/ipv4/neigh/default/gc_thresh3") >= 64 * 128);
+    let neighbours = |guest: &mut Guest<'_>| {
+        ["ipv4", "ipv6"].map(|family| {
+            number(guest, &format!("/proc/sys/net/{family}/neigh/default/gc_thresh3"))
+        })
+    };
+    assert_eq!(neighbours(&mut guest), [64 * 128; 2]);
     assert_eq!(number(&mut guest, "/proc/sys/kernel/pid_max"), 4_194_304);
     // More of them with more jails.
     guest.sh("for n in $(seq 70); do printf '%s\\n' 'version = 1' 'enabled = false' '[image]' 'source = \"erofs:/usr/share/jails/strain.erofs\"' '[network]' 'mode = \"none\"' '[process]' 'exec = [\"/bin/strain\", \"stay\"]' >/etc/jails.d/many-$n.toml; done");
@@ -87,6 +92,44 @@ fn kernel_limits_are_for_many_jails_and_one_jail_has_its_part() {
         .agent()
         .wait_until("[ $(cat /proc/sys/fs/inotify/max_user_instances) -ge 131072 ]", SOON)
         .unwrap();
+    guest.ctl(&["apply"]);
+    assert_eq!(neighbours(&mut guest), [128 * 128; 2]);
     guest.sh("rm /etc/jails.d/many-*; /usr/bin/jailctl apply");
     guest.remove("watcher");
+}
+
+/// Keys that count for a user of the host, and how many may (`/proc/key-users`, keyrings(7)).
+fn keys(guest: &mut Guest<'_>, user: u32) -> (u64, u64) {
+    let text = guest.agent().read("/proc/key-users").unwrap();
+    let line = text.lines().find_map(|line| {
+        let (of, rest) = line.trim().split_once(':')?;
+        (of.parse() == Ok(user)).then_some(rest)
+    });
+    let quota = line.and_then(|line| line.split_whitespace().nth(2)?.split_once('/'));
+    assert!(quota.is_some(), "no user {user}: {text}");
+    let (count, most) = quota.unwrap();
+    (count.parse().unwrap(), most.parse().unwrap())
+}
+
+#[test]
+fn keyrings_count_for_a_user_of_each_jail_and_go_with_its_life() {
+    const JAILS: [&str; 3] = ["ring-0", "ring-1", "ring-2"];
+    let mut guest = guest();
+    guest.put_up(JAILS[0], &stay(""));
+    let host = keys(&mut guest, 0);
+    for jail in &JAILS[1..] {
+        guest.put_up(jail, &stay(""));
+    }
+    let users = JAILS.map(|jail| guest.agent().inspect(jail).unwrap().uid_base.unwrap());
+    let first = keys(&mut guest, users[0]);
+
+    for _ in 0..5 {
+        guest.ctl(&["restart", JAILS[0]]);
+    }
+
+    // Each has its own keyring, and room for many more that nobody else takes.
+    assert!((1..10).contains(&first.0) && first.1 >= 200, "{first:?}");
+    assert_eq!(users.map(|user| keys(&mut guest, user)), [first; 3]);
+    assert_eq!(keys(&mut guest, 0), host);
+    JAILS.iter().for_each(|jail| guest.remove(jail));
 }

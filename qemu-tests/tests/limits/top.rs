@@ -85,3 +85,55 @@ fn what_goes_over_the_network_and_to_the_disk_is_counted() {
     guest.ctl(&["stop", "writer"]);
     guest.remove("writer");
 }
+
+/// How often the jail has read its 8 MiB.
+fn passes(guest: &mut Guest<'_>) -> u64 {
+    let last = "/usr/bin/jailctl logs reader -n 1 --grep '^pass' | awk '{ print $NF }'";
+    guest.sh(last).trim().parse().unwrap_or(0)
+}
+
+#[test]
+fn memory_disk_and_waiting_are_those_of_the_jail_that_has_the_load() {
+    let mut guest = guest();
+    guest.put_up("holder", &strain(&["hold", "64"], NEVER_AGAIN));
+    let held = "/usr/bin/jailctl logs holder | grep -q held";
+    guest.agent().wait_until(held, SOON).unwrap();
+    let limits = "[resources]\nmemory_max = \"32M\"\nio_read_bandwidth_max = [\"data 4M\"]\n";
+    guest.put_up("reader", &strain(&["read"], &format!("{limits}{NEVER_AGAIN}")));
+    let wanting = format!("[resources]\nmemory_high = \"24M\"\n{NEVER_AGAIN}");
+    guest.put_up("wanting", &strain(&["memory"], &wanting));
+    let read = "/usr/bin/jailctl logs reader | grep -q 'pass 1$'";
+    guest.agent().wait_until(read, SOON).unwrap();
+
+    let before = counters(&mut guest, &[]);
+    let begin = passes(&mut guest);
+    let more = format!("/usr/bin/jailctl logs reader | grep -q 'pass {}$'", begin + 4);
+    guest.agent().wait_until(&more, SOON).unwrap();
+    let end = passes(&mut guest);
+    let after = counters(&mut guest, &[]);
+
+    let change = |jail: &str, of_counter: fn(&JailUsage) -> u64| {
+        of_counter(of(&after, jail)) - of_counter(of(&before, jail))
+    };
+    let told = format!("{before:?} {after:?}");
+    let held = of(&after, "holder").counters.memory;
+    assert!((64 << 20..80 << 20).contains(&held), "{held}: {told}");
+    // It was at most in the middle of one when each was asked.
+    let (least, most) = ((end - begin) * (8 << 20), (end - begin + 2) * (8 << 20));
+    let read = change("reader", |usage| usage.counters.io_read);
+    assert!((least..=most).contains(&read), "{least} <= {read} <= {most}: {told}");
+    // Of two seconds a pass it waits for most.
+    assert!(change("reader", |usage| usage.counters.io_wait_us) > 1_000_000, "{told}");
+    assert!(change("wanting", |usage| usage.counters.memory_wait_us) > 1_000_000, "{told}");
+    for counter in [
+        |usage: &JailUsage| usage.counters.io_read,
+        |usage: &JailUsage| usage.counters.io_wait_us,
+        |usage: &JailUsage| usage.counters.memory_wait_us,
+    ] {
+        assert_eq!(change("holder", counter), 0, "{told}");
+    }
+    for jail in ["holder", "reader", "wanting"] {
+        guest.ctl(&["stop", jail]);
+        guest.remove(jail);
+    }
+}

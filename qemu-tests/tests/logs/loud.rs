@@ -39,6 +39,15 @@ fn a_line_without_end_is_no_way_past_the_rate_limit() {
     guest.remove("endless");
 }
 
+/// Waits for what a jail that counts says from now on.
+fn wait_heard(guest: &mut Guest<'_>, jail: &str) {
+    let now = guest.sh("date +%s").trim().parse::<u64>().unwrap() * 1000 + 1000;
+    let newer = format!(
+        "[ \"$(/usr/bin/jailctl logs {jail} -n 1 --grep '^out ' | awk '{{print $NF}}')\" -gt {now} ]"
+    );
+    guest.agent().wait_until(&newer, SOON).unwrap();
+}
+
 #[test]
 fn a_jail_that_prints_without_end_holds_up_nobody_else() {
     let mut guest = guest();
@@ -48,12 +57,8 @@ fn a_jail_that_prints_without_end_holds_up_nobody_else() {
     let dropped =
         "/usr/bin/jailctl logs lossy --stream warder | grep -q 'faster than could be stored'";
     guest.agent().wait_until(dropped, SOON * 3).unwrap();
-    // What the quiet one says from now on, while the others do not stop.
-    let now = guest.sh("date +%s").trim().parse::<u64>().unwrap() * 1000 + 1000;
-    let newer = format!(
-        "[ \"$(/usr/bin/jailctl logs quiet -n 1 --grep '^out ' | awk '{{print $NF}}')\" -gt {now} ]"
-    );
-    guest.agent().wait_until(&newer, SOON).unwrap();
+    // While the others do not stop.
+    wait_heard(&mut guest, "quiet");
 
     let before = Instant::now();
     guest.ctl(&["ls"]);
@@ -127,14 +132,34 @@ fn more_lines_than_the_rate_limit_are_dropped_and_counted() {
 
 /// What a jail's log has of its standard output, in lines and bytes: read in the files, which tell of a line that was
 /// dropped from its middle on what of it is there. A record that only ends such a line has the position of the one before.
-const KEPT: &str = "cat /data/log/exact.log.1 /data/log/exact.log 2>/dev/null | awk '{ \
+fn kept(guest: &mut Guest<'_>, jail: &str) -> (u64, u64) {
+    pair(&guest.sh(&format!(
+        "cat /data/log/{jail}.log.1 /data/log/{jail}.log 2>/dev/null | awk '{{ \
         split($3, tag, \":\"); text = length($0) - length($1 \" \" $2 \" \" $3 \" \"); \
-        if ($2 == \"stdout\") { bytes += text; \
-            if (tag[1] == \"F\" && (text > 0 || tag[2] != end)) { lines++; bytes++ } } \
-        end = tag[2] } END { printf \"%d %d\", lines, bytes }'";
+        if ($2 == \"stdout\") {{ bytes += text; \
+            if (tag[1] == \"F\" && (text > 0 || tag[2] != end)) {{ lines++; bytes++ }} }} \
+        end = tag[2] }} END {{ printf \"%d %d\", lines, bytes }}'"
+    )))
+}
+
 /// The same of what the log says was dropped.
-const DROPPED: &str = "/usr/bin/jailctl logs exact --stream warder --grep '^dropped' | \
-    awk '{ lines += $4; sub(/.*\\(/, \"\"); bytes += $1 } END { printf \"%d %d\", lines, bytes }'";
+fn dropped(guest: &mut Guest<'_>, jail: &str) -> (u64, u64) {
+    pair(&guest.sh(&format!(
+        "/usr/bin/jailctl logs {jail} --stream warder --grep '^dropped' | \
+        awk '{{ lines += $4; sub(/.*\\(/, \"\"); bytes += $1 }} END {{ printf \"%d %d\", lines, bytes }}'"
+    )))
+}
+
+/// Both, when they are all that was written. The last loss is told a second after it began.
+fn kept_and_dropped(guest: &mut Guest<'_>, jail: &str, lines: u64) -> [(u64, u64); 2] {
+    let deadline = Instant::now() + stretched(SOON * 3);
+    loop {
+        let both = [kept(guest, jail), dropped(guest, jail)];
+        if both[0].0 + both[1].0 >= lines || Instant::now() > deadline {
+            return both;
+        }
+    }
+}
 
 fn pair(text: &str) -> (u64, u64) {
     let (lines, bytes) = text.trim().split_once(' ').unwrap();
@@ -151,19 +176,72 @@ fn what_was_kept_and_what_was_dropped_are_all_that_was_written() {
     let said = guest.sh(over);
     let written: u64 = said.trim().rsplit(' ').next().unwrap().parse().unwrap();
 
-    // The last loss is told a second after it began.
-    let deadline = Instant::now() + stretched(SOON * 3);
-    let (kept, dropped) = loop {
-        let (kept, dropped) = (pair(&guest.sh(KEPT)), pair(&guest.sh(DROPPED)));
-        if kept.0 + dropped.0 >= written || Instant::now() > deadline {
-            break (kept, dropped);
-        }
-    };
+    let [kept, dropped] = kept_and_dropped(&mut guest, "exact", written);
 
     assert!(kept.0 > 0 && dropped.0 > 0, "{kept:?} and {dropped:?}");
     assert_eq!(kept.0 + dropped.0, written, "{kept:?} and {dropped:?}");
     assert_eq!(kept.1 + dropped.1, written * 100, "{kept:?} and {dropped:?}");
     guest.remove("exact");
+}
+
+/// What a jail has offered by its own counter, in lines, and the seconds that this took.
+fn offered(guest: &mut Guest<'_>, jail: &str) -> (u64, f64) {
+    let text = guest.agent().read(&format!("/data/volumes/{jail}/data/offered")).unwrap();
+    let words: Vec<&str> = text.split_whitespace().collect();
+    let microseconds: f64 = words[1].parse().unwrap();
+    (words[0].parse().unwrap(), microseconds / 1e6)
+}
+
+#[test]
+fn jails_that_offer_all_they_can_lose_what_their_units_say_and_no_more() {
+    const JAILS: [&str; 2] = ["torrent", "dammed"];
+    let mut guest = guest();
+    guest.put_up("quiet", &printer(&["count", "100000", "20000"], ""));
+    for (jail, on_full) in JAILS.into_iter().zip(["drop", "block"]) {
+        let logs = format!("on_full = \"{on_full}\"\nsize_max = \"256M\"");
+        let volume = format!("[[volume]]\nname = \"{jail}\"\npath = \"/tmp\"\n");
+        guest.put_up(jail, &format!("{}\n{volume}", printer(&["offer", "/tmp"], &logs)));
+    }
+    let offers = |jail: &str, lines: u32| {
+        let offered = format!("/data/volumes/{jail}/data/offered");
+        format!("[ -s {offered} ] && [ $(cut -d' ' -f1 {offered}) -gt {lines} ]")
+    };
+    for jail in JAILS {
+        guest.agent().wait_until(&offers(jail, 0), SOON).unwrap();
+    }
+
+    // Meanwhile the others are heard, and jailctl is answered.
+    wait_heard(&mut guest, "quiet");
+    let before = Instant::now();
+    guest.ctl(&["ls"]);
+    let answered = before.elapsed();
+    let delay = delay(&mut guest, "quiet");
+    guest.agent().wait_until(&offers(JAILS[0], 64_000), SOON * 3).unwrap();
+    for jail in JAILS {
+        guest.sh(&format!("touch /data/volumes/{jail}/data/enough"));
+    }
+    for jail in JAILS {
+        let over = format!("grep -q over /data/volumes/{jail}/data/offered");
+        guest.agent().wait_until(&over, SOON * 6).unwrap();
+    }
+    let [(torrent, seconds), (dammed, _)] = JAILS.map(|jail| offered(&mut guest, jail));
+    let [kept, dropped] = kept_and_dropped(&mut guest, "torrent", torrent);
+    let whole = kept_and_dropped(&mut guest, "dammed", dammed);
+    eprintln!(
+        "{:.0} MB/s were offered: {kept:?} kept and {dropped:?} dropped; {answered:?}, {delay} ms",
+        torrent as f64 / 1e3 / seconds
+    );
+
+    assert!(answered < stretched(SOON) / 4, "{answered:?}");
+    assert!(u128::from(delay) < stretched(SOON).as_millis() / 4, "{delay} ms");
+    // Most of it was more than could be stored.
+    assert!(kept.0 > 0 && dropped.0 > kept.0, "{kept:?} and {dropped:?}");
+    assert_eq!((kept.0 + dropped.0, kept.1 + dropped.1), (torrent, torrent * 1000));
+    assert_eq!(whole, [(dammed, dammed * 1000), (0, 0)]);
+    for jail in ["quiet", "torrent", "dammed"] {
+        guest.remove(jail);
+    }
+    guest.ctl(&["volume", "rm", JAILS[0], JAILS[1]]);
 }
 
 /// How many descriptors jailsupd has, as the guest's shell sees it.

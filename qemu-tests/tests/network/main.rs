@@ -4,6 +4,7 @@
 
 mod bridges;
 mod dhcp;
+mod firewall;
 mod kinds;
 mod names;
 mod parents;

@@ -179,7 +179,7 @@ fn a_routed_network_is_reached_from_outside_where_the_policy_lets_it() {
 }
 
 /// Says something to a TCP port from a jail's network, and what came back.
-fn talk(vm: &mut Vm, jail: &str, to: (&str, u16), words: &str) -> String {
+pub(super) fn talk(vm: &mut Vm, jail: &str, to: (&str, u16), words: &str) -> String {
     let (address, port) = to;
     let nc = in_network(vm, jail, &format!("nc -w 3 {address} {port}"));
     vm.sh(&format!("printf '{words}' | {nc} 2>&1; true"))
@@ -251,6 +251,29 @@ fn a_published_port_leads_to_its_jail_from_everywhere_and_shows_who_asks() {
 }
 
 #[test]
+fn published_ranges_lead_to_other_ports_and_to_the_same() {
+    let mut hosts = on_the_wire();
+    let Hosts { near, far } = &mut hosts;
+    network(near, "out", "forward = \"nat\"");
+    let published = |ports: &str| redis("out", "") + &format!("publish = [{ports}]\n");
+    let ping = "PING\\r\\nQUIT\\r\\n";
+    near.put_up("db", &published("\"6000-7023:5978-7001\", \"6378-6380:6378-6380/udp\""));
+    near.agent().wait_until("/usr/bin/jailctl logs db | grep -q 'Ready to accept'", SOON).unwrap();
+    for (host, port, leads) in [(0, 6401, true), (1, 6401, true), (0, 6400, false)] {
+        let said = talk(far, "outside", (HOST[host], port), ping);
+        assert_eq!(said.contains("PONG"), leads, "{} {port}", HOST[host]);
+    }
+    near.put("db", &published("\"10.9.0.1:6370-6390:6370-6390\""));
+    near.ctl(&["apply"]);
+    let seen = near.agent().inspect("db").unwrap();
+    assert_eq!(seen.publish, ["10.9.0.1:6370-6390:6370-6390/tcp"]);
+    assert!(talk(far, "outside", (HOST[0], 6379), ping).contains("PONG"));
+    assert!(!talk(far, "outside", (HOST[1], 6379), ping).contains("PONG"), "of IPv4 only");
+    assert!(!talk(far, "outside", (HOST[0], 6401), ping).contains("PONG"), "not any more");
+    leave(&mut hosts, &["db"]);
+}
+
+#[test]
 fn a_port_that_cannot_be_published_is_refused_and_says_why() {
     let mut hosts = hosts();
     let vm = &mut hosts.near;
@@ -266,9 +289,11 @@ fn a_port_that_cannot_be_published_is_refused_and_says_why() {
             "port 10.9.0.1:8080/tcp of the host belongs to jail `a` (/etc/jails.d/a.toml:",
         ),
         ("out", "53:53/udp", "port 53/udp of the host belongs to jail `a`"),
+        ("out", "8070-8090:1-21", "port 8070-8090/tcp of the host belongs to jail `a`"),
+        ("out", "8990-9000:8990-9000", "asks for port 8990-9000/tcp"),
         ("out", "443:443", "asks for port 443/tcp"),
         ("back", "8081:80", "the network `back` has no way out"),
-        ("out", "8081:80/icmp", "icmp has no ports"),
+        ("out", "8081:80/icmp", "icmp is neither tcp nor udp"),
     ] {
         let unit = member(network, &format!("publish = [\"{ports}\"]"));
         vm.agent().write("/etc/jails.d/b.toml", &unit).unwrap();

@@ -2,6 +2,8 @@
 
 use jailsupd::control::wire::{ExitReason, HealthState, JailState};
 
+use qemu_tests::Guest;
+
 use super::{NEVER_AGAIN, SOON, Shell as _, guest, speaker, wait_checked_after};
 
 #[test]
@@ -87,4 +89,57 @@ fn a_check_that_hangs_does_not_outlive_its_jailsupd() {
         guest.agent().wait_until(&format!("[ ! -e /proc/{pid} ]"), SOON).unwrap();
     }
     guest.remove("hangs");
+}
+
+/// Waits until the jail has said this so many times.
+fn wait_said(guest: &mut Guest<'_>, jail: &str, text: &str, times: usize) {
+    let condition = format!("[ $(/usr/bin/jailctl logs {jail} | grep -c '{text}') = {times} ]");
+    guest.agent().wait_until(&condition, SOON).unwrap();
+}
+
+#[test]
+fn jail_that_gave_no_sign_of_life_is_asked_again_as_it_was_before() {
+    let mut guest = guest();
+    let silent = "notify = \"ready\"\nwatchdog = \"1s\"";
+    let rest = format!("[stop]\ntimeout = \"1h\"\n{NEVER_AGAIN}");
+    guest.put_up("silent", &speaker(&["say", "READY=1", "tell"], silent, &rest));
+    wait_said(&mut guest, "silent", "told by signal 6", 1);
+    guest.agent().kill_jailsupd().unwrap();
+    wait_said(&mut guest, "silent", "told by signal 6", 2);
+    guest.touch_from_outside("silent", "/end");
+    super::failed(&mut guest, "silent");
+    assert_eq!(guest.agent().last_exit("silent").unwrap().reason, ExitReason::Watchdog);
+    let log = guest.ctl(&["logs", "silent"]);
+    assert!(!log.contains("told by signal 15"), "{log}");
+    guest.remove("silent");
+}
+
+#[test]
+fn hook_that_its_jailsupd_has_left_runs_again() {
+    let mut guest = guest();
+    let hooks = "[stop]\ntimeout = \"2h\"\n[hooks]\nstart_container = [\"/bin/speaker\", \"print\", \"before\"]\npoststart_timeout = \"1h\"\nprestop_timeout = \"1h\"\n\
+         poststart = [\"/bin/speaker\", \"print\", \"coming\", \"wait\", \"/go\", \"print\", \"came\"]\n\
+         prestop = [\"/bin/speaker\", \"print\", \"leaving\", \"wait\", \"/leave\", \"print\", \"left\"]";
+    let before = guest.put_up("hooked", &speaker(&["stay"], "", hooks));
+    wait_said(&mut guest, "hooked", "poststart: coming", 1);
+    guest.agent().kill_jailsupd().unwrap();
+    wait_said(&mut guest, "hooked", "poststart: coming", 2);
+    guest.touch("hooked", "/go");
+    wait_said(&mut guest, "hooked", "poststart: came", 1);
+    // One that has ended does not come again.
+    guest.agent().kill_jailsupd().unwrap();
+    assert_eq!(guest.up("hooked").pid, before.pid);
+
+    guest.ctl(&["stop", "hooked", "--no-wait"]);
+    wait_said(&mut guest, "hooked", "prestop: leaving", 1);
+    guest.agent().kill_jailsupd().unwrap();
+    wait_said(&mut guest, "hooked", "prestop: leaving", 2);
+    guest.sh(&format!("touch /proc/{}/root/leave", before.pid.unwrap()));
+    guest.agent().wait_state("hooked", JailState::Down).unwrap();
+
+    let log = guest.ctl(&["logs", "hooked"]);
+    let count = |text| log.matches(text).count();
+    assert_eq!(["coming", "came", "leaving", "left"].map(count), [2, 1, 2, 1], "{log}");
+    assert!(log.find("prestop: left") < log.find("exited with 0"), "{log}");
+    guest.remove("hooked");
 }

@@ -185,6 +185,49 @@ fn checks_that_hang_are_killed_with_all_that_they_have_started() {
 }
 
 #[test]
+fn server_that_takes_connections_and_never_answers_is_unhealthy() {
+    let mut guest = guest();
+    let unit = "version = 1\n[image]\nsource = \"erofs:/usr/share/jails/nginx.erofs\"\n\
+                [process]\nexec = [\"/usr/sbin/nginx\", \"-g\", \"daemon off;\"]\nuser = \"www-data\"\n\
+                [security]\nadd_capability = [\"NET_BIND_SERVICE\"]\n[network]\nmode = \"none\"\n\
+                [health]\nhttp = \"http://127.0.0.1/\"\ninterval = \"200ms\"\ntimeout = \"700ms\"\n\
+                retries = 2\non_failure = \"none\"\n";
+    let signal = |guest: &mut Guest<'_>, name: &str| {
+        guest.sh(&format!(
+            "for p in $(cat $(find /sys/fs/cgroup/jails/mute -name cgroup.procs)); do \
+             [ $(cat /proc/$p/comm) = nginx ] && kill -{name} $p; done; true"
+        ));
+    };
+    guest.put_up("mute", unit);
+    guest.wait_health("mute", HealthState::Healthy);
+    // The kernel still takes connections for it.
+    signal(&mut guest, "STOP");
+    guest.wait_health("mute", HealthState::Unhealthy);
+    let output = guest.checks("mute").output.unwrap();
+    assert_eq!(output, "http://127.0.0.1/: no answer in time");
+    signal(&mut guest, "CONT");
+    guest.wait_health("mute", HealthState::Healthy);
+    guest.remove("mute");
+}
+
+#[test]
+fn failures_count_from_the_end_of_the_start_period() {
+    let mut guest = guest();
+    let health = "[health]\nexec = [\"speaker\", \"exists\", \"/good\"]\ninterval = \"200ms\"\nretries = 1\n\
+                  start_period = \"3s\"\non_failure = \"stop\"\n[restart]\npolicy = \"no\"";
+    let path = "environment = { PATH = \"/sbin:/bin\" }";
+    let since = guest.put_up("slow", &speaker(&["stay"], path, health)).since;
+    let ended = |row: Option<&jailsupd::control::wire::JailSummary>| {
+        row.is_some_and(|row| matches!(row.state, JailState::Down | JailState::Failed))
+    };
+    guest.agent().wait_listed("slow", "ended", ended).unwrap();
+    let exit = guest.agent().last_exit("slow").unwrap();
+    assert_eq!(exit.reason, ExitReason::Unhealthy, "{exit:?}");
+    assert!(exit.at - since >= 3000, "{} ms", exit.at - since);
+    guest.remove("slow");
+}
+
+#[test]
 fn one_that_is_frozen_is_not_asked() {
     let mut guest = guest();
     guest.put_up("frozen", &guarded("restart", "no"));

@@ -1,6 +1,6 @@
 //! READY, STATUS, STOPPING, EXTEND_TIMEOUT.
 
-use jailsupd::control::wire::{ExitReason, JailState};
+use jailsupd::control::wire::{Event, ExitReason, JailState};
 
 use super::{NEVER_AGAIN, SOON, Shell as _, failed, guest, speaker};
 
@@ -105,6 +105,38 @@ fn one_that_asks_for_time_to_end_has_it_too() {
     let exit = guest.agent().last_exit("lingers").unwrap();
     assert_eq!((exit.reason, exit.code), (ExitReason::Exited, Some(0)), "{exit:?}");
     guest.remove("lingers");
+}
+
+/// Of start, stop and run time: whichever is going on (sd_notify(3)).
+#[test]
+fn one_that_asks_for_time_to_run_has_it() {
+    const ASKED: u64 = 12;
+    let mut guest = guest();
+    let process = format!("{READY}\nruntime_max = \"3s\"");
+    let asks = format!("READY=1|EXTEND_TIMEOUT_USEC={ASKED}000000|STATUS=asked");
+    guest.put("longer", &speaker(&["say", &asks, "stay"], &process, NEVER_AGAIN));
+    guest.put("short", &speaker(&["say", "READY=1", "stay"], &process, NEVER_AGAIN));
+    guest.wait_status("longer", "asked");
+
+    failed(&mut guest, "short");
+    failed(&mut guest, "longer");
+
+    let ran = [("short", 3), ("longer", ASKED)].map(|(jail, least)| {
+        let exit = guest.agent().last_exit(jail).unwrap();
+        assert_eq!(exit.reason, ExitReason::RuntimeMax, "{jail}: {exit:?}");
+        let events = guest.ctl(&["events", jail, "--json"]);
+        let events = events.lines().map(|line| serde_json::from_str::<Event>(line).unwrap());
+        let events: Vec<Event> = events.collect();
+        let at = |state: JailState| {
+            events.iter().find(|event| event.to == Some(state)).map(|event| event.time).unwrap()
+        };
+        let ran = at(JailState::Stopping) - at(JailState::Up);
+        // To the millisecond, by two readings of the clock.
+        assert!(ran >= least * 1000 - 5, "{jail}: {ran} ms");
+        guest.remove(jail);
+        ran
+    });
+    assert!(ran[0] < ran[1], "{ran:?} ms");
 }
 
 #[test]

@@ -108,6 +108,13 @@ fn squashfs_is_a_root_like_any_other() {
         guest.remove("squash");
     }
     guest.ctl(&["root", "rm", "squash"]);
+    // In memory, where nothing could be sealed.
+    guest.sh("mkdir -p /etc/warder && printf 'version = 1\\n[image]\\nsource = [\"/usr/share/jails\", \"/srv\", \"/data/images\", \"/run\"]\\n' \
+         >/etc/warder/policy.toml && /usr/bin/jailctl apply");
+    guest.sh("cp /usr/share/jails/nuisance.squashfs /run/nuisance.squashfs");
+    guest.put_up("squash", &text("read-only").replace("/usr/share/jails/", "/run/"));
+    guest.remove("squash");
+    guest.sh("rm /run/nuisance.squashfs /etc/warder/policy.toml && /usr/bin/jailctl apply");
     // Its loop device went with its last mount.
     let unused = "for d in /sys/block/loop*/loop/backing_file; do [ -e $d ] && exit 1; done; true";
     guest.agent().wait_until(&format!("( {unused} )"), SOON).unwrap();

@@ -58,6 +58,10 @@ impl Story {
             });
         };
         let now = self.lives.len() as u64;
+        // Of these, `hooks_wrong` knows.
+        if kind == "hook" {
+            return if of == now { Ok(()) } else { Err(format!("while life {now} is the last")) };
+        }
         if kind == "start" {
             self.lives.push(Life { beats: 0, end: None });
             return if of == now + 1 { Ok(()) } else { Err(format!("after life {now}")) };
@@ -118,10 +122,53 @@ pub(crate) fn words(end: End) -> String {
     }
 }
 
+/// What is wrong with the hooks of a jail that nobody has stopped, but at the last: one before each life and one after
+/// it; the one beside it only then.
+pub(crate) fn hooks_wrong(record: &str) -> Vec<String> {
+    let kind = |line: &str| {
+        let mut words = line.split(' ');
+        match words.next() {
+            Some("hook") => words.nth(1).unwrap_or_default().to_owned(),
+            Some("exited" | "killed" | "asked") => "end".to_owned(),
+            first => first.unwrap_or_default().to_owned(),
+        }
+    };
+    let (mut wrong, mut last) = (Vec::new(), "after".to_owned());
+    let lines: Vec<&str> = record.lines().filter(|line| !line.starts_with("beat ")).collect();
+    for (number, line) in lines.iter().enumerate() {
+        let now = kind(line);
+        let is_last = number + 1 == lines.len();
+        let fits = match (last.as_str(), now.as_str()) {
+            ("after", "before")
+            | ("before", "start")
+            | ("start", "end")
+            | ("end", "after")
+            | ("start" | "end", "beside") => true,
+            // Stopped before its program had written a word.
+            ("before", "after") => is_last,
+            _ => false,
+        };
+        if !fits {
+            wrong.push(format!("\"{line}\" after \"{last}\""));
+        }
+        if now != "beside" {
+            last = now;
+        }
+    }
+    wrong
+}
+
+/// Whether the log has the line when the record has it. A hook beside the program speaks to jailsupd, and what it has
+/// said goes with a jailsupd that dies.
+pub(crate) fn is_in_log(line: &str) -> bool {
+    !(line.starts_with("hook ") && line.contains(" beside "))
+}
+
 /// Lines of the record that the log does not have.
 pub(crate) fn lines_lost(record: &str, log: &[String]) -> Vec<String> {
     let log: BTreeSet<&str> = log.iter().map(String::as_str).collect();
-    record.lines().filter(|line| !log.contains(line)).map(str::to_owned).collect()
+    let lost = |line: &&str| is_in_log(line) && !log.contains(line);
+    record.lines().filter(lost).map(str::to_owned).collect()
 }
 
 /// Lines that the log has more than once. No two lines of a record are alike.
@@ -163,5 +210,24 @@ mod tests {
         let log: Vec<String> = FINE.lines().skip(1).map(str::to_owned).collect();
         assert_eq!(lines_lost(FINE, &log), ["start 1 2"]);
         assert_eq!(lines_doubled(&[log.clone(), log].concat()).len(), 8);
+    }
+
+    const HOOKED: &str = "hook 0 before 1\nstart 1 2\nbeat 1 1\nhook 1 beside 2\nbeat 1 2\nexited 1 2\nhook 1 after 3\n";
+
+    #[test]
+    fn checker_finds_hooks_that_were_left_out_or_doubled() {
+        assert_eq!(Story::read(HOOKED).faults, [""; 0]);
+        assert_eq!(hooks_wrong(HOOKED), [""; 0]);
+        let next = HOOKED.replace(" 1 ", " 2 ").replace(" 0 ", " 1 ");
+        assert_eq!(hooks_wrong(&format!("{HOOKED}{next}")), [""; 0]);
+        for hook in ["hook 0 before 1\n", "hook 1 after 3\n"] {
+            let more = format!("{HOOKED}{next}");
+            assert_eq!(hooks_wrong(&more.replacen(hook, "", 1)).len(), 1, "without {hook}");
+            let twice = format!("{hook}{hook}");
+            assert_eq!(hooks_wrong(&more.replacen(hook, &twice, 1)).len(), 1, "twice {hook}");
+        }
+        let late = format!("{HOOKED}hook 1 beside 4\n");
+        assert_eq!(hooks_wrong(&late).len(), 1, "beside nothing");
+        assert_eq!(lines_lost("hook 1 beside 2\nhook 1 after 3\n", &[]), ["hook 1 after 3"]);
     }
 }

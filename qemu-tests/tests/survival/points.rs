@@ -72,6 +72,12 @@ const READY: &[&str] = &["came-to-waiting", "came-to-activating"];
 /// The point of a jail that has crashed and waits for its next start.
 const CRASHED: &str = "came-to-backoff";
 
+/// The point where a start that has failed is known, but nothing has followed from that.
+pub(super) const START_FAILED: &str = "start-error-seen";
+
+/// The point where a jail is to start when it is its turn.
+pub(super) const TO_START: &str = "queued-stored";
+
 /// Points where a new version takes the place of the one that it was beside.
 const HANDING_OVER: &[&str] =
     &["former-stored", "new-stored", "handed-over-to-new", "former-forgotten"];
@@ -113,7 +119,7 @@ const STAGES_OF_READY: &[&str] = &["Sysctl", "Notify"];
 static WEAK: Shared = Shared::new();
 
 const SOON: Duration = Duration::from_secs(20);
-const SELECTOR: &str = "/run/warder/fault";
+pub(super) const SELECTOR: &str = "/run/warder/fault";
 const RECORD: &str = "/data/volumes/victim/data/record";
 const UNIT: &str = "version = 1
 [image]
@@ -147,7 +153,7 @@ fn guest() -> Guest<'static> {
     })
 }
 
-fn guest_with_weak_jailsupd() -> Guest<'static> {
+pub(super) fn guest_with_weak_jailsupd() -> Guest<'static> {
     let mut vm = guest();
     let policy = "version = 1\n[network]\nvlan = [10]\n";
     vm.agent().write("/etc/warder/policy.toml", policy).unwrap();
@@ -251,14 +257,24 @@ fn death_while_a_jail_joins_a_network_leaves_no_bridge_and_no_port_behind() {
 }
 
 #[test]
-fn the_hook_after_the_end_runs_once_though_jailsupd_dies_before_it() {
+fn the_hook_after_the_end_runs_once_though_jailsupd_dies_before_it_or_as_it_begins() {
     let mut vm = guest_with_weak_jailsupd();
     let unit = qemu_tests::unit_of(
         "nuisance",
         &["stay"],
         "[hooks]\npoststop = [\"/bin/nuisance\", \"hook\", \"0\"]",
     );
-    for (before, point) in ["before-remove", "removed"].into_iter().enumerate() {
+    // Of the end, and of the hook's own start.
+    let points = [
+        "before-remove",
+        "removed",
+        "prepared",
+        "cloned",
+        "handed-over",
+        "entrusted",
+        "told-to-go",
+    ];
+    for (before, point) in points.into_iter().enumerate() {
         vm.put_up("hooked", &unit);
         let what = format!("kill {point}");
         vm.agent().write(SELECTOR, &what).unwrap();
@@ -392,7 +408,7 @@ fn life_of(vm: &mut Vm, unit: &str, start: &str, end: Option<&str>) {
 }
 
 /// The point was reached, and jailsupd is there again.
-fn has_happened(vm: &mut Vm, what: &str) {
+pub(super) fn has_happened(vm: &mut Vm, what: &str) {
     let reached = vm.agent().wait_until(&format!("[ ! -e {SELECTOR} ]"), SOON);
     assert!(reached.is_ok(), "{what} was never reached: {reached:?}");
     vm.agent().wait_until("/usr/bin/jailctl ls >/dev/null", SOON).unwrap();
