@@ -36,6 +36,12 @@ impl Figures {
         figure.into_iter().for_each(|figure| figure.limit = Some(limit));
     }
 
+    /// The median of what was added under this name.
+    pub(crate) fn median(&self, name: &str) -> Option<f64> {
+        let figure = self.0.iter().find(|figure| figure.name == name)?;
+        Some(figure.spread().1)
+    }
+
     /// For people.
     pub(crate) fn table(&self) -> String {
         let mut table =

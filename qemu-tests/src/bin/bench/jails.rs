@@ -8,7 +8,10 @@ use qemu_tests::{Error, Image, Jails, Machine, Result, Vm, console::Line, unit_o
 
 use crate::{boot::milliseconds, figure::Figures, memory::to_float, reconcile::stamp};
 
-const COUNTS: [usize; 4] = [1, 10, 100, 1000];
+/// How many jails, and how often they are started: a few are up in a second, in which anything may happen.
+const COUNTS: [(usize, usize); 4] = [(1, 10), (10, 10), (100, 3), (1000, 1)];
+/// How much longer each of a thousand may take than each of ten.
+const GROWTH_MAX: f64 = 1.2;
 /// Seconds in which nothing is to be done.
 const IDLE: u32 = 30;
 const CRASHES: usize = 20;
@@ -24,12 +27,28 @@ pub(crate) fn measure(figures: &mut Figures) -> Result<()> {
         let mut vm = machine.memory_mib(4096).start()?;
         vm.wait_boot()?;
         vm.wait_page()?;
-        for count in COUNTS {
+        for (count, times) in COUNTS {
             eprintln!("{count} jails, {kind}");
+            for _ in 1..times {
+                start(&mut vm, figures, kind, count, has_link).inspect_err(|_| vm.report())?;
+                remove(&mut vm)?;
+            }
             round(&mut vm, figures, kind, count, has_link).inspect_err(|_| vm.report())?;
         }
+        growth(figures, kind);
     }
     crashes(figures)
+}
+
+/// A thousand jails beside ten.
+fn growth(figures: &mut Figures, kind: &str) {
+    for what in ["up, per jail", "CPU per jail"] {
+        let of = |count: usize| figures.median(&format!("{count} jails, {kind}: {what}"));
+        if let Some((many, few)) = of(1000).zip(of(10)) {
+            let name = format!("1000 jails by 10, {kind}: {what}");
+            figures.add_limited(&name, "times", many / few, GROWTH_MAX);
+        }
+    }
 }
 
 fn round(
@@ -39,12 +58,28 @@ fn round(
     count: usize,
     has_link: bool,
 ) -> Result<()> {
-    let names = write(vm, count, has_link)?;
+    let names = start(vm, figures, kind, count, has_link)?;
     let kind = format!("{count} jails, {kind}");
-    up(vm, figures, &kind, &names)?;
     memory(vm, figures, &kind, count)?;
     idle(vm, figures, &kind, count)?;
     adopted(vm, figures, &kind, &names)?;
+    remove(vm)
+}
+
+/// Has so many jails come up at once.
+fn start(
+    vm: &mut Vm,
+    figures: &mut Figures,
+    kind: &str,
+    count: usize,
+    has_link: bool,
+) -> Result<Vec<String>> {
+    let names = write(vm, count, has_link)?;
+    up(vm, figures, &format!("{count} jails, {kind}"), &names)?;
+    Ok(names)
+}
+
+fn remove(vm: &mut Vm) -> Result<()> {
     vm.agent().shell("rm -f /etc/jails.d/many-*")?;
     vm.agent().wait_until("! ls -d /sys/fs/cgroup/jails/many-* 2>/dev/null", LIMIT)
 }

@@ -10,6 +10,7 @@ mod floor;
 mod jails;
 mod logs;
 mod memory;
+mod ports;
 mod reconcile;
 mod size;
 mod start_table;
@@ -43,11 +44,12 @@ fn main() -> ExitCode {
 type Part = fn(&mut Figures, &Path) -> Result<()>;
 
 /// What can be measured alone, by `ONLY`; the order is that of a run of all.
-const PARTS: [(&str, Part); 7] = [
+const PARTS: [(&str, Part); 8] = [
     ("boot", measure_boots),
     ("memory", |figures, _| memory::measure(figures)),
     ("changes", |figures, _| reconcile::measure(figures)),
     ("units", |figures, _| units::measure(figures)),
+    ("ports", |figures, _| ports::measure(figures)),
     ("jails", |figures, _| jails::measure(figures)),
     ("logs", |figures, _| logs::measure(figures)),
     ("size", |figures, _| size::measure(figures)),
@@ -61,7 +63,7 @@ fn measure() -> Result<()> {
     let only = std::env::var("ONLY").ok();
     let is_wanted = |part: &str| only.as_deref().is_none_or(|only| only == part);
     if let Some(other) = only.as_ref().filter(|only| !is_part(only)) {
-        let remedy = "give boot, memory, changes, units, jails, logs, size or starts";
+        let remedy = "give boot, memory, changes, units, ports, jails, logs, size or starts";
         return Err(Error::Setting { name: "ONLY", value: other.clone(), remedy });
     }
     for (name, measure) in PARTS.iter().filter(|(name, _)| is_wanted(name)) {

@@ -79,10 +79,15 @@ fn write(vm: &mut Vm, from: usize, to: usize) -> Result<()> {
 
 /// How long this command of jailctl takes, by the guest's clock; nothing when it is over the bound.
 fn time(vm: &mut Vm, command: &str) -> Result<Option<Duration>> {
+    time_with(vm, ":", command)
+}
+
+/// The same with what the shell is to do at the beginning of it.
+pub(crate) fn time_with(vm: &mut Vm, first: &str, command: &str) -> Result<Option<Duration>> {
     let before = vm.console.mark();
     let bound = BOUND.as_secs();
     let script = format!(
-        "echo '{BEGIN}' >/dev/kmsg; timeout {bound} /usr/bin/jailctl {command} >{OUTPUT}; \
+        "echo '{BEGIN}' >/dev/kmsg; {first}; timeout {bound} /usr/bin/jailctl {command} >{OUTPUT}; \
          status=$?; echo '{END}' >/dev/kmsg; exit $status"
     );
     let output = vm.agent().run(&["/usr/bin/busybox", "sh", "-c", &script])?;
