@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use jailsupd::control::wire::JailState;
 use qemu_tests::{Vm, proto::Status, unit_of};
 
-use super::{SOON, hosts, in_network, links, on_one_line, reaches, unit};
+use super::{SOON, hosts, in_network, links, on_one_line, reaches, unit, wait_reached};
 
 /// Describes a network.
 pub(super) fn network(vm: &mut Vm, name: &str, text: &str) {
@@ -96,7 +96,7 @@ fn jails_of_a_network_find_and_reach_each_other_and_nobody_else() {
         vm.sh(&add);
     }
     for address in addresses(vm, "store") {
-        assert!(reaches(vm, "a", &address), "{address}");
+        wait_reached(vm, "a", &address);
         assert!(!reaches(vm, "c", &address), "{address}");
         assert!(!reaches(vm, "plain", &address), "{address}");
     }
@@ -143,7 +143,7 @@ fn a_version_on_trial_keeps_the_place_that_it_was_given() {
     let is_own = format!("grep -q '^{} web$' /proc/{pid}/root/etc/hosts", own[0]);
     let told = vm.agent().wait_until(&is_own, SOON);
     assert!(told.is_ok(), "{told:?} {}", vm.sh(&format!("cat /proc/{pid}/root/etc/hosts")));
-    assert!(reaches(vm, "a", &own[0]));
+    wait_reached(vm, "a", &own[0]);
     remove_all(vm, &["web", "a", "b"]);
 }
 
@@ -160,7 +160,7 @@ fn an_ethernet_address_that_another_jail_has_is_refused() {
     let why = vm.ctl(&["why", "b"]);
     assert!(why.contains(&format!("use {mac}, which jail `a` has in network back")), "{why}");
     let own = addresses(vm, "a");
-    assert!(reaches(vm, "c", &own[0]), "a has its link");
+    wait_reached(vm, "c", &own[0]);
     remove_all(vm, &["a", "b", "c"]);
 }
 
@@ -223,7 +223,7 @@ fn a_jail_keeps_its_place_in_its_network() {
     vm.agent().wait_until("/usr/bin/jailctl ls >/dev/null", SOON).unwrap();
     vm.put_up("c", &member("back", ""));
     assert_eq!((addresses(vm, "a"), addresses(vm, "b")), (own.clone(), other));
-    assert!(reaches(vm, "c", &own[0]));
+    wait_reached(vm, "c", &own[0]);
     let shown = in_network(vm, "a", "ip link show eth0");
     assert!(vm.sh(&shown).contains(&mac));
     // What nobody looks at goes all the same.
@@ -246,7 +246,7 @@ fn names_come_and_go_with_the_jails() {
     let expected = [("b", "10.88.7.77"), ("c", "10.88.7.3")];
     let expected = expected.map(|(name, address)| (name.to_owned(), vec![address.to_owned()]));
     assert_eq!(names(vm, "a"), BTreeMap::from(expected.clone()));
-    assert!(reaches(vm, "a", "10.88.7.77"));
+    wait_reached(vm, "a", "10.88.7.77");
     vm.remove("b");
     assert_eq!(names(vm, "a"), BTreeMap::from([expected[1].clone()]));
     assert_eq!(vm.agent().service("a", "nuisance").unwrap().pid, pid, "it was not restarted");
@@ -290,7 +290,7 @@ fn what_is_wrong_with_a_network_is_said_and_stops_nothing() {
         row.is_some_and(|row| row.state == JailState::Up && row.restarts == 1)
     };
     vm.agent().wait_listed("fixed", "up again", again).unwrap();
-    assert!(reaches(vm, "a", "10.88.7.99"));
+    wait_reached(vm, "a", "10.88.7.99");
     vm.remove("fixed");
     network(vm, "back", "subnet = [\"10.88.7.0/24\"]");
     network(vm, "wide", "subnet = [\"10.88.0.0/16\"]");

@@ -102,7 +102,7 @@ fn a_jail_has_what_the_dhcp_server_gives_before_its_program_starts() {
     assert_eq!(file(near, "a", "resolv.conf"), "nameserver 10.9.0.53\nsearch example.test\n");
     let own = given.trim_end_matches("/24");
     assert!(file(near, "a", "hosts").contains(&format!("\n{own} a\n")));
-    assert!(reaches(near, "a", "10.9.0.53"));
+    wait_reached(near, "a", "10.9.0.53");
     let told = near.ctl(&["events", "a"]);
     assert!(told.contains(&format!("has {given} from the DHCP server 10.9.0.53 for 2m")), "{told}");
     // It has told its name, and keeps the address when it is started again.
@@ -171,7 +171,7 @@ fn an_address_outlives_jailsupd_and_the_process_that_asks_and_is_renewed() {
     assert_eq!((address(near, "kept"), near.up("kept").pid), (given, pid));
     assert!(workers(near).len() == 1 && workers(near) != second);
     assert_eq!(said(&mut hosts.far, "DHCPDISCOVER"), asked);
-    assert!(reaches(near, "kept", "10.9.0.53"));
+    wait_reached(near, "kept", "10.9.0.53");
     let told = near.ctl(&["events", "kept"]);
     assert!(!told.contains("has lost its address"), "{told}");
     hosts.near.remove("kept");
@@ -266,15 +266,15 @@ fn a_jail_has_its_address_again_when_the_parent_is_back() {
 
     put_in(near);
     near.up("late");
-    assert!(reaches(near, "late", "10.9.0.53"));
+    wait_reached(near, "late", "10.9.0.53");
     let has = "/usr/bin/jailctl inspect free | grep -q 10.9.0.1";
     near.agent().wait_until(has, SOON).unwrap();
-    assert!(reaches(near, "free", "10.9.0.53"));
+    wait_reached(near, "free", "10.9.0.53");
     told(near, "back", "its link is there");
     // Whether it still holds was asked, meanwhile it was without.
     let has = format!("/usr/bin/jailctl inspect back | grep -q {given}");
     near.agent().wait_until(&has, SOON).unwrap();
-    assert!(reaches(near, "back", "10.9.0.53"));
+    wait_reached(near, "back", "10.9.0.53");
     assert_eq!((address(near, "back"), near.up("back").pid), (given, pid));
     for jail in ["back", "free", "late"] {
         near.remove(jail);
@@ -328,7 +328,7 @@ fn an_edit_without_jailsupd_leaves_a_running_jail_the_address_that_it_has() {
     near.ctl(&["restart", "changed"]);
     let given = address(near, "changed");
     assert!(given.starts_with("10.9.0.10") || given.starts_with("10.9.0.11"), "{given}");
-    assert!(reaches(near, "changed", "10.9.0.53"));
+    wait_reached(near, "changed", "10.9.0.53");
     near.remove("changed");
     hosts.far.remove("dhcp");
 }
@@ -350,7 +350,7 @@ fn a_version_that_starts_first_takes_the_address_over() {
     assert_ne!(new.pid, pid);
     assert_eq!(new.address, std::slice::from_ref(&given));
     assert_eq!(file(near, "first", "resolv.conf"), "nameserver 10.9.0.53\n");
-    assert!(reaches(near, "first", "10.9.0.53"));
+    wait_reached(near, "first", "10.9.0.53");
     // It is renewed on its new link.
     let acks = said(&mut hosts.far, "DHCPACK");
     wait_said(&mut hosts.far, "DHCPACK", acks + 3);

@@ -2,7 +2,7 @@
 
 use qemu_tests::{Vm, proto::Status};
 
-use super::{SOON, hosts, in_network, on_one_line, reaches, unit};
+use super::{SOON, hosts, in_network, on_one_line, reaches, unit, wait_reached, wait_usable};
 
 /// A kind, whether two jails of it on one parent reach each other, and whether they reach a jail of another host.
 const KINDS: &[(&str, bool, bool)] = &[
@@ -34,6 +34,11 @@ fn each_kind_of_link_reaches_whom_it_should() {
             ("10.9.0.3", outside),
             ("fd00:9::3", outside),
         ];
+        // Who is reached first: then the addresses are usable, and nobody is out of reach for another reason.
+        for (address, _) in expected.iter().filter(|(_, is_reached)| **is_reached) {
+            wait_reached(near, "a", address);
+        }
+        wait_usable(near, "b");
         for (address, is_reached) in expected {
             assert_eq!(reaches(near, "a", address), *is_reached, "{kind}: {address}");
         }
@@ -87,7 +92,7 @@ fn packets_are_as_large_as_the_unit_says() {
     near.put_up("a", &unit(1, "mtu = 1400"));
     let shown = in_network(near, "a", "ip link show eth0");
     assert!(near.sh(&shown).contains("mtu 1400"));
-    assert!(reaches(near, "a", "10.9.0.3"));
+    wait_reached(near, "a", "10.9.0.3");
 
     near.put("a", &unit(1, "mtu = 9000"));
     let refused =

@@ -12,9 +12,10 @@ mod vlans;
 mod ways_out;
 
 use std::sync::LazyLock;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use qemu_tests::segment::{self, Plug};
+use qemu_tests::time::stretched;
 use qemu_tests::{Guest, Image, Jails, Machine, Shared, Vm, image, unit_of};
 
 static NEAR: Shared = Shared::new();
@@ -62,6 +63,20 @@ fn unit(number: u8, rest: &str) -> String {
 fn reaches(vm: &mut Vm, jail: &str, address: &str) -> bool {
     let ping = in_network(vm, jail, &format!("ping -q -c 3 -i 0.3 -W 1 {address} >/dev/null"));
     vm.sh(&format!("if {ping}; then echo yes; else echo no; fi")).trim() == "yes"
+}
+
+/// An address of IPv6 is used when nobody else has it, which takes the kernel a second or two: waits for that.
+fn wait_usable(vm: &mut Vm, jail: &str) {
+    let addresses = in_network(vm, jail, "ip address");
+    vm.agent().wait_until(&format!("! {addresses} | grep -q tentative"), SOON).unwrap();
+}
+
+/// Waits until it does.
+fn wait_reached(vm: &mut Vm, jail: &str, address: &str) {
+    let deadline = Instant::now() + stretched(SOON);
+    while !reaches(vm, jail, address) {
+        assert!(Instant::now() < deadline, "{jail} does not reach {address}");
+    }
 }
 
 /// A command of the host in the network namespace of a jail.

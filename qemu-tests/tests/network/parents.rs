@@ -5,7 +5,7 @@ use qemu_tests::segment::CARD;
 use qemu_tests::{Guest, Vm};
 use serde_json::{Map, Value, json};
 
-use super::{SOON, WIRE, hosts, in_network, reaches, unit};
+use super::{SOON, WIRE, hosts, in_network, reaches, unit, wait_reached};
 
 /// Pulls the card of the wire out.
 pub(super) fn pull(near: &mut Vm) {
@@ -50,8 +50,8 @@ fn jails_have_their_links_again_when_the_parent_is_back() {
     let started = near.put_up("a", &unit(1, ""));
     near.put_up("d", &unit(6, "vlan = 10"));
     let before = mac(near, "a");
-    assert!(reaches(near, "a", "10.9.0.3"));
-    assert!(reaches(near, "d", "10.9.0.5"));
+    wait_reached(near, "a", "10.9.0.3");
+    wait_reached(near, "d", "10.9.0.5");
 
     pull(near);
     told(near, "a", "its link is gone with the parent; it runs on without");
@@ -73,17 +73,17 @@ fn jails_have_their_links_again_when_the_parent_is_back() {
     told(near, "d", "its link is there");
     told(near, "free", "its link is there");
     for jail in ["a", "late", "free"] {
-        assert!(reaches(near, jail, "10.9.0.3"), "{jail}");
-        assert!(reaches(near, jail, "fd00:9::3"), "{jail}");
+        wait_reached(near, jail, "10.9.0.3");
+        wait_reached(near, jail, "fd00:9::3");
     }
-    assert!(reaches(near, "d", "10.9.0.5"));
+    wait_reached(near, "d", "10.9.0.5");
     assert_eq!(mac(near, "a"), before);
     let row = near.agent().listed("a").unwrap();
     assert_eq!((row.pid, row.restarts), (started.pid, 0), "it ran on all the time");
     // And it is not made anew for each who asks.
     near.agent().kill_jailsupd().unwrap();
     near.up("a");
-    assert!(reaches(near, "a", "10.9.0.3"));
+    wait_reached(near, "a", "10.9.0.3");
 
     for jail in ["a", "d", "late", "free"] {
         near.remove(jail);
@@ -104,6 +104,6 @@ fn the_parent_goes_while_nobody_looks() {
     near.sh("kill -KILL $(pidof jailsupd)");
 
     told(near, "unseen", "its link is there");
-    assert!(reaches(near, "unseen", "10.9.0.3"));
+    wait_reached(near, "unseen", "10.9.0.3");
     near.remove("unseen");
 }

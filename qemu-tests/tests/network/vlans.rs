@@ -2,7 +2,7 @@
 
 use qemu_tests::proto::Status;
 
-use super::{SOON, hosts, links, reaches, unit};
+use super::{SOON, hosts, links, reaches, unit, wait_reached};
 
 #[test]
 fn jails_reach_those_of_their_own_vlan_only() {
@@ -13,8 +13,8 @@ fn jails_reach_those_of_their_own_vlan_only() {
     near.put_up("b", &unit(2, "vlan = 20"));
     near.put_up("plain", &unit(4, ""));
 
-    assert!(reaches(near, "a", "10.9.0.3"));
-    assert!(reaches(near, "a", "fd00:9::3"));
+    wait_reached(near, "a", "10.9.0.3");
+    wait_reached(near, "a", "fd00:9::3");
     for other in ["b", "plain"] {
         assert!(!reaches(near, other, "10.9.0.3"), "{other}");
         assert!(!reaches(near, other, "10.9.0.1"), "{other}");

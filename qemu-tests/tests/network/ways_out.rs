@@ -4,7 +4,9 @@ use jailsupd::control::wire::JailState;
 use qemu_tests::{Vm, proto::Status};
 
 use super::bridges::{addresses, member, network, redis, remove_all};
-use super::{Hosts, SOON, hosts, in_network, on_one_line, reaches, unit};
+use super::{
+    Hosts, SOON, hosts, in_network, on_one_line, reaches, unit, wait_reached, wait_usable,
+};
 
 /// On the wire, the near host itself, and a jail of the far one. Both know the wire only.
 const HOST: [&str; 2] = ["10.9.0.1", "fd00:9::1"];
@@ -20,6 +22,7 @@ fn on_the_wire() -> Hosts {
         hosts.near.sh(&format!("ip address add {address}/{length} dev eth1"));
     }
     hosts.far.put_up("outside", &unit(7, ""));
+    wait_usable(&mut hosts.far, "outside");
     hosts
 }
 
@@ -65,8 +68,8 @@ fn with_nat_jails_get_out_with_the_hosts_address_and_nobody_gets_in() {
 
     // It has no way back to them: what answers has seen the host.
     for outside in FAR {
-        assert!(reaches(near, "a", outside), "a to {outside}");
-        assert!(reaches(near, "b", outside), "b to {outside}");
+        wait_reached(near, "a", outside);
+        wait_reached(near, "b", outside);
         assert!(!reaches(near, "c", outside), "c has no way out");
     }
     for others in b.iter().chain(&c) {
@@ -104,7 +107,7 @@ fn with_nat_jails_get_out_with_the_hosts_address_and_nobody_gets_in() {
     let route = in_network(near, "a", "ip route");
     assert!(!near.sh(&route).contains("default"));
     assert_eq!(near.sh("ip -4 address show dev br-out"), "", "nor is the host in it");
-    assert!(reaches(near, "b", FAR[0]), "the other one's is as it was");
+    wait_reached(near, "b", FAR[0]);
     leave(&mut hosts, &["a", "b", "c"]);
 }
 
