@@ -7,7 +7,7 @@ use qemu_tests::proto::Status;
 use qemu_tests::{Vm, client::curl, disk};
 
 use super::parents::{pull, put_in, told};
-use super::{Hosts, SOON, hosts, in_network, reaches};
+use super::{Hosts, SOON, hosts, in_network, wait_reached};
 
 /// The server has to be able to reach a host whose address the kernel does not know yet.
 const POLICY: &str = "version = 1\n[security]\nadd_capability = [\"NET_ADMIN\", \"NET_RAW\", \"NET_BIND_SERVICE\"]\n";
