@@ -17,7 +17,7 @@ use std::{
 };
 
 use checker::{Story, hooks_wrong, is_in_log, lines_doubled, lines_lost, words};
-use jailsupd::control::wire::{Event, HealthState, JailState, LogEntry, Stream};
+use jailsupd::control::wire::{Event, HealthState, JailState, JailSummary, LogEntry, Stream};
 use killer::Killer;
 use load::{CHECKED, HOOKED, Jail, Kind, SERVED, disturb, pack_first};
 use qemu_tests::{
@@ -56,7 +56,7 @@ fn survive(name: &str, kills: usize) {
         jail.drop_in(&mut vm);
     }
     for jail in &jails {
-        vm.up(&jail.name);
+        comes_up(jail, 0, &mut vm);
     }
     let mut said = Said::default();
     let mut killed = 0;
@@ -108,15 +108,27 @@ fn bring_all_up(jails: &mut [Jail], vm: &mut Vm) {
     }
     vm.ctl(&["restart", SERVED]);
     for jail in jails.iter() {
-        // A mortal one may just be between two lives.
-        let up = |row: Option<&jailsupd::control::wire::JailSummary>| {
-            row.is_some_and(|row| {
-                let is_well = !jail.is(CHECKED) || row.health == Some(HealthState::Healthy);
-                row.state == JailState::Up && is_well
-            })
-        };
-        vm.agent().wait_listed(&jail.name, "up", up).unwrap();
+        let lives = story(jail, vm).lives.len();
+        comes_up(jail, lives, vm);
     }
+}
+
+/// Waits until the jail is up, and well; one that ends all the time may never be seen so, and begins one more life than these.
+fn comes_up(jail: &Jail, lives: usize, vm: &mut Vm) {
+    if matches!(jail.kind, Kind::Mortal | Kind::Bound(_)) {
+        let deadline = Instant::now() + stretched(SOON);
+        while story(jail, vm).lives.len() <= lives {
+            assert!(Instant::now() < deadline, "no life after {lives}: {jail:?}");
+        }
+        return;
+    }
+    let up = |row: Option<&JailSummary>| {
+        row.is_some_and(|row| {
+            let is_well = !jail.is(CHECKED) || row.health == Some(HealthState::Healthy);
+            row.state == JailState::Up && is_well
+        })
+    };
+    vm.agent().wait_listed(&jail.name, "up", up).unwrap();
 }
 
 /// Asked to, all end, and nothing of them is left.
