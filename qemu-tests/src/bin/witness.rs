@@ -1,10 +1,10 @@
 //! A service that keeps a record of its own lives on a volume: the tests' oracle for what a supervisor
 //! does, which asks that supervisor nothing.
 //!
-//! `witness DIRECTORY steady|mortal`. Each line goes to standard output first and then to the file
+//! `witness DIRECTORY steady|mortal|aging`. Each line goes to standard output first and then to the file
 //! `record`, so that what the record has was certainly said. Each life holds a lock; one that does not get
-//! it writes `collision`: two of them at once. A mortal one ends by itself after a while, in a way that
-//! depends on which life it is, and writes how before. Where somebody waits for it, it says that it is ready (sd_notify(3)).
+//! it writes `collision`: two of them at once. A mortal one ends by itself after a while, an aging one
+//! later, in a way that depends on which life it is, and writes how before. Where somebody waits for it, it says that it is ready (sd_notify(3)).
 //!
 //! `witness DIRECTORY before|beside|after` is a hook, and says so in the same way: `before` and `after` hold the lock, too,
 //! so that a life beside them is a collision. `witness DIRECTORY check` is a health check: somebody has written lately.
@@ -40,14 +40,15 @@ fn main() -> io::Result<()> {
     let words: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     match words[..] {
-        [directory, "steady"] => live(&mut Record::open(directory)?, false),
-        [directory, "mortal"] => live(&mut Record::open(directory)?, true),
+        [directory, "steady"] => live(&mut Record::open(directory)?, None),
+        [directory, "mortal"] => live(&mut Record::open(directory)?, Some(1)),
+        [directory, "aging"] => live(&mut Record::open(directory)?, Some(4)),
         [directory, hook @ ("before" | "beside" | "after")] => {
             run_hook(&mut Record::open(directory)?, hook)
         }
         [directory, "check"] => check(directory),
         _ => Err(io::Error::other(
-            "usage: witness DIRECTORY steady | mortal | before | beside | after | check",
+            "usage: witness DIRECTORY steady | mortal | aging | before | beside | after | check",
         )),
     }
 }
@@ -86,7 +87,8 @@ impl Record {
     }
 }
 
-fn live(record: &mut Record, mortal: bool) -> io::Result<()> {
+/// `pace`: of one that ends by itself, how slow it is to.
+fn live(record: &mut Record, pace: Option<usize>) -> io::Result<()> {
     let stopped = Arc::new(AtomicBool::new(false));
     signal_hook::flag::register(SIGTERM, Arc::clone(&stopped))?;
     let _lock = record.lock()?;
@@ -95,13 +97,13 @@ fn live(record: &mut Record, mortal: bool) -> io::Result<()> {
     if let Some(socket) = std::env::var_os("NOTIFY_SOCKET") {
         UnixDatagram::unbound()?.send_to(b"READY=1", socket)?;
     }
-    let span = 5 + life * 7 % 13;
+    let span = pace.map(|pace| pace * (5 + life * 7 % 13));
     for beat in 1.. {
         if stopped.load(Ordering::Relaxed) {
             return record.say(&format!("asked {life}\n"));
         }
         record.say(&format!("beat {life} {beat}\n"))?;
-        if mortal && beat > span {
+        if span.is_some_and(|span| beat > span) {
             break;
         }
         thread::sleep(BEAT);

@@ -37,9 +37,11 @@ pub(crate) struct Jail {
 
 /// How many of each kind, and what their units have beside what all have. What waits for checks or for "ready" waits long:
 /// jailsupd may be dead most of the time.
-const KINDS: [(Kind, &str, usize, &[&str]); 12] = [
+const KINDS: [(Kind, &str, usize, &[&str]); 13] = [
     (Kind::Steady, "steady", 2, &[]),
-    (Kind::Mortal, "mortal", 3, &[]),
+    (Kind::Mortal, "mortal", 2, &[]),
+    // Long enough for one that is bound to it to come up meanwhile.
+    (Kind::Mortal, AGING, 1, &[]),
     (Kind::Edited, "edited", 2, &[]),
     (Kind::Dropped, "dropped", 2, &[]),
     (Kind::Ordered, "ordered", 1, &[]),
@@ -58,14 +60,15 @@ const KINDS: [(Kind, &str, usize, &[&str]); 12] = [
         1,
         &[READY, "[dependencies]\nrequires = [\"served-0\"]\nafter = [\"served-0\"]\n"],
     ),
-    (Kind::Bound("mortal-1"), "bound", 1, &["[dependencies]\nbinds_to = [\"mortal-1\"]\n"]),
+    (Kind::Bound("aging-0"), "bound", 1, &["[dependencies]\nbinds_to = [\"aging-0\"]\n"]),
     (Kind::Mortal, HOOKED, 2, &[READY, HOOKS]),
     (Kind::Packed, "packed", 1, &[]),
 ];
 
 /// The one that another one requires.
 pub(crate) const SERVED: &str = "served-0";
-/// The beginnings of the names of those whose health is checked, and of those with hooks.
+/// The beginnings of the names of those that live longer, of those whose health is checked, and of those with hooks.
+const AGING: &str = "aging";
 pub(crate) const CHECKED: &str = "checked";
 pub(crate) const HOOKED: &str = "hooked";
 
@@ -96,7 +99,11 @@ impl Jail {
     }
 
     pub(crate) fn unit(&self) -> String {
-        let kind = if self.kind == Kind::Mortal { "mortal" } else { "steady" };
+        let kind = match self.kind {
+            Kind::Mortal if self.is(AGING) => "aging",
+            Kind::Mortal => "mortal",
+            _ => "steady",
+        };
         let source = match self.kind {
             Kind::Packed => "tar:/data/images/witness.tar",
             _ => "erofs:/usr/share/jails/nuisance.erofs",
