@@ -32,7 +32,7 @@ use rustix::{
 use signal_hook::consts::SIGTERM;
 
 /// Between two lines.
-const BEAT: Duration = Duration::from_millis(100);
+const BEAT: Duration = Duration::from_millis(200);
 /// What was written longer ago was not written lately, also where much else goes on.
 const LATELY: Duration = Duration::from_secs(60);
 
@@ -97,7 +97,7 @@ fn live(record: &mut Record, pace: Option<usize>) -> io::Result<()> {
     if let Some(socket) = std::env::var_os("NOTIFY_SOCKET") {
         UnixDatagram::unbound()?.send_to(b"READY=1", socket)?;
     }
-    let span = pace.map(|pace| pace * (5 + life * 7 % 13));
+    let span = pace.map(|pace| pace * (2 + life * 3 % 7));
     for beat in 1.. {
         if stopped.load(Ordering::Relaxed) {
             return record.say(&format!("asked {life}\n"));

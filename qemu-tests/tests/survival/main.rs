@@ -22,7 +22,6 @@ use killer::Killer;
 use load::{CHECKED, HOOKED, Jail, Kind, SERVED, disturb, pack_first};
 use qemu_tests::{
     Image, Jails, Machine, Vm,
-    proto::Status,
     random::{Random, seed},
     time::stretched,
 };
@@ -244,7 +243,8 @@ fn check_logs(jails: &[Jail], vm: &mut Vm, seed: u64) {
         let record = jail.record(vm);
         let last = record.lines().rfind(|line| is_in_log(line)).unwrap_or_default().to_owned();
         // It is in the pipe before it is in the record.
-        let log = wait_for_line(jail, &last, vm);
+        wait_for_line(jail, &last, vm);
+        let log = printed(jail, &[], vm);
         lines += log.len();
         let (lost, doubled) = (lines_lost(&record, &log), lines_doubled(&log));
         if !lost.is_empty() || !doubled.is_empty() {
@@ -255,18 +255,18 @@ fn check_logs(jails: &[Jail], vm: &mut Vm, seed: u64) {
     assert!(wrong.is_empty(), "SEED={seed}: lost, and doubled: {wrong:#?}");
 }
 
-/// What the jail has printed, when this line is among it.
-fn wait_for_line(jail: &Jail, line: &str, vm: &mut Vm) -> Vec<String> {
+/// Looks at the end of a jail's log until this line is there; all of it takes seconds.
+fn wait_for_line(jail: &Jail, line: &str, vm: &mut Vm) {
     let deadline = Instant::now() + stretched(SOON);
-    loop {
-        let output = vm.agent().jailctl(&["logs", &jail.name, "--json"]).unwrap();
-        assert_eq!(output.status, Status::Exit(0), "{output:?}");
-        let entries = output.stdout.lines().map(|line| serde_json::from_str(line).unwrap());
-        let printed = entries.filter(|entry: &LogEntry| entry.stream == Stream::Stdout);
-        let printed: Vec<String> = printed.map(|entry| entry.text).collect();
-        if printed.iter().any(|printed| printed == line) {
-            return printed;
-        }
+    while !printed(jail, &["--lines", "200"], vm).iter().any(|printed| printed == line) {
         assert!(Instant::now() < deadline, "{}: \"{line}\" is not in its log", jail.name);
     }
+}
+
+/// What the jail has printed, as far as `jailctl logs` with these words shows it.
+fn printed(jail: &Jail, words: &[&str], vm: &mut Vm) -> Vec<String> {
+    let text = vm.ctl(&[&["logs", &jail.name, "--json"], words].concat());
+    let entries = text.lines().map(|line| serde_json::from_str(line).unwrap());
+    let printed = entries.filter(|entry: &LogEntry| entry.stream == Stream::Stdout);
+    printed.map(|entry| entry.text).collect()
 }
