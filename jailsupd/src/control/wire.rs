@@ -10,6 +10,7 @@ mod frame;
 mod history;
 mod host;
 mod jail;
+mod network;
 mod refusal;
 mod request;
 mod storage;
@@ -28,6 +29,10 @@ pub use jail::{
 };
 /// What goes over the session's socket of `Exec`, and the streams of `CopyFrom` and `CopyTo`.
 pub use jail_init::{ExitReport, Stage as StartStage, StartError, archive, session};
+pub use network::{
+    Diagnosis, Finding, JailNetwork, LinkState, NetAddress, NetLink, NetRoute, NetworkShown, SetBy,
+    Weight,
+};
 pub use refusal::WireError;
 pub use request::Request;
 pub use storage::{
@@ -48,11 +53,12 @@ use serde_json::{Map, Value};
 pub const SOCKET: &str = "/run/jailsupd.sock";
 
 /// Each interface's name and description in Varlink's own language.
-pub const INTERFACES: [(&str, &str); 4] = [
+pub const INTERFACES: [(&str, &str); 5] = [
     ("org.varlink.service", include_str!("wire/org.varlink.service.varlink")),
     ("org.warder.Jails", include_str!("wire/org.warder.Jails.varlink")),
     ("org.warder.Host", include_str!("wire/org.warder.Host.varlink")),
     ("org.warder.Storage", include_str!("wire/org.warder.Storage.varlink")),
+    ("org.warder.Network", include_str!("wire/org.warder.Network.varlink")),
 ];
 
 /// What a client sends.

@@ -7,6 +7,7 @@ mod interface;
 mod lent;
 mod netlink;
 mod nftables;
+mod seen;
 mod wire;
 
 use netlink::Newborn;
@@ -14,6 +15,7 @@ use netlink::Newborn;
 pub use interface::Interface;
 pub use lent::LentRoute;
 pub use netlink::{Monitor, Netlink};
+pub use seen::{MadeBy, Neighbour, Seen, SeenAddress, SeenLink, SeenRoute};
 pub use wire::Wire;
 
 use super::{Error, faults};

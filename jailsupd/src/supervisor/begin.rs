@@ -100,6 +100,7 @@ impl Supervisor {
             runs: BTreeMap::new(),
             streams: Vec::new(),
             consoles: Vec::new(),
+            showings: Vec::new(),
             imports: Imports::default(),
             discarded: Vec::new(),
             reexec: None,

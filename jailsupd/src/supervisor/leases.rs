@@ -5,6 +5,7 @@
 //! clock: neither jailsupd nor the worker is needed for it to stay, or to end.
 
 mod outcome;
+mod shown;
 mod worker;
 
 pub(super) use worker::WORKER;

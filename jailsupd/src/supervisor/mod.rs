@@ -47,6 +47,7 @@ mod report;
 mod roots;
 mod runs;
 mod sessions;
+mod shown;
 mod start;
 mod starts;
 mod step;
@@ -98,6 +99,7 @@ use output::Output;
 use poller::{JailId, Poller, Source};
 use reexec::Reexec;
 use rustix::fd::OwnedFd;
+use shown::Showing;
 use std::collections::BTreeMap;
 use std::io;
 use std::path::PathBuf;
@@ -141,6 +143,7 @@ pub struct Supervisor {
     runs: BTreeMap<String, Inside>,
     streams: Vec<LogStream>,
     consoles: Vec<Console>,
+    showings: Vec<Showing>,
     imports: Imports,
     /// Workers that nobody waits for any more, until they have ended.
     discarded: Vec<Worker>,
@@ -219,6 +222,7 @@ impl Supervisor {
             self.answer_some();
             self.answer_waiters();
             self.feed_streams();
+            self.feed_showings();
         }
     }
 
@@ -395,7 +399,13 @@ impl Supervisor {
 
     fn timeout(&self) -> Option<Duration> {
         let is_asked = self.server.is_asked();
-        if is_asked || self.ties.moved || self.has_streams_to_feed() || self.can_prepare() {
+        let is_showing = !self.showings.is_empty();
+        if is_asked
+            || is_showing
+            || self.ties.moved
+            || self.has_streams_to_feed()
+            || self.can_prepare()
+        {
             return Some(Duration::ZERO);
         }
         let machines = self.jails.all().filter_map(|(_, jail)| jail.deadline());

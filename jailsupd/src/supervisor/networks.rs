@@ -49,6 +49,11 @@ impl Networks {
     pub(super) fn open(layout: &Layout) -> io::Result<Self> {
         Ok(Self { table: Table::open(layout)?, problems: Vec::new(), told: BTreeMap::new() })
     }
+
+    /// All of them by name, each as it was taken last.
+    pub(super) fn all(&self) -> impl Iterator<Item = (&str, &Joined)> {
+        self.table.get().all()
+    }
 }
 
 /// What their files say, each by its name.

@@ -315,6 +315,15 @@ pub enum Request {
     /// Have PID 1 execute its program anew, with all that it holds. Jails and jailsupd run on.
     #[serde(rename = "org.warder.Host.Reexec")]
     Reexec {},
+    /// Links, addresses and routes of the host and of all jails.
+    #[serde(rename = "org.warder.Network.Show")]
+    ShowNetwork {},
+    /// Why a jail is not reached.
+    #[serde(rename = "org.warder.Network.Doctor")]
+    Doctor {
+        /// The jail.
+        name: String,
+    },
     /// All volumes.
     #[serde(rename = "org.warder.Storage.ListVolumes")]
     ListVolumes {},
@@ -461,6 +470,8 @@ impl Request {
                 | Self::ListVolumes {}
                 | Self::ListRoots {}
                 | Self::InspectVolume { .. }
+                | Self::ShowNetwork {}
+                | Self::Doctor { .. }
         )
     }
 }

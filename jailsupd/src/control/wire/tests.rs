@@ -8,18 +8,19 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::{
-    Attached, Call, Changed, Checked, Consequence, Decoder, Effect, EventLine, ExitReason,
-    FrameError, HealthState, INTERFACES, ImageImported, ImageInspected, ImageRemoved, ImageTagged,
-    ImagesCollected, ImagesListed, Inspected, InterfaceDescription, JailState, KeyDocs, Listed,
-    LogLine, MAX_MESSAGE, Outcome, Planned, ProcessTable, Ran, Reached, Reply, Request,
-    RootRemoved, RootsListed, Seccomp, ServiceInfo, StageState, Stream, Streams, UnitFiles,
-    UnitRole, UnitSchema, UsageTable, VolumeInspected, VolumeRemoved, VolumesListed, WireError,
-    encode,
+    Attached, Call, Changed, Checked, Consequence, Decoder, Diagnosis, Effect, EventLine,
+    ExitReason, FrameError, HealthState, INTERFACES, ImageImported, ImageInspected, ImageRemoved,
+    ImageTagged, ImagesCollected, ImagesListed, Inspected, InterfaceDescription, JailState,
+    KeyDocs, LinkState, Listed, LogLine, MAX_MESSAGE, NetworkShown, Outcome, Planned, ProcessTable,
+    Ran, Reached, Reply, Request, RootRemoved, RootsListed, Seccomp, ServiceInfo, SetBy,
+    StageState, Stream, Streams, UnitFiles, UnitRole, UnitSchema, UsageTable, VolumeInspected,
+    VolumeRemoved, VolumesListed, Weight, WireError, encode,
 };
 use samples::{
-    applied, change, checks, draft, event, evidence, exit, host_info, image, jail, jail_processes,
-    jail_usage, key_doc, log_entry, plan_step, privileges, problem, process, process_usage, root,
-    stage, summary, terminal_size, unit_text, usage, victim, volume,
+    applied, change, checks, draft, event, evidence, exit, finding, host_info, image, jail,
+    jail_network, jail_processes, jail_usage, key_doc, log_entry, net_address, net_link, net_route,
+    plan_step, privileges, problem, process, process_usage, root, stage, summary, terminal_size,
+    unit_text, usage, victim, volume,
 };
 
 /// The fields of one parenthesis: name to whether it may be missing. Enumerations have words only.
@@ -126,6 +127,11 @@ fn each_struct_has_the_fields_of_its_text() {
     assert_fields("type Volume", &volume(true), &volume(false));
     assert_fields("type Root", &root(true), &root(false));
     assert_fields("type Image", &image(), &image());
+    assert_fields("type NetAddress", &net_address(true), &net_address(false));
+    assert_fields("type NetLink", &net_link(true), &net_link(false));
+    assert_fields("type NetRoute", &net_route(true), &net_route(false));
+    assert_fields("type JailNetwork", &jail_network(true), &jail_network(false));
+    assert_fields("type Finding", &finding(true), &finding(false));
 }
 
 /// The results of one method of `org.warder.Jails`, with and without what may be missing.
@@ -218,6 +224,16 @@ fn each_result_of_storage_has_the_fields_of_its_text() {
 }
 
 #[test]
+fn each_result_of_network_has_the_fields_of_its_text() {
+    let (links, routes, jails) = (Vec::new(), Vec::new(), Vec::new());
+    let shown = NetworkShown { links, routes, jails };
+    assert_fields("org.warder.Network.Show out", &shown, &shown);
+    let (jail, findings, right) = ("web".to_owned(), Vec::new(), Vec::new());
+    let found = Diagnosis { jail, findings, right };
+    assert_fields("org.warder.Network.Doctor out", &found, &found);
+}
+
+#[test]
 fn each_enumeration_has_the_words_of_its_text() {
     assert_words("type JailState", JailState::ALL);
     assert_words("type ExitReason", ExitReason::ALL);
@@ -228,6 +244,9 @@ fn each_enumeration_has_the_words_of_its_text() {
     assert_words("type Consequence", Consequence::ALL);
     assert_words("type Effect", Effect::ALL);
     assert_words("type UnitRole", UnitRole::ALL);
+    assert_words("type LinkState", LinkState::ALL);
+    assert_words("type SetBy", SetBy::ALL);
+    assert_words("type Weight", Weight::ALL);
 }
 
 /// Those that bring descriptors.
@@ -314,6 +333,8 @@ fn others() -> Vec<Request> {
         Request::RemoveImage { image: name() },
         Request::CollectImages {},
         Request::RemoveRoot { jail: name() },
+        Request::ShowNetwork {},
+        Request::Doctor { name: name() },
     ]
 }
 

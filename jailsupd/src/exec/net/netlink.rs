@@ -385,26 +385,49 @@ impl Netlink {
         self.ask(message, flags).map(drop)
     }
 
-    fn ask(
+    pub(super) fn ask(
         &self,
         message: RouteNetlinkMessage,
         flags: u16,
     ) -> io::Result<Vec<RouteNetlinkMessage>> {
+        self.send(message, flags)?;
+        self.receive(usize::MAX).map(|(answers, _)| answers)
+    }
+
+    /// What the first so many datagrams say of all that there is of a kind; and whether there are more of them.
+    ///
+    /// # Errors
+    /// The kernel's refusal.
+    pub(super) fn dump_some(
+        self,
+        message: RouteNetlinkMessage,
+        most: usize,
+    ) -> io::Result<(Vec<RouteNetlinkMessage>, bool)> {
+        self.send(message, NLM_F_DUMP)?;
+        self.receive(most)
+    }
+
+    fn send(&self, message: RouteNetlinkMessage, flags: u16) -> io::Result<()> {
         let mut header = NetlinkHeader::default();
         header.flags = NLM_F_REQUEST | NLM_F_ACK | flags;
         let mut packet = NetlinkMessage::new(header, NetlinkPayload::from(message));
         packet.finalize();
         let mut bytes = vec![0; packet.buffer_len()];
         packet.serialize(&mut bytes);
-        self.0.send(&bytes, 0)?;
+        self.0.send(&bytes, 0).map(drop)
+    }
+
+    /// What at most so many datagrams say; and whether more come.
+    fn receive(&self, most: usize) -> io::Result<(Vec<RouteNetlinkMessage>, bool)> {
         let mut answers = Vec::new();
-        loop {
+        for _ in 0..most {
             let mut buffer = Vec::with_capacity(BUFFER);
             self.0.recv(&mut buffer, 0)?;
             if take(&buffer, &mut answers)? {
-                return Ok(answers);
+                return Ok((answers, false));
             }
         }
+        Ok((answers, true))
     }
 }
 
@@ -462,7 +485,7 @@ const fn ipvlan_mode(mode: IpvlanMode) -> IpVlanMode {
     }
 }
 
-fn family(address: IpAddr) -> AddressFamily {
+pub(super) fn family(address: IpAddr) -> AddressFamily {
     match address {
         IpAddr::V4(_) => AddressFamily::Inet,
         IpAddr::V6(_) => AddressFamily::Inet6,

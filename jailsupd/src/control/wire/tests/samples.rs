@@ -2,9 +2,10 @@
 
 use crate::control::wire::{
     Applied, Change, Checks, Consequence, Counters, Effect, Event, Evidence, Exit, ExitReason,
-    HealthState, HostInfo, Image, Jail, JailProcesses, JailState, JailSummary, JailUsage, KeyDoc,
-    LogEntry, PlanStep, Privileges, Problem, Process, ProcessUsage, Root, Seccomp, Stage,
-    StageState, Stream, TerminalSize, UnitDraft, UnitRole, UnitText, Usage, Victim, Volume,
+    Finding, HealthState, HostInfo, Image, Jail, JailNetwork, JailProcesses, JailState,
+    JailSummary, JailUsage, KeyDoc, LinkState, LogEntry, NetAddress, NetLink, NetRoute, PlanStep,
+    Privileges, Problem, Process, ProcessUsage, Root, Seccomp, SetBy, Stage, StageState, Stream,
+    TerminalSize, UnitDraft, UnitRole, UnitText, Usage, Victim, Volume, Weight,
 };
 
 pub(super) fn volume(full: bool) -> Volume {
@@ -277,4 +278,62 @@ pub(super) fn jail_usage(full: bool) -> JailUsage {
 
 pub(super) fn terminal_size() -> TerminalSize {
     TerminalSize { rows: 24, columns: 80 }
+}
+
+pub(super) fn net_address(full: bool) -> NetAddress {
+    NetAddress {
+        address: "192.0.2.10/24".to_owned(),
+        set_by: SetBy::Lease,
+        from: full.then(|| "192.0.2.1".to_owned()),
+        ends: full.then_some(1),
+        problem: full.then(String::new),
+    }
+}
+
+pub(super) fn net_link(full: bool) -> NetLink {
+    NetLink {
+        name: "eth0".to_owned(),
+        kind: "macvlan".to_owned(),
+        state: LinkState::Up,
+        mtu: 1500,
+        mac: full.then(|| "02:00:00:00:00:01".to_owned()),
+        parent: full.then(|| "eth1".to_owned()),
+        vlan: full.then_some(10),
+        network: full.then(|| "back".to_owned()),
+        warder: true,
+        addresses: vec![net_address(full)],
+        received: 1,
+        sent: 2,
+    }
+}
+
+pub(super) fn net_route(full: bool) -> NetRoute {
+    NetRoute {
+        to: "default".to_owned(),
+        via: full.then(|| "192.0.2.1".to_owned()),
+        link: full.then(|| "eth0".to_owned()),
+        metric: full.then_some(1024),
+        set_by: SetBy::Unit,
+        from: full.then(String::new),
+    }
+}
+
+pub(super) fn jail_network(full: bool) -> JailNetwork {
+    JailNetwork {
+        jail: "web".to_owned(),
+        running: true,
+        links: vec![net_link(full)],
+        routes: vec![net_route(full)],
+        problem: full.then(String::new),
+        cut: false,
+    }
+}
+
+pub(super) fn finding(full: bool) -> Finding {
+    Finding {
+        weight: Weight::Suspected,
+        what: String::new(),
+        evidence: String::new(),
+        remedy: full.then(String::new),
+    }
 }
