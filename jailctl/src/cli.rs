@@ -28,6 +28,7 @@ Exit codes:
   4  jailsupd cannot be reached
   5  a jail did not come to the state that was asked for, or not in time
   6  a unit has problems
+  7  `net doctor` found a reason why a jail may not be reached
 
 exec and run have the exit code of their program: 128 and the signal's number
 when a signal has ended it, 127 when there is no such program, 126 when it
@@ -131,6 +132,9 @@ pub(crate) enum Command {
     #[command(subcommand)]
     Root(RootCommand),
 
+    /// Show links, addresses and routes of the host and its jails, and who has set them
+    Net(Net),
+
     /// The host itself
     #[command(subcommand)]
     Host(Host),
@@ -180,6 +184,18 @@ pub(crate) enum RootCommand {
     Ls,
     /// Remove roots with all that is in them; the jails' next starts make others
     Rm(Names),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Net {
+    #[command(subcommand)]
+    pub(crate) command: Option<NetCommand>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum NetCommand {
+    /// Tell why a jail is not reached, and what has shown it
+    Doctor(Name),
 }
 
 #[derive(Debug, Subcommand)]

@@ -6,6 +6,7 @@ mod edit;
 mod exec;
 mod image;
 mod logs;
+mod net;
 mod order;
 mod run;
 mod storage;
@@ -89,6 +90,7 @@ fn done(show: &Show<'_>, command: &Command, out: &mut Output<impl Write>) -> Res
         Command::Image(command) => image::image(show, command, out),
         Command::Volume(command) => storage::volume(show, command, out),
         Command::Root(command) => storage::root(show, command, out),
+        Command::Net(command) => net::net(show, command, out),
     }
 }
 

@@ -28,6 +28,9 @@ pub(crate) enum Error {
     /// Problems of units, which are shown already.
     #[error("{0}")]
     Problems(String),
+    /// What was found is shown already.
+    #[error("`{name}` may not be reached: {}", reasons(*count))]
+    NotReachable { name: String, count: usize },
     #[error("cannot read {}", path.display())]
     Read { path: PathBuf, source: io::Error },
     #[error("{} is not a unit file: {reason}", path.display())]
@@ -79,6 +82,14 @@ pub(crate) enum Error {
     Several(Vec<Error>),
 }
 
+fn reasons(count: usize) -> String {
+    if count == 1 {
+        "one reason was found".to_owned()
+    } else {
+        format!("{count} reasons were found")
+    }
+}
+
 fn because(problem: Option<&str>) -> String {
     problem.map_or_else(String::new, |problem| format!(": {problem}"))
 }
@@ -122,6 +133,7 @@ impl Error {
             | Self::NoCopy
             | Self::Option { .. }
             | Self::Refused(WireError::InvalidValue { .. }) => 2,
+            Self::NotReachable { .. } => 7,
             Self::NoSuchImage { .. } => 3,
             Self::Kept { source, .. } | Self::Of { source, .. } => source.code(),
             Self::Several(all) => all.first().map_or(1, Self::code),

@@ -2,6 +2,7 @@
 
 mod commands;
 mod edit;
+mod net;
 mod pages;
 mod peer;
 mod schema;

@@ -17,6 +17,7 @@ use jailsupd::control::wire::{
     VolumesListed, WireError, encode,
 };
 
+use super::net::{diagnosis, network};
 use super::{NOW, entry, info, jails, summary, web};
 use crate::cli::Arguments;
 use crate::command::run;
@@ -132,6 +133,7 @@ fn answer(request: &Request) -> Vec<Reply> {
         R::RemoveRoot { jail } => {
             Reply::refusal(&WireError::NoSuchRoot { jail: jail.clone(), nearest: None })
         }
+        R::ShowNetwork {} => Reply::with(&network()),
         R::ListVolumes {} => Reply::with(&VolumesListed { volumes: volumes() }),
         R::InspectVolume { name } => {
             about_volume(name, |volume| Reply::with(&VolumeInspected { volume }))
@@ -242,6 +244,7 @@ fn answer_of_jail(request: &Request) -> Vec<Reply> {
         }
         R::Cat { .. } => Reply::with(&files()),
         R::Why { .. } => Reply::with(&evidence()),
+        R::Doctor { .. } => Reply::with(&diagnosis(name == "bad")),
         R::Processes { .. } => Reply::with(&ProcessTable { jails: processes() }),
         R::Enable { .. }
         | R::Disable { .. }

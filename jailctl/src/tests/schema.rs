@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 use super::peer::{asking, jailctl};
 
 /// Each command with arguments for the peer, and what its output is: a method's results, or a type, one a line.
-const OUTPUTS: [(&str, &[&str], &str); 42] = [
+const OUTPUTS: [(&str, &[&str], &str); 44] = [
     ("ls", &["ls"], "List"),
     ("inspect", &["inspect", "web"], "Inspect"),
     ("tree", &["tree"], "Processes"),
@@ -46,6 +46,8 @@ const OUTPUTS: [(&str, &[&str], &str); 42] = [
     ("volume ls", &["volume", "ls"], "ListVolumes"),
     ("volume inspect", &["volume", "inspect", "db"], "InspectVolume"),
     ("volume rm", &["volume", "rm", "db"], "RemoveVolume"),
+    ("net", &["net"], "Show"),
+    ("net doctor", &["net", "doctor", "web"], "Doctor"),
     ("host info", &["host", "info"], "Info"),
     ("host poweroff", &["host", "poweroff"], "PowerOff"),
     ("host reboot", &["host", "reboot"], "Reboot"),
