@@ -15,7 +15,7 @@ use netlink::Newborn;
 pub use interface::Interface;
 pub use lent::LentRoute;
 pub use netlink::{Monitor, Netlink};
-pub use seen::{MadeBy, Neighbour, Seen, SeenAddress, SeenLink, SeenRoute};
+pub use seen::{MadeBy, Neighbour, Seen, SeenAddress, SeenLink, SeenRoute, is_wireless};
 pub use wire::Wire;
 
 use super::{Error, faults};

@@ -172,6 +172,12 @@ impl Firewall {
         own.filter_map(|one| one.subnet.host(ROUTER)).collect()
     }
 
+    /// Whether a port leads to one of these addresses.
+    #[must_use]
+    pub fn leads(&self, port: &Publish, to: &[IpAddr]) -> bool {
+        self.published.iter().any(|one| one.port == *port && to.contains(&one.to))
+    }
+
     /// Whether the host is to hand packets of IPv4, or of IPv6, on at all.
     #[must_use]
     pub fn forwards(&self, is_ipv4: bool) -> bool {

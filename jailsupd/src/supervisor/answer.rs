@@ -68,7 +68,7 @@ impl Supervisor {
         self.waiters.iter().any(|waiter| waiter.client == client)
             || self.streams.iter().any(|stream| stream.holds(client))
             || self.consoles.iter().any(|console| console.client == client)
-            || self.showings.iter().any(|showing| showing.client == client)
+            || self.looks.is_for(client)
             || self.is_importing(client)
             || self.reexec.as_ref().is_some_and(|reexec| reexec.client == client)
     }
@@ -82,7 +82,7 @@ impl Supervisor {
         self.waiters.retain(|waiter| waiter.client != client);
         self.streams.retain(|stream| stream.client != client);
         self.consoles.retain(|console| console.client != client);
-        self.showings.retain(|showing| showing.client != client);
+        self.looks.forget(client);
         self.stop_imports_of(client);
     }
 
@@ -145,6 +145,7 @@ impl Supervisor {
             Request::ListRoots {} => self.list_roots(),
             Request::InspectVolume { name } => self.inspect_volume(&name),
             Request::ShowNetwork {} => return self.show_network(client),
+            Request::Doctor { name } => return self.visit(client, &name),
             other => return self.change(client, other),
         };
         self.reply(client, &reply);

@@ -12,6 +12,7 @@ use super::links::Links;
 use super::networks::Networks;
 use super::output::Output;
 use super::poller::{Poller, Source};
+use super::shown::Looks;
 use super::syncing::Syncing;
 use super::trash::Trash;
 use super::trials::Trials;
@@ -100,7 +101,7 @@ impl Supervisor {
             runs: BTreeMap::new(),
             streams: Vec::new(),
             consoles: Vec::new(),
-            showings: Vec::new(),
+            looks: Looks::default(),
             imports: Imports::default(),
             discarded: Vec::new(),
             reexec: None,

@@ -14,6 +14,7 @@ mod commands;
 mod consoles;
 mod denials;
 mod dependencies;
+mod doctor;
 mod drive;
 mod end;
 mod files;
@@ -99,7 +100,7 @@ use output::Output;
 use poller::{JailId, Poller, Source};
 use reexec::Reexec;
 use rustix::fd::OwnedFd;
-use shown::Showing;
+use shown::Looks;
 use std::collections::BTreeMap;
 use std::io;
 use std::path::PathBuf;
@@ -143,7 +144,7 @@ pub struct Supervisor {
     runs: BTreeMap<String, Inside>,
     streams: Vec<LogStream>,
     consoles: Vec<Console>,
-    showings: Vec<Showing>,
+    looks: Looks,
     imports: Imports,
     /// Workers that nobody waits for any more, until they have ended.
     discarded: Vec<Worker>,
@@ -223,6 +224,7 @@ impl Supervisor {
             self.answer_waiters();
             self.feed_streams();
             self.feed_showings();
+            self.answer_visits();
         }
     }
 
@@ -399,7 +401,7 @@ impl Supervisor {
 
     fn timeout(&self) -> Option<Duration> {
         let is_asked = self.server.is_asked();
-        let is_showing = !self.showings.is_empty();
+        let is_showing = self.looks.is_under_way();
         if is_asked
             || is_showing
             || self.ties.moved
@@ -421,6 +423,7 @@ impl Supervisor {
             self.trials.deadline(),
             self.links.deadline(),
             self.leases_deadline(),
+            self.visits_deadline(),
         ];
         let next = next.chain(more.into_iter().flatten()).min()?;
         // epoll_pwait2(2) counts nanoseconds, and wakes after them, not before: then the deadline has passed.

@@ -5,6 +5,7 @@
 
 mod join;
 
+use super::doctor::Visit;
 use super::jail::{Jail, Loaded};
 use super::leases::Held;
 use super::links::MAKE_FOR;
@@ -20,10 +21,36 @@ use crate::unit::value::FromText as _;
 use join::{By, Claims, Place};
 use std::net::{IpAddr, Ipv4Addr};
 
+/// What clients have asked for about networks, until it is answered.
+#[derive(Debug, Default)]
+pub(super) struct Looks {
+    showings: Vec<Showing>,
+    pub(super) visits: Vec<Visit>,
+}
+
+impl Looks {
+    /// Whether a client waits for an answer.
+    pub(super) fn is_for(&self, client: ClientId) -> bool {
+        self.showings.iter().any(|showing| showing.client == client)
+            || self.visits.iter().any(|visit| visit.client == client)
+    }
+
+    /// Forgets a client.
+    pub(super) fn forget(&mut self, client: ClientId) {
+        self.showings.retain(|showing| showing.client != client);
+        self.visits.retain(|visit| visit.client != client);
+    }
+
+    /// Whether an answer is being made.
+    pub(super) fn is_under_way(&self) -> bool {
+        !self.showings.is_empty()
+    }
+}
+
 /// An answer that is being made.
 #[derive(Debug)]
-pub(super) struct Showing {
-    pub(super) client: ClientId,
+struct Showing {
+    client: ClientId,
     /// What the host has.
     host: Seen,
     /// Those that are yet to be looked at, the last one first.
@@ -44,13 +71,13 @@ impl Supervisor {
         };
         let mut left = self.jails.ids();
         left.reverse();
-        self.showings.push(Showing { client, host, left, jails: Vec::new() });
+        self.looks.showings.push(Showing { client, host, left, jails: Vec::new() });
     }
 
     /// Goes on with what is being answered, for a while.
     pub(super) fn feed_showings(&mut self) {
         let end = clock::now().saturating_add(MAKE_FOR);
-        for mut showing in std::mem::take(&mut self.showings) {
+        for mut showing in std::mem::take(&mut self.looks.showings) {
             while clock::now() < end {
                 let Some(id) = showing.left.pop() else { break };
                 showing.jails.extend(self.network_of(id, &showing.host));
@@ -60,7 +87,7 @@ impl Supervisor {
                 self.reply(client, &self.shown(showing));
                 self.answer_calls(client);
             } else {
-                self.showings.push(showing);
+                self.looks.showings.push(showing);
             }
         }
     }

@@ -3,8 +3,10 @@
 use super::{Network, failed, nftables};
 use crate::exec::{Error, faults};
 use crate::plan::firewall::Firewall;
+use crate::unit::publish::Publish;
 use rustix::fd::OwnedFd;
 use std::io;
+use std::net::IpAddr;
 use std::path::Path;
 
 /// IPv4's switch. It is that of all links.
@@ -49,6 +51,13 @@ impl Network {
             self.firewall = None;
         }
         done.map_err(|e| failed("set up the bridges of networks", e))
+    }
+
+    /// Whether the rules that count lead by this port to one of these addresses.
+    #[must_use]
+    pub fn leads(&self, port: &Publish, to: &[IpAddr]) -> bool {
+        let leads = self.firewall.as_ref().is_some_and(|firewall| firewall.leads(port, to));
+        leads && nftables::is_there().unwrap_or(false)
     }
 
     /// All of them, though one cannot be.

@@ -24,6 +24,7 @@ use netlink_packet_route::route::{
 use rustix::fd::OwnedFd;
 use std::io;
 use std::net::IpAddr;
+use std::path::Path;
 
 /// What is read of a namespace at most: datagrams of each kind of answer, and what is kept of each.
 #[derive(Clone, Copy)]
@@ -195,6 +196,12 @@ impl Network {
             jail.ask(RouteNetlinkMessage::NewNeighbour(message), NLM_F_CREATE).map(drop)
         })?
     }
+}
+
+/// Whether a link of the host is a wireless one.
+#[must_use]
+pub fn is_wireless(name: &str) -> bool {
+    Path::new("/sys/class/net").join(name).join("phy80211").exists()
 }
 
 /// Of the namespace that the thread is in.
