@@ -25,11 +25,11 @@ fn server(range: &str, options: &[&str]) -> String {
     )
 }
 
-const RANGE: &str = "10.9.0.100,10.9.0.119";
-const DNS: &str = "--dhcp-option=option:dns-server,10.9.0.53";
+pub(super) const RANGE: &str = "10.9.0.100,10.9.0.119";
+pub(super) const DNS: &str = "--dhcp-option=option:dns-server,10.9.0.53";
 
 /// A jail that asks; `rest` are more keys of `[network]`.
-fn asks(rest: &str) -> String {
+pub(super) fn asks(rest: &str) -> String {
     super::unit(1, rest).replace("[\"10.9.0.1/24\", \"fd00:9::1/64\"]", "[\"dhcp\"]")
 }
 
@@ -39,7 +39,7 @@ fn asks_named(rest: &str) -> String {
 }
 
 /// Both hosts; the far one has the server.
-fn served(range: &str, options: &[&str]) -> Hosts {
+pub(super) fn served(range: &str, options: &[&str]) -> Hosts {
     let mut hosts = hosts();
     for host in [&mut hosts.near, &mut hosts.far] {
         host.agent().write("/etc/warder/policy.toml", POLICY).unwrap();

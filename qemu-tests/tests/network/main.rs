@@ -4,10 +4,12 @@
 
 mod bridges;
 mod dhcp;
+mod doctor;
 mod firewall;
 mod kinds;
 mod names;
 mod parents;
+mod shown;
 mod vlans;
 mod ways_out;
 

@@ -451,3 +451,6 @@ fn who_else(seen: &Observed, link: &Link, report: &mut Report) {
         Lower::Network { .. } => {}
     }
 }
+
+#[cfg(test)]
+mod tests;
