@@ -10,15 +10,14 @@ use super::{SOON, hosts, in_network, on_one_line, unit};
 
 /// What it says of a jail with which something is wrong, on one line.
 fn found(vm: &mut Vm, jail: &str) -> String {
-    let output = vm.agent().jailctl(&["net", "doctor", jail]).unwrap();
-    assert_eq!(output.status, Status::Exit(7), "{output:?}");
-    on_one_line(&output.stdout)
+    on_one_line(&vm.refused(&["net", "doctor", jail], Status::Exit(7)))
 }
 
-/// Of one with which nothing is.
+/// Of one with which nothing is, once its IPv6 addresses are known to be free.
 fn well(vm: &mut Vm, jail: &str) -> Diagnosis {
-    let said = vm.ctl(&["net", "doctor", jail]);
-    assert!(said.contains("nothing is wrong"), "{said}");
+    let is_well = format!("/usr/bin/jailctl net doctor {jail} | grep -q 'nothing is wrong'");
+    let well = vm.agent().wait_until(&is_well, SOON);
+    assert!(well.is_ok(), "{:?}", vm.agent().jailctl(&["net", "doctor", jail]));
     vm.agent().ask(&["net", "doctor", jail]).unwrap()
 }
 
