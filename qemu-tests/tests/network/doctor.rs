@@ -133,13 +133,13 @@ fn a_firewall_that_is_closed_and_a_port_that_leads_nowhere_are_named() {
     network(near, "out", "subnet = [\"10.88.8.0/24\"]\nforward = \"nat\"");
     near.put_up("serves", &member("out", "publish = [\"8088:80\"]\n"));
     let said = well(near, "serves");
-    let leads = "the rule for the published port 8088:80 is there";
+    let leads = "the rule for the published port 8088:80/tcp is there";
     assert!(said.right.iter().any(|one| one.contains(leads)), "{said:?}");
     // Disabled it runs on when somebody starts it, but nobody is led to it.
     near.ctl(&["disable", "serves"]);
     near.ctl(&["start", "serves"]);
     let said = found(near, "serves");
-    assert!(said.contains("wrong: nothing leads by the published port 8088:80"), "{said}");
+    assert!(said.contains("wrong: nothing leads by the published port 8088:80/tcp"), "{said}");
     near.ctl(&["freeze", "closed"]);
     let said = found(near, "closed");
     assert!(said.contains("wrong: it is frozen: nothing in it answers"), "{said}");
