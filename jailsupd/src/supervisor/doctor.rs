@@ -7,6 +7,7 @@ mod findings;
 
 use super::jail::{Jail, Loaded};
 use super::poller::JailId;
+use super::shown::unseen;
 use super::{Supervisor, clock, report};
 use crate::control::server::ClientId;
 use crate::control::wire::{LinkState, Reply};
@@ -69,10 +70,7 @@ impl Supervisor {
                 self.looks.visits.push(visit);
                 continue;
             }
-            let reply = match self.observe(visit.jail) {
-                Some(observed) => Reply::with(&diagnose(&observed)),
-                None => Reply::refusal(&self.no_such_jail(&visit.name)),
-            };
+            let reply = self.diagnosis(&visit);
             self.reply(visit.client, &reply);
             self.answer_calls(visit.client);
         }
@@ -97,11 +95,21 @@ impl Supervisor {
         }
     }
 
+    fn diagnosis(&self, visit: &Visit) -> Reply {
+        let host = match self.network.see() {
+            Ok(host) => host,
+            Err(error) => return Reply::refusal(&unseen(&error)),
+        };
+        match self.observe(visit.jail, &host) {
+            Some(observed) => Reply::with(&diagnose(&observed)),
+            None => Reply::refusal(&self.no_such_jail(&visit.name)),
+        }
+    }
+
     /// All that is looked at; none when the jail is gone.
-    fn observe(&self, id: JailId) -> Option<Observed> {
+    fn observe(&self, id: JailId, host: &Seen) -> Option<Observed> {
         let jail = self.jails.get(id)?;
         let loaded = jail.loaded.as_ref();
-        let host = self.network.see().unwrap_or_default();
         let link = loaded.and_then(|loaded| loaded.plan.link());
         let kept = self.namespaces_with_link(id);
         let see = |net| self.network.see_inside(net).map_err(|error| error.to_string());
@@ -109,7 +117,7 @@ impl Supervisor {
             jail: jail.name.clone(),
             life: life(jail),
             link: link.cloned(),
-            lower: link.map_or(findings::Lower::None, |link| self.lower_of(link, loaded, &host)),
+            lower: link.map_or(findings::Lower::None, |link| self.lower_of(link, loaded, host)),
             inside: kept.map(|kept| see(&kept.namespaces.net)),
             lease: self.lease_of(id, jail),
             routers: self.routers_of(id),
@@ -185,6 +193,7 @@ impl Supervisor {
 fn life(jail: &Jail) -> Life {
     Life {
         state: jail.state(),
+        has_unit: jail.loaded.is_some(),
         is_running: jail.is_running(),
         is_frozen: jail.frozen,
         is_stale: jail.is_stale(),

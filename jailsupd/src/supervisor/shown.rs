@@ -19,6 +19,7 @@ use crate::plan::link::Lower;
 use crate::unit::NetworkName;
 use crate::unit::value::FromText as _;
 use join::{By, Claims, Place};
+use std::io;
 use std::net::{IpAddr, Ipv4Addr};
 
 /// What clients have asked for about networks, until it is answered.
@@ -63,11 +64,7 @@ impl Supervisor {
     pub(super) fn show_network(&mut self, client: ClientId) {
         let host = match self.network.see() {
             Ok(host) => host,
-            Err(error) => {
-                let (name, reason) = ("the host's links".to_owned(), error.to_string());
-                let refusal = WireError::NotPossible { name, reason };
-                return self.reply(client, &Reply::refusal(&refusal));
-            }
+            Err(error) => return self.reply(client, &Reply::refusal(&unseen(&error))),
         };
         let mut left = self.jails.ids();
         left.reverse();
@@ -168,6 +165,11 @@ impl Supervisor {
         }
         claims
     }
+}
+
+/// The host's links cannot be looked at.
+pub(super) fn unseen(error: &io::Error) -> WireError {
+    WireError::NotPossible { name: "the host's links".to_owned(), reason: error.to_string() }
 }
 
 /// What a unit and its network have set.

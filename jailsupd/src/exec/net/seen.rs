@@ -34,7 +34,7 @@ struct Most {
 }
 
 /// Of the host's own; a thousand jails in networks are a thousand links.
-const OF_HOST: Most = Most { datagrams: 1024, kept: 1024 };
+const OF_HOST: Most = Most { datagrams: 1024, kept: 8192 };
 /// Of a jail's.
 const OF_JAIL: Most = Most { datagrams: 8, kept: 64 };
 
@@ -134,7 +134,7 @@ pub enum Neighbour {
     Asked,
     /// It was asked and did not answer.
     Silent,
-    /// Nobody has asked.
+    /// Nobody has asked, or has to.
     Unknown,
 }
 
@@ -383,14 +383,13 @@ fn neighbour(netlink: &Netlink, index: u32, address: IpAddr) -> io::Result<Neigh
         _ => None,
     });
     Ok(match found {
-        Some(NeighbourState::Reachable | NeighbourState::Noarp | NeighbourState::Permanent) => {
-            Neighbour::Answers
-        }
+        Some(NeighbourState::Reachable) => Neighbour::Answers,
         Some(NeighbourState::Stale | NeighbourState::Delay | NeighbourState::Probe) => {
             Neighbour::HasAnswered
         }
         Some(NeighbourState::Incomplete) => Neighbour::Asked,
         Some(NeighbourState::Failed) => Neighbour::Silent,
+        // Where nobody has to be asked, or somebody has said it, nothing is known of answers.
         _ => Neighbour::Unknown,
     })
 }

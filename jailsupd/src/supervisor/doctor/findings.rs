@@ -7,6 +7,7 @@ use crate::control::wire::{Diagnosis, Finding, JailState, LinkState, Weight};
 use crate::exec::net::{Neighbour, Seen, SeenAddress, SeenLink};
 use crate::plan::Link;
 use crate::plan::link::{Kind, NAME};
+use crate::unit::IpvlanMode;
 use std::net::IpAddr;
 
 /// What was observed of a jail and of what it stands on.
@@ -31,6 +32,8 @@ pub(super) struct Observed {
 #[derive(Debug)]
 pub(super) struct Life {
     pub(super) state: JailState,
+    /// Some version of its unit can be used.
+    pub(super) has_unit: bool,
     pub(super) is_running: bool,
     pub(super) is_frozen: bool,
     pub(super) is_stale: bool,
@@ -128,7 +131,7 @@ pub(super) fn diagnose(seen: &Observed) -> Diagnosis {
         firewall(&seen.firewall, &mut report);
         ports(seen, &mut report);
         who_else(seen, link, &mut report);
-    } else {
+    } else if seen.life.has_unit {
         let evidence = "`mode` in [network] of its unit is \"none\"";
         report.wrong("it has no link", evidence, "give it one: see `jailctl explain network.mode`");
     }
@@ -252,7 +255,14 @@ fn inside(seen: &Observed, link: &Link, report: &mut Report) {
             return report.wrong("it has no link", "jailsupd has none of it", remedy);
         }
     };
+    if there.is_cut {
+        let evidence = "it has more links, addresses or routes than are looked at";
+        report.note("what is not found of it may be there", evidence);
+    }
     let Some(own) = there.named(NAME) else {
+        if there.is_cut {
+            return;
+        }
         let evidence = "its network namespace has no such link";
         let remedy = "a restart of the jail makes it anew";
         return report.wrong(&format!("its link {NAME} is not there"), evidence, remedy);
@@ -286,6 +296,7 @@ fn addresses(seen: &Observed, link: &Link, of: (&Seen, &SeenLink), report: &mut 
         };
         let text = format!("{address}/{length}");
         match there.addresses.iter().find(is_it) {
+            None if there.is_cut => {}
             None => {
                 let what = format!("{text} is not on {NAME}");
                 let evidence = "the kernel does not list it there";
@@ -320,6 +331,9 @@ fn routers(seen: &Observed, link: &Link, report: &mut Report) {
         let leads = there.routes.iter().any(|one| {
             one.to.is_none() && one.via == Some(address) && one.index == Some(own.index)
         });
+        if !leads && there.is_cut {
+            continue;
+        }
         if !leads {
             let what = format!("the default route by {address} is not there");
             let evidence = "the kernel does not list it in the jail";
@@ -434,6 +448,11 @@ fn who_else(seen: &Observed, link: &Link, report: &mut Report) {
                 "its own host does not reach it, wherever else it is reached from",
                 &evidence,
             );
+            if let Kind::Ipvlan { mode: mode @ (IpvlanMode::L3 | IpvlanMode::L3s) } = link.kind {
+                let what = "others outside reach it only if they have a route to it by this host";
+                let evidence = format!("with `ipvlan_mode = \"{mode}\"` it answers nobody by ARP");
+                report.note(what, &evidence);
+            }
             if *is_wireless && matches!(link.kind, Kind::Macvlan { .. }) {
                 let what = "most wireless networks take no second Ethernet address from a card";
                 let evidence = "its parent is wireless, and its link is macvlan";

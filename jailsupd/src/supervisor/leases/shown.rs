@@ -29,8 +29,9 @@ impl Supervisor {
     pub(in super::super) fn lacks_lease(&self, id: JailId) -> Option<String> {
         let jail = self.jails.get(id).filter(|jail| jail.lease.is_none())?;
         let loaded = jail.loaded.as_ref().filter(|loaded| loaded.asks_dhcp())?;
-        let trouble = self.leases.clients.get(&id).and_then(|client| client.trouble.as_ref());
-        Some(match trouble {
+        // Nobody asks before there is a link.
+        let client = self.leases.clients.get(&id)?;
+        Some(match &client.trouble {
             _ if self.leases.worker.is_none() => {
                 "cannot be asked for: the process that does it has ended".to_owned()
             }

@@ -78,6 +78,7 @@ fn well() -> Observed {
         jail: "web".to_owned(),
         life: Life {
             state: JailState::Up,
+            has_unit: true,
             is_running: true,
             is_frozen: false,
             is_stale: false,
@@ -278,4 +279,28 @@ fn ports_lead_nowhere_without_a_rule_or_where_the_jail_is_disabled() {
 fn a_jail_without_a_link_has_that_reason_alone() {
     let none = Observed { link: None, lower: Lower::None, inside: None, ..well() };
     assert_eq!(reasons(&none), ["wrong: it has no link"]);
+    // Of one whose unit cannot be used nobody knows what it is to have.
+    let (state, has_unit, is_running) = (JailState::Invalid, false, false);
+    let life = Life { state, has_unit, is_running, ..well().life };
+    assert_eq!(reasons(&Observed { life, ..none }), ["wrong: its program does not run"]);
+}
+
+#[test]
+fn what_was_not_looked_at_is_not_said_to_be_gone() {
+    let cut = with_own(|seen| {
+        (seen.is_cut, seen.addresses, seen.routes) = (true, Vec::new(), Vec::new());
+    });
+    assert!(reasons(&cut).is_empty());
+    let cut = with_own(|seen| (seen.is_cut, seen.links) = (true, Vec::new()));
+    assert!(reasons(&cut).is_empty());
+}
+
+#[test]
+fn of_a_link_without_arp_is_said_that_others_need_a_route() {
+    let kind = Kind::Ipvlan { mode: crate::unit::IpvlanMode::L3s };
+    let found = diagnose(&Observed { link: Some(Link { kind, ..link() }), ..well() });
+    let notes: Vec<&str> = found.findings.iter().map(|one| one.what.as_str()).collect();
+    assert!(
+        notes.contains(&"others outside reach it only if they have a route to it by this host")
+    );
 }
