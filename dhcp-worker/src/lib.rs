@@ -4,12 +4,15 @@
 //! What a network sends is parsed here and nowhere else. The program runs as nobody, in namespaces of its own with an empty
 //! root, and with a dozen system calls; whoever takes it over has what anybody on those networks has.
 //!
-//! [`client`] is the state machine, [`packet`] the form of what is sent and received, [`wire`] what is said to jailsupd and
+//! It also asks on links whether somebody has the addresses that a unit gives to a jail, before those are used.
+//!
+//! [`client`] and [`detector`] are the state machines, [`packet`] the form of what is sent and received, [`wire`] what is said to jailsupd and
 //! heard from it; the program itself is one loop around them.
 
 #![forbid(unsafe_code)]
 
 pub mod client;
+pub mod detector;
 pub mod lease;
 pub mod packet;
 pub mod wire;

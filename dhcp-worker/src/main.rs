@@ -1,4 +1,4 @@
-//! The program around [`dhcp_worker::client`]: one loop over its socket to jailsupd and the packet sockets of the links that
+//! The program around [`dhcp_worker::client`] and [`dhcp_worker::detector`]: one loop over its socket to jailsupd and the packet sockets of the links that
 //! ask for something at the moment. Started by jailsupd as nobody, with its root already empty.
 
 #![forbid(unsafe_code)]
@@ -8,7 +8,8 @@ mod sockets;
 
 use dhcp_worker::Moment;
 use dhcp_worker::client::{Action, Client};
-use dhcp_worker::packet::{self, Frame};
+use dhcp_worker::detector::Detector;
+use dhcp_worker::packet::{self, Frame, Packet};
 use dhcp_worker::wire::{Order, Report, Said};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::OwnedFd;
@@ -21,6 +22,9 @@ use std::time::Duration;
 
 /// Packets of one link that are read in one turn: nobody on one network holds up the others.
 const PACKETS_MAX: usize = 32;
+/// Nothing is to do for so long before a socket that is not needed any more is closed, for which the kernel waits until no
+/// processor uses it: a thousand links that are done at once must not hold up those that are not.
+const LULL: Duration = Duration::from_millis(20);
 
 fn main() -> ExitCode {
     let Ok(control) = Control::take() else {
@@ -33,7 +37,7 @@ fn main() -> ExitCode {
         eprintln!("dhcp-worker: cannot give up what it does not need: {error}");
         return ExitCode::FAILURE;
     }
-    let mut worker = Worker { control, links: BTreeMap::new() };
+    let mut worker = Worker { control, links: BTreeMap::new(), unneeded: Vec::new() };
     while worker.turn().is_some() {}
     // jailsupd is gone; the next one starts another.
     ExitCode::SUCCESS
@@ -42,10 +46,65 @@ fn main() -> ExitCode {
 struct Worker {
     control: Control,
     links: BTreeMap<u64, Link>,
+    /// Sockets of links that are not asked about any more.
+    unneeded: Vec<Wire>,
+}
+
+/// Who asks something on a link.
+enum Asker {
+    /// For an address of its own.
+    Client(Box<Client>),
+    /// Who has addresses.
+    Detector(Detector),
+}
+
+impl Asker {
+    fn deadline(&self) -> Moment {
+        match self {
+            Self::Client(client) => client.deadline(),
+            Self::Detector(detector) => detector.deadline(),
+        }
+    }
+
+    const fn mac(&self) -> [u8; 6] {
+        match self {
+            Self::Client(client) => client.mac(),
+            Self::Detector(detector) => detector.mac(),
+        }
+    }
+
+    fn tick(&mut self, now: Moment) -> Vec<Action> {
+        match self {
+            Self::Client(client) => client.tick(now),
+            Self::Detector(detector) => detector.tick(now),
+        }
+    }
+
+    fn receive(&mut self, packet: Packet, now: Moment) -> Vec<Action> {
+        match (self, packet) {
+            (Self::Client(client), packet) => client.receive(packet, now),
+            (Self::Detector(detector), Packet::Claim(claim)) => detector.receive(claim),
+            (Self::Detector(_), Packet::Answer(_)) => Vec::new(),
+        }
+    }
+
+    const fn needs_wire(&self) -> bool {
+        match self {
+            Self::Client(client) => client.needs_wire(),
+            Self::Detector(_) => true,
+        }
+    }
+
+    const fn is_over(&self) -> bool {
+        match self {
+            Self::Client(_) => false,
+            Self::Detector(detector) => detector.is_over(),
+        }
+    }
 }
 
 struct Link {
-    client: Client,
+    asker: Asker,
     wire: Option<Wire>,
     /// It has asked for one.
     wire_wanted: bool,
@@ -57,6 +116,7 @@ impl Worker {
     /// Waits for something to do, and does it. None when jailsupd is gone.
     fn turn(&mut self) -> Option<()> {
         let ready = self.wait();
+        self.close_one(ready.is_empty());
         if ready.contains(&None) {
             while let Some(heard) = self.control.receive()? {
                 self.follow(heard)?;
@@ -69,7 +129,7 @@ impl Worker {
         let ids: Vec<u64> = self.links.keys().copied().collect();
         for id in ids {
             let Some(link) = self.links.get_mut(&id) else { continue };
-            let actions = link.client.tick(now);
+            let actions = link.asker.tick(now);
             self.perform(id, actions)?;
         }
         Some(())
@@ -84,11 +144,9 @@ impl Worker {
             whose.push(Some(id));
             fds.push(PollFd::new(&wire.packets, PollFlags::IN));
         }
-        let next = self.links.values().map(|link| link.client.deadline()).min();
-        let left = next.filter(|at| *at != Moment::MAX).map(|at| {
-            // Upwards, so that it is that time when it wakes.
-            at.saturating_sub(now()).saturating_add(Duration::from_millis(1))
-        });
+        // Upwards, so that it is that time when it wakes.
+        let left = self.left().map(|left| left.saturating_add(Duration::from_millis(1)));
+        let left = left.into_iter().chain((!self.unneeded.is_empty()).then_some(LULL)).min();
         let timeout = left.map(|left| Timespec {
             tv_sec: i64::try_from(left.as_secs()).unwrap_or(i64::MAX),
             tv_nsec: left.subsec_nanos().into(),
@@ -100,12 +158,31 @@ impl Worker {
         whose.iter().zip(&fds).filter(|(_, fd)| is_ready(fd)).map(|(id, _)| *id).collect()
     }
 
+    /// How long it is until there is something to do although nothing comes.
+    fn left(&self) -> Option<Duration> {
+        let next = self.links.values().map(|link| link.asker.deadline()).min();
+        Some(next.filter(|at| *at != Moment::MAX)?.saturating_sub(now()))
+    }
+
+    /// Closes one of the sockets that are not needed any more, if nothing else is to do.
+    fn close_one(&mut self, is_idle: bool) {
+        if is_idle && self.left().is_none_or(|left| left > LULL) {
+            self.unneeded.pop();
+        }
+    }
+
     fn follow(&mut self, Heard { order, descriptors }: Heard) -> Option<()> {
         match order {
             Order::Begin { id, identity, earlier } => {
                 let client = Client::new(identity, earlier, random(), now());
-                self.links
-                    .insert(id, Link { client, wire: None, wire_wanted: false, unsent: None });
+                let asker = Asker::Client(Box::new(client));
+                self.links.insert(id, Link { asker, wire: None, wire_wanted: false, unsent: None });
+            }
+            Order::Detect { id, mac, addresses, index } => {
+                let wire = descriptors.into_iter().next();
+                let wire = wire.map(|packets| Wire { packets, _shield: None, index });
+                let asker = Asker::Detector(Detector::new(mac, addresses, now()));
+                self.links.insert(id, Link { asker, wire, wire_wanted: true, unsent: None });
             }
             Order::Wire { id, index } => {
                 let Some(link) = self.links.get_mut(&id) else { return Some(()) };
@@ -120,8 +197,10 @@ impl Worker {
             }
             Order::Decline { id } => {
                 let Some(link) = self.links.get_mut(&id) else { return Some(()) };
-                let actions = link.client.decline(now());
-                self.perform(id, actions)?;
+                if let Asker::Client(client) = &mut link.asker {
+                    let actions = client.decline(now());
+                    self.perform(id, actions)?;
+                }
             }
             Order::End { id } => {
                 self.links.remove(&id);
@@ -137,14 +216,14 @@ impl Worker {
             let mut bytes = [0; packet::PACKET_MAX];
             let packet = match wire.receive(&mut bytes) {
                 Ok((head, length)) => {
-                    let mac = link.client.mac();
+                    let mac = link.asker.mac();
                     packet::understand(head.protocol, head.peer, &bytes[..length], mac)
                 }
                 // Nothing more; or the link is down or gone, and jailsupd knows when there is another one.
                 Err(_) => return Some(()),
             };
             if let Some(packet) = packet {
-                let actions = link.client.receive(packet, now());
+                let actions = link.asker.receive(packet, now());
                 self.perform(id, actions)?;
             }
         }
@@ -165,7 +244,12 @@ impl Worker {
                 },
             }
         }
-        match (link.client.needs_wire(), &link.wire) {
+        if link.asker.is_over() {
+            let link = self.links.remove(&id);
+            self.unneeded.extend(link.and_then(|link| link.wire));
+            return Some(());
+        }
+        match (link.asker.needs_wire(), &link.wire) {
             (true, None) if !link.wire_wanted => {
                 link.wire_wanted = true;
                 self.control.send(&Report { id, said: Said::WantsWire })?;

@@ -32,6 +32,18 @@ pub enum Order {
         /// Its number in its network namespace.
         index: u32,
     },
+    /// Ask others on the link whether somebody has one of these addresses. The descriptor with this is a packet socket of
+    /// the link, as with [`Order::Wire`]. One report comes of it: [`Said::Free`], or that an address is taken.
+    Detect {
+        /// The number of this search: never that of an earlier one, or of a client.
+        id: u64,
+        /// The link's Ethernet address.
+        mac: [u8; 6],
+        /// What is to be used.
+        addresses: Vec<Ipv4Addr>,
+        /// The link's number in its network namespace.
+        index: u32,
+    },
     /// The address that was granted last cannot be used: tell the server, and ask for another one.
     Decline {
         /// For this link.
@@ -80,8 +92,10 @@ pub enum Said {
     },
     /// There is no lease any more.
     Lost(Trouble),
-    /// There is none yet, for this reason; it goes on asking.
+    /// There is none yet, for this reason; a client goes on asking.
     Trouble(Trouble),
+    /// Nobody else on the link has the addresses that were to be looked for. All neighbours are told whose they are.
+    Free,
 }
 
 /// Why there is no lease.
@@ -99,7 +113,7 @@ pub enum Trouble {
     },
     /// Somebody else has the address.
     Taken {
-        /// What was granted.
+        /// What was granted, or is to be used.
         address: Ipv4Addr,
         /// Who has it.
         by: [u8; 6],

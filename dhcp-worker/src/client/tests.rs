@@ -343,6 +343,7 @@ proptest! {
                     }
                     Said::Trouble(_) => prop_assert!(has.is_none()),
                     Said::WantsWire => {}
+                    Said::Free => prop_assert!(false, "a client looks for nobody"),
                 }
             }
             prop_assert_eq!(play.client.address(), has);

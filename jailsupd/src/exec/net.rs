@@ -1,6 +1,7 @@
 //! Links, addresses and routes: of the host's uplink, and of each jail in its own namespace.
 
 mod bridge;
+mod duplicates;
 mod filter;
 mod forwarding;
 mod interface;
@@ -12,6 +13,7 @@ mod wire;
 
 use netlink::Newborn;
 
+pub use duplicates::{Kernels, Usage};
 pub use interface::Interface;
 pub use lent::LentRoute;
 pub use netlink::{Monitor, Netlink};
@@ -95,7 +97,7 @@ impl Network {
 
     /// Makes a jail's link in its network namespace, in place of any other, with loopback up beside it. A crash in
     /// between leaves nothing on the host but a VLAN or a bridge, which [`Self::sweep`] finds: the link is born in the
-    /// jail's namespace. Returns the number of the host's link that it sits on.
+    /// jail's namespace. Returns the number of the host's link that it sits on. `usage` says whether it has its addresses then.
     ///
     /// # Errors
     /// When the parent does not exist, or the kernel refuses.
@@ -104,13 +106,14 @@ impl Network {
         namespace: &OwnedFd,
         link: Option<&Link>,
         uplink: &Uplink,
+        usage: Usage,
     ) -> Result<Option<u32>, Error> {
         self.clear(namespace)?;
         let lower = link.map(|link| self.lower(&link.lower, uplink)).transpose()?;
         if let (Some(link), Some(lower)) = (link, &lower) {
             self.make_on(lower, link, namespace)?;
         }
-        let inside = self.enter(namespace, |jail| set_up_inside(jail, link));
+        let inside = self.enter(namespace, |jail| set_up_inside(jail, link, usage));
         let inside = inside.map_err(|e| failed("enter the jail's network namespace", e))?;
         inside.map_err(|e| failed("set up the jail's link", e))?;
         Ok(lower.map(|lower| lower.index))
@@ -392,7 +395,7 @@ fn remove_links(jail: &Netlink) -> io::Result<()> {
     links.iter().filter(|link| link.is_of_jail).try_for_each(|link| jail.delete(link.index))
 }
 
-fn set_up_inside(jail: &Netlink, link: Option<&Link>) -> io::Result<()> {
+fn set_up_inside(jail: &Netlink, link: Option<&Link>, usage: Usage) -> io::Result<()> {
     let find = |name: &str| {
         let links = jail.links()?;
         let found = links.into_iter().find(|link| link.name == name);
@@ -408,9 +411,17 @@ fn set_up_inside(jail: &Netlink, link: Option<&Link>) -> io::Result<()> {
             _ => {}
         }
     }
-    add_addresses(jail, index, &link.address, &[])?;
-    jail.set_up(index)?;
-    add_addresses(jail, index, &[], &link.gateway)
+    match usage {
+        Usage::AtOnce => {
+            add_addresses(jail, index, &link.address, &[])?;
+            jail.set_up(index)?;
+            add_addresses(jail, index, &[], &link.gateway)
+        }
+        Usage::WhenFree => {
+            duplicates::hasten(link)?;
+            jail.set_up(index)
+        }
+    }
 }
 
 /// What the kernel is told of a jail's link before it comes up, as files below `/proc/sys/net`.

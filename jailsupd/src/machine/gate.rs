@@ -36,6 +36,8 @@ pub struct WaitsFor {
     pub name: String,
     /// It is on its way.
     pub is_coming: bool,
+    /// It is there in a moment: nobody need be told.
+    pub is_brief: bool,
     /// How it stands: "failed: exited with 1".
     pub why: String,
 }
@@ -61,7 +63,8 @@ pub fn is_open<'a>(
             Standing::Absent(why) => (false, why),
         };
         if waits.as_ref().is_none_or(|other| other.is_coming && !is_coming) {
-            waits = Some(WaitsFor { name: need.name.to_owned(), is_coming, why });
+            let name = need.name.to_owned();
+            waits = Some(WaitsFor { name, is_coming, is_brief: false, why });
         }
     }
     waits.map_or(Ok(()), Err)

@@ -190,6 +190,13 @@ fn client_id(machine_id: &str, name: &str) -> Vec<u8> {
 }
 
 impl Link {
+    /// Whether others on the wire are asked for its addresses before they are used. One that shares its parent's Ethernet
+    /// address could not tell the answers from those of its parent, and in a network of the host's own nobody else gives any.
+    #[must_use]
+    pub fn is_searched(&self) -> bool {
+        matches!(self.kind, Kind::Macvlan { .. }) && !self.address.is_empty()
+    }
+
     /// Its Ethernet address, where that is its own.
     #[must_use]
     pub const fn mac(&self) -> Option<[u8; 6]> {

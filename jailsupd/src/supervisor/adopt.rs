@@ -1,7 +1,7 @@
 //! Adoption: what an earlier jailsupd has left running is taken over as it is. Adoption never kills.
 
 use super::Supervisor;
-use super::jail::{Jail, Kept, Life};
+use super::jail::{Claim, Jail, Kept, Life};
 use super::leaving::Leaving;
 use super::notify::Voice;
 use super::output::{self, Output};
@@ -101,6 +101,10 @@ impl Supervisor {
             return self.adopt_at_rest(id, &stored, exit);
         };
         let (stdout, terminal) = output(slots.take(Slot::Stdout));
+        if let Some(kept) = &mut jail.kept {
+            // It runs, so that was found out.
+            kept.claim = Claim::Used;
+        }
         jail.life = Some(Life {
             pid: stored.pid,
             pidfd,
@@ -293,7 +297,14 @@ fn is_killed(stored: &Stored) -> bool {
 fn kept(slots: &mut Slots, stored: &Stored) -> Option<Kept> {
     let (user, net) = (slots.take(Slot::UserNamespace)?, slots.take(Slot::NetNamespace)?);
     let (key, lower, ids) = (stored.link.clone(), stored.link_lower, stored.ids.clone());
-    Some(Kept { namespaces: Namespaces { user, net }, key, lower, ids, filter: None })
+    Some(Kept {
+        namespaces: Namespaces { user, net },
+        key,
+        lower,
+        ids,
+        filter: None,
+        claim: Claim::Unsure,
+    })
 }
 
 /// A pipe to the log, or the socket with a terminal's master.

@@ -233,10 +233,11 @@ impl Supervisor {
             return;
         };
         let is_news = |old: &WaitsFor| {
-            let same = old.name == waits.name && old.is_coming == waits.is_coming;
+            // What was brief was not told.
+            let same = !old.is_brief && old.name == waits.name && old.is_coming == waits.is_coming;
             !same || (!waits.is_coming && old.why != waits.why)
         };
-        let tell = jail.waits.as_ref().is_none_or(is_news);
+        let tell = !waits.is_brief && jail.waits.as_ref().is_none_or(is_news);
         jail.waits = Some(waits);
         let (name, text) = (jail.name.clone(), jail.waits_text());
         // Those that wait for this one may wait in vain.

@@ -13,10 +13,11 @@ use std::time::Duration;
 /// How long jails are prepared before other events are looked at; one jail at least.
 const PREPARE_FOR: Duration = Duration::from_millis(20);
 
-/// A console shows where jails have come to, and not what they only pass: each line on a serial one takes time.
+/// A console shows where jails have come to, and not what they only pass: each line on a serial one takes time. What one
+/// waits for is told with its reason, if it takes any time.
 const fn level(state: JailState) -> log::Level {
     match state {
-        JailState::Preparing | JailState::Starting => log::Level::Debug,
+        JailState::Waiting | JailState::Preparing | JailState::Starting => log::Level::Debug,
         _ => log::Level::Info,
     }
 }

@@ -167,6 +167,19 @@ pub(super) struct Kept {
     pub(super) ids: Option<String>,
     /// What is filtered in it; none when nobody knows.
     pub(super) filter: Option<Vec<Rule>>,
+    /// Whether the addresses that the unit gives are its own.
+    pub(super) claim: Claim,
+}
+
+/// Whether addresses are a jail's to use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Claim {
+    /// Others may have them, for all that is known.
+    Unsure,
+    /// Nobody else has them, and its link has not all of them yet.
+    Free,
+    /// Its link has them.
+    Used,
 }
 
 impl Life {

@@ -4,6 +4,7 @@
 //! and told anew when there is another worker. An address is on its link for as long as its lease holds, by the kernel's own
 //! clock: neither jailsupd nor the worker is needed for it to stay, or to end.
 
+mod duplicates;
 mod outcome;
 mod shown;
 mod worker;
@@ -24,6 +25,7 @@ use crate::unit::value::FromText as _;
 use crate::unit::{HostName, IpPrefix};
 use dhcp_worker::lease::{Earlier, Lease};
 use dhcp_worker::wire::{Identity, Order, Trouble};
+use duplicates::Searches;
 use rustix::fd::OwnedFd;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -48,6 +50,8 @@ pub(super) struct Leases {
     /// Whose the numbers are that the worker knows them by.
     numbers: BTreeMap<u64, JailId>,
     last_number: u64,
+    /// Who asks others for the addresses of its unit.
+    searches: Searches,
     /// How much the worker has said since then.
     reports: (usize, Moment),
 }
@@ -113,14 +117,14 @@ impl Leases {
             clients: BTreeMap::new(),
             numbers: BTreeMap::new(),
             last_number: 0,
+            searches: Searches::new(),
             reports: (0, Moment::ZERO),
         }
     }
 
     /// Has a jail ask on this link from now on.
     fn add(&mut self, id: JailId, link: String, identity: Identity, is_sure: bool) {
-        self.last_number += 1;
-        let number = self.last_number;
+        let number = self.next_number();
         self.numbers.insert(number, id);
         let client = Client {
             number,
@@ -132,6 +136,12 @@ impl Leases {
             is_to_lend: false,
         };
         self.clients.insert(id, client);
+    }
+
+    /// A number that the worker has heard of nobody.
+    const fn next_number(&mut self) -> u64 {
+        self.last_number += 1;
+        self.last_number
     }
 
     /// Who asks.
@@ -163,8 +173,12 @@ impl Loaded {
 }
 
 impl Jail {
-    /// Whether its start waits for an address. What is beside a jail never does.
+    /// Whether its start waits for an address, or for certainty about those that it has. What is beside a jail never does.
     pub(super) fn lacks_address(&self) -> bool {
+        self.lacks_lease() || self.lacks_certainty()
+    }
+
+    fn lacks_lease(&self) -> bool {
         let Some(loaded) = self.loaded.as_ref().filter(|_| self.of.is_none()) else { return false };
         let has_one = || self.lease.as_ref().is_some_and(|held| held.link == loaded.link_text());
         loaded.asks_dhcp() && loaded.unit.network.wait_for_address && !has_one()
@@ -205,7 +219,8 @@ impl Supervisor {
         let held = |id| self.jails.get(id).and_then(|jail| jail.lease.as_ref());
         let ends = self.leases.clients.keys().filter_map(|id| held(*id)?.ends_at());
         let Leases { worker_at, again_at, links_at, .. } = self.leases;
-        ends.chain(worker_at).chain(again_at).chain(links_at).min()
+        let looks = self.leases.searches.deadline();
+        ends.chain(looks).chain(worker_at).chain(again_at).chain(links_at).min()
     }
 
     /// Does what it is time for.
@@ -223,7 +238,9 @@ impl Supervisor {
         over.into_iter().for_each(|id| self.lost_lease(id, Trouble::Ended));
         if self.leases.worker_at.take_if(|at| *at <= now).is_some() {
             self.leases.ids().into_iter().for_each(|id| self.tell_begin(id));
+            self.detect_anew();
         }
+        self.tick_searches(now);
         if self.leases.again_at.take_if(|at| *at <= now).is_some() {
             self.leases.ids().into_iter().for_each(|id| self.try_again(id));
         }
@@ -418,18 +435,21 @@ impl Supervisor {
     /// Has a jail that waits ask for its address, on its link, which is made first; what it waits for then. None when there
     /// is nothing to wait for: what is wrong with its link, its start tells.
     pub(super) fn ask_for_address(&mut self, id: JailId) -> Option<WaitsFor> {
-        let waits =
-            |is_coming, why| Some(WaitsFor { name: "an address".to_owned(), is_coming, why });
+        let waits = |is_coming, why| {
+            Some(WaitsFor { name: "an address".to_owned(), is_coming, is_brief: false, why })
+        };
         let jail = self.jails.get(id)?;
         if self.has_link_beside(jail) {
+            if !jail.lacks_lease() {
+                // Until then it has the addresses of a trial, or none.
+                return None;
+            }
             return waits(true, "is asked for when its former version has ended".to_owned());
         }
         if !jail.has_own_link() {
             let now = clock::now();
             if now >= self.leases.links_until {
-                // The other events of a host with a thousand jails are to have their turn.
-                self.leases.links_at = Some(now);
-                return waits(true, "is about to be asked for".to_owned());
+                return self.ask_soon(now);
             }
             self.make_link_ahead(id).ok()?;
         }
@@ -437,6 +457,9 @@ impl Supervisor {
         if !jail.has_own_link() {
             // Its parent is not there, and its unit lets it start without.
             return None;
+        }
+        if jail.lacks_certainty() {
+            return self.search(id);
         }
         let loaded = jail.loaded.as_ref()?;
         let (lower, place) = (loaded.lower(), loaded.unit.origin.at("network.address"));
@@ -448,6 +471,13 @@ impl Supervisor {
             None => waits(true, format!("is asked for by DHCP on {lower}")),
             Some(trouble) => waits(false, format!("{} ({place})", outcome::told(trouble, &lower))),
         }
+    }
+
+    /// The other events of a host with a thousand jails are to have their turn.
+    fn ask_soon(&mut self, now: Moment) -> Option<WaitsFor> {
+        self.leases.links_at = Some(now);
+        let (name, why) = ("an address".to_owned(), "is about to be asked for".to_owned());
+        Some(WaitsFor { name, is_coming: true, is_brief: true, why })
     }
 
     /// What the network has told a jail, as far as a life of it started from this unit is to know.

@@ -3,11 +3,11 @@
 //!
 //! Level-triggered, like [`super::dependencies`]: after any change all links are listed, and each jail is looked at.
 
-use super::jail::Jail;
+use super::jail::{Claim, Jail};
 use super::namespaces::{is_beside, link_key};
 use super::poller::{JailId, Source};
 use super::{Supervisor, clock};
-use crate::exec::net::{self, Interface, Monitor};
+use crate::exec::net::{self, Interface, Monitor, Usage};
 use crate::machine::Moment;
 use crate::machine::gate::WaitsFor;
 use crate::plan::Link;
@@ -225,14 +225,16 @@ impl Supervisor {
         }
         let name = jail.name.clone();
         let net = &kept.namespaces.net;
-        let made =
-            claimed.and_then(|()| self.network.make_link(net, link.as_ref(), &self.host.uplink));
+        let made = claimed.and_then(|()| {
+            // It has had its addresses, and its program uses them.
+            self.network.make_link(net, link.as_ref(), &self.host.uplink, Usage::AtOnce)
+        });
         match made {
             Ok(lower) => {
                 // What had the link until now was the jail's other life.
                 let is_same_net = is_beside(&kept.key);
                 kept.lower = lower;
-                kept.key = key;
+                (kept.key, kept.claim) = (key, Claim::Used);
                 let net = kept.namespaces.net.try_clone();
                 if self.links.refused.remove(&id).is_some() {
                     jail.start_problem = None;
@@ -292,7 +294,7 @@ impl Supervisor {
         let place = jail.loaded.as_ref()?.unit.origin.at("network.parent");
         let there = net::names(&self.links.there);
         let why = format!("is not there (network.parent, {place}; the host has {there})");
-        Some(WaitsFor { name: format!("link {parent}"), is_coming: false, why })
+        Some(WaitsFor { name: format!("link {parent}"), is_coming: false, is_brief: false, why })
     }
 
     /// A jail at rest whose unit asks for another link now: the one that it has would answer for addresses that may be
@@ -312,6 +314,7 @@ impl Supervisor {
             log::warn!("jail={} {}", jail.name, error.chain());
         }
         self.end_lease(id);
+        self.end_search(id);
         // Its state stays as it is stored: that it rests after its new version is not so yet.
     }
 

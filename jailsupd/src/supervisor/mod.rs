@@ -381,6 +381,7 @@ impl Supervisor {
     /// Takes a jail at rest, or what is beside one, out of everything that knows it by its number or key.
     fn take_out(&mut self, id: JailId) -> Option<Jail> {
         self.end_lease(id);
+        self.end_search(id);
         let mut jail = self.jails.remove(id)?;
         if let Some(work) = jail.work.take() {
             self.discard(work.worker);

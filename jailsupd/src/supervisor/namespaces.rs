@@ -2,9 +2,10 @@
 //! long as the unit wants them so.
 
 use super::Supervisor;
-use super::jail::{Kept, Loaded};
+use super::jail::{Claim, Kept, Loaded};
 use super::poller::JailId;
 use super::start::Building;
+use crate::exec::net::Usage;
 use crate::exec::{Error, faults, namespaces, net};
 use crate::plan::{HostStep, IdMap, Link};
 use crate::unit::Unit;
@@ -50,6 +51,7 @@ impl Supervisor {
         let Some(loaded) = jail.loaded.clone() else { return Err(Error::NoUnit) };
         let name = jail.name.clone();
         let mut building = Building::new(id, jail, &loaded);
+        building.is_ahead = true;
         let is_of_link = |step: &&HostStep| {
             matches!(step, HostStep::CreateNamespaces { .. } | HostStep::SetUpNetwork(_))
         };
@@ -104,7 +106,8 @@ impl Supervisor {
             self.keeper.put(&building.key, &slots).map_err(Error::Keeper)?;
             let ids = Some(ids.to_string());
             let filter = Some(Vec::new());
-            building.kept = Some(Kept { namespaces, key: String::new(), lower: None, ids, filter });
+            let (key, lower, claim) = (String::new(), None, Claim::Unsure);
+            building.kept = Some(Kept { namespaces, key, lower, ids, filter, claim });
         }
         Ok(())
     }
@@ -128,21 +131,39 @@ impl Supervisor {
         // Before its link is up, and nothing of the jail is there.
         self.network.filter(&kept.namespaces.net, &mut kept.filter, rules)?;
         if kept.key == key {
+            if let Some(link) = link.filter(|_| !building.is_ahead && kept.claim != Claim::Used) {
+                self.network.use_addresses(&kept.namespaces.net, link)?;
+                kept.claim = Claim::Used;
+            }
             self.renew_identity(building.id, &kept.namespaces.net);
             return Ok(());
         }
+        // What is started without having waited has no doubt, or is not to have any.
+        let waits = building.is_ahead && loaded.unit.network.wait_for_address;
+        let usage = match link.is_some_and(Link::is_searched) && waits {
+            true => Usage::WhenFree,
+            false => Usage::AtOnce,
+        };
         // From here on nobody, not even the next jailsupd, may believe that the former link is there.
         kept.key.clear();
+        self.end_search(building.id);
         self.keeper.remove(&building.key, &[Slot::State]).map_err(Error::Keeper)?;
         faults::reach("link-forgotten")?;
         kept.lower = None;
-        let made = self.network.make_link(&kept.namespaces.net, link, &self.host.uplink);
+        let made = self.network.make_link(&kept.namespaces.net, link, &self.host.uplink, usage);
         let is_made = made.is_ok();
         match made {
-            Ok(lower) => (kept.lower, kept.key) = (lower, key),
+            Ok(lower) => {
+                (kept.lower, kept.key) = (lower, key);
+                kept.claim = match usage {
+                    Usage::WhenFree => Claim::Unsure,
+                    Usage::AtOnce => Claim::Used,
+                };
+            }
             // It gets its link when the parent comes.
             Err(Error::NoParent { .. }) if !building.loaded.unit.network.wait_for_parent => {
-                self.network.make_link(&kept.namespaces.net, None, &self.host.uplink)?;
+                let (net, uplink) = (&kept.namespaces.net, &self.host.uplink);
+                self.network.make_link(net, None, uplink, Usage::AtOnce)?;
             }
             Err(error) => return Err(error),
         }

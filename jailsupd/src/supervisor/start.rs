@@ -36,6 +36,8 @@ pub(super) struct Building<'a> {
     pub(super) kept: Option<Kept>,
     /// What the jail's link sat on until now.
     pub(super) lower_before: Option<u32>,
+    /// Its link alone is made, before its start.
+    pub(super) is_ahead: bool,
     /// The cgroup was made for this start: nothing in it is to be taken back.
     is_new: bool,
     source: Option<&'a ImageSource>,
@@ -56,6 +58,7 @@ impl<'a> Building<'a> {
             id,
             key: jail.key.clone(),
             cgroup: jail.cgroup.clone(),
+            is_ahead: false,
             is_new: false,
             lower_before: jail.kept.as_ref().and_then(|kept| kept.lower),
             kept: jail.kept.take(),

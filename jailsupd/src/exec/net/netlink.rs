@@ -7,7 +7,9 @@ use netlink_packet_core::{
     NLM_F_ACK, NLM_F_CREATE, NLM_F_DUMP, NLM_F_EXCL, NLM_F_REPLACE, NLM_F_REQUEST,
     NetlinkDeserializable, NetlinkHeader, NetlinkMessage, NetlinkPayload,
 };
-use netlink_packet_route::address::{AddressAttribute, AddressMessage, CacheInfo};
+use netlink_packet_route::address::{
+    AddressAttribute, AddressHeaderFlags, AddressMessage, CacheInfo,
+};
 use netlink_packet_route::link::{
     InfoData, InfoIpVlan, InfoKind, InfoMacVlan, InfoVeth, InfoVlan, IpVlanMode, LinkAttribute,
     LinkFlags, LinkInfo, LinkMessage, MacVlanMode,
@@ -30,6 +32,17 @@ const LINKS: u32 = 1;
 /// A routing socket of the namespace in which it was opened.
 #[derive(Debug)]
 pub struct Netlink(Socket);
+
+/// How an address stands with its link.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Standing {
+    /// The link has it.
+    Used,
+    /// The kernel asks whether somebody else has it (IPv6).
+    Tentative,
+    /// Somebody else has it.
+    Taken,
+}
 
 /// What tells that links of the host have come, gone or changed.
 #[derive(Debug)]
@@ -283,18 +296,45 @@ impl Netlink {
     /// # Errors
     /// The kernel's refusal.
     pub fn addresses(&self) -> io::Result<Vec<(u32, IpAddr, u8)>> {
+        let found = self.address_messages()?.into_iter().filter_map(|message| {
+            let header = &message.header;
+            Some((header.index, address_of(&message)?, header.prefix_len))
+        });
+        Ok(found.collect())
+    }
+
+    /// The addresses of a link, and how each stands with it.
+    ///
+    /// # Errors
+    /// The kernel's refusal.
+    pub(super) fn standings(&self, index: u32) -> io::Result<Vec<(IpAddr, Standing)>> {
+        let all = self.address_messages()?;
+        let of_link = all.iter().filter(|message| message.header.index == index);
+        Ok(of_link.filter_map(|message| Some((address_of(message)?, standing(message)))).collect())
+    }
+
+    fn address_messages(&self) -> io::Result<Vec<AddressMessage>> {
         let request = RouteNetlinkMessage::GetAddress(AddressMessage::default());
         let mut found = Vec::new();
         for answer in self.ask(request, NLM_F_DUMP)? {
             let RouteNetlinkMessage::NewAddress(message) = answer else { continue };
-            let address = message.attributes.iter().find_map(|attribute| match attribute {
-                AddressAttribute::Address(address) => Some(*address),
-                _ => None,
-            });
-            let header = message.header;
-            found.extend(address.map(|address| (header.index, address, header.prefix_len)));
+            found.push(message);
         }
         Ok(found)
+    }
+
+    /// Whether somebody could hear what is sent over a link, which is up.
+    ///
+    /// # Errors
+    /// `ENODEV` when there is no such link.
+    pub(super) fn has_carrier(&self, index: u32) -> io::Result<bool> {
+        let mut wanted = LinkMessage::default();
+        wanted.header.index = index;
+        let answers = self.ask(RouteNetlinkMessage::GetLink(wanted), 0)?;
+        Ok(answers.iter().any(|answer| match answer {
+            RouteNetlinkMessage::NewLink(link) => link.header.flags.contains(LinkFlags::LowerUp),
+            _ => false,
+        }))
     }
 
     /// Adds an address with its subnet.
@@ -455,6 +495,23 @@ pub(super) fn take<M: NetlinkDeserializable + Clone>(
         bytes = bytes.get(length.next_multiple_of(4)..).unwrap_or(&[]);
     }
     Ok(false)
+}
+
+fn address_of(message: &AddressMessage) -> Option<IpAddr> {
+    message.attributes.iter().find_map(|attribute| match attribute {
+        AddressAttribute::Address(address) => Some(*address),
+        _ => None,
+    })
+}
+
+fn standing(message: &AddressMessage) -> Standing {
+    let flags = message.header.flags;
+    // One that has failed stays tentative.
+    match flags.contains(AddressHeaderFlags::Dadfailed) {
+        true => Standing::Taken,
+        false if flags.contains(AddressHeaderFlags::Tentative) => Standing::Tentative,
+        false => Standing::Used,
+    }
 }
 
 fn address_message(index: u32, address: IpAddr, prefix: u8) -> AddressMessage {

@@ -28,8 +28,11 @@ const REPORTS_OF_EACH: usize = 32;
 const MINUTE: Duration = Duration::from_secs(60);
 
 impl Leases {
-    /// Counts a report, and says whether there are more than an honest worker makes.
-    fn hears_too_much(&mut self) -> bool {
+    /// Counts a report, and says whether there are more than an honest worker makes. Of each search one is heard.
+    fn hears_too_much(&mut self, number: u64) -> bool {
+        if self.searches.knows(number) {
+            return false;
+        }
         let now = clock::now();
         let (count, since) = &mut self.reports;
         if now.saturating_sub(*since) > MINUTE {
@@ -102,7 +105,9 @@ impl Supervisor {
         for _ in 0..REPORTS_MAX {
             let Some(worker) = &self.leases.worker else { return };
             match worker.listen() {
-                Heard::Report(_) if self.leases.hears_too_much() => return self.lose_worker(),
+                Heard::Report(report) if self.leases.hears_too_much(report.id) => {
+                    return self.lose_worker();
+                }
                 Heard::Report(report) => self.take_report(report),
                 Heard::Nothing => return,
                 Heard::Nonsense | Heard::Gone => return self.lose_worker(),
@@ -111,6 +116,9 @@ impl Supervisor {
     }
 
     fn take_report(&mut self, Report { id: number, said }: Report) {
+        if let Some(id) = self.leases.searches.take_number(number) {
+            return self.detected(id, &said);
+        }
         // Of a link that there is no more it may still speak.
         let Some(id) = self.leases.numbers.get(&number).copied() else { return };
         let Some(client) = self.leases.clients.get_mut(&id) else { return };
@@ -122,6 +130,8 @@ impl Supervisor {
             Said::Granted { lease, age } => self.granted(id, lease, age),
             Said::Lost(trouble) => self.lost_lease(id, trouble),
             Said::Trouble(trouble) => self.note_trouble(id, trouble),
+            // A client looks for nobody.
+            Said::Free => {}
         }
     }
 
