@@ -322,7 +322,7 @@ static KEYS: &[Key<Draft>] = &[
     key!("network" "address": Vec<Address> = network.address; Anew; Default("[]"); "[\"192.0.2.10/24\", \"2001:db8::10/64\"]";
         "The jail's addresses, each with the prefix length of its subnet. `dhcp`: the network's DHCP server gives one, and with it a router, name servers and domains, as far as the unit does not say them itself. At least one entry is needed with a parent link. In a network of the host's own, the jail is given an address of each subnet from which none stands here, and keeps it."),
     key!("network" "wait_for_address": bool = network.wait_for_address; Live; Default("true"); "false";
-        "Whether a start waits until a DHCP server has given an address. Without that, the jail starts, and has its address when there is one."),
+        "Whether a start waits until a DHCP server has given an address, and until nobody else on the wire was found to have one that stands in `address` (with `mode = \"macvlan\"`). Without that, the jail starts, has its address from DHCP when there is one, and uses the others without asking."),
     key!("network" "gateway": Vec<IpAddr> = network.gateway; Anew; Default("[]"); "[\"192.0.2.1\"]";
         "Routers for everything outside the subnets: at most one for IPv4 and one for IPv6. Not in a network of the host's own: its file says it."),
     key!("network" "mac": Option<MacAddress> = network.mac; Anew; Unset("derived from the jail's name, so always the same"); "\"02:00:00:00:00:0a\"";

@@ -306,7 +306,7 @@ pub struct Network {
     pub mtu: Option<Mtu>,
     /// Where addresses are from; no two alike, at least one with a parent link.
     pub address: Vec<Address>,
-    /// A start waits until DHCP has given an address.
+    /// A start waits until DHCP has given an address, and others were asked for those that the unit gives.
     pub wait_for_address: bool,
     /// Next hops of the default routes; at most one of each family.
     pub gateway: Vec<IpAddr>,

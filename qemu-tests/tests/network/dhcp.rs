@@ -60,7 +60,7 @@ fn file(vm: &mut Vm, jail: &str, file: &str) -> String {
 }
 
 /// The processes of the host that ask DHCP servers.
-fn workers(vm: &mut Vm) -> Vec<u32> {
+pub(super) fn workers(vm: &mut Vm) -> Vec<u32> {
     let found = "grep -l '^memfd:dhcp-work' /proc/[0-9]*/comm 2>/dev/null | cut -d/ -f3; true";
     vm.sh(found).split_whitespace().map(|pid| pid.parse().unwrap()).collect()
 }

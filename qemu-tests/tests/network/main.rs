@@ -5,6 +5,7 @@
 mod bridges;
 mod dhcp;
 mod doctor;
+mod duplicates;
 mod firewall;
 mod kinds;
 mod names;
