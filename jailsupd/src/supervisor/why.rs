@@ -6,6 +6,7 @@ use crate::control::wire::{Evidence, Exit, ExitReason, HealthState, JailState, R
 use crate::exec::cores;
 use crate::machine::State;
 use crate::unit::{Bytes, Notify, Problem};
+use std::net::IpAddr;
 
 /// Lines of the log that are shown.
 const LINES: usize = 10;
@@ -257,7 +258,11 @@ fn waiting(jail: &Jail) -> String {
     match &jail.waits {
         Some(waits) => {
             let (name, why) = (&waits.name, &waits.why);
-            format!("It waits for {name}, which {why}. It starts by itself when {name} is ready.")
+            let is_address = name.parse::<IpAddr>().is_ok();
+            let wanted = if is_address { "free" } else { "ready" };
+            format!(
+                "It waits for {name}, which {why}. It starts by itself when {name} is {wanted}."
+            )
         }
         None => "It is about to start.".into(),
     }

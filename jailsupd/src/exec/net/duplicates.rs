@@ -32,13 +32,13 @@ pub enum Kernels {
     Taken(IpAddr),
 }
 
-/// How the kernel asks: as often, and as fast, as the DHCP worker does (ip-sysctl.rst). Its own way takes up to two seconds.
-const HASTE: &[(&str, &str)] = &[
-    ("conf", "dad_transmits"),
-    ("conf", "router_solicitation_delay"),
-    ("neigh", "retrans_time_ms"),
+/// How the kernel asks: as often, and as fast, as the DHCP worker does (ip-sysctl.rst); and how by itself, which takes up to
+/// two seconds.
+const HASTE: &[(&str, &str, &str, &str)] = &[
+    ("conf", "dad_transmits", "3", "1"),
+    ("conf", "router_solicitation_delay", "0", "1"),
+    ("neigh", "retrans_time_ms", "70", "1000"),
 ];
-const HASTY: [&str; 3] = ["3", "0", "70"];
 
 impl Network {
     /// Has the kernel ask others on the wire for the IPv6 addresses of a jail's link, those of which it has found somebody
@@ -129,18 +129,12 @@ pub(super) fn hasten(link: &Link) -> io::Result<()> {
     if !has_ipv6(link) {
         return Ok(());
     }
-    HASTE.iter().zip(HASTY).try_for_each(|((kind, name), value)| set(kind, name, value))
+    HASTE.iter().try_for_each(|(kind, name, hasty, _)| set(kind, name, hasty))
 }
 
 /// The link is again as the kernel makes links.
 fn take_time() -> io::Result<()> {
-    for (kind, name) in HASTE {
-        match std::fs::read_to_string(format!("/proc/sys/net/ipv6/{kind}/default/{name}")) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            value => set(kind, name, value?.trim())?,
-        }
-    }
-    Ok(())
+    HASTE.iter().try_for_each(|(kind, name, _, usual)| set(kind, name, usual))
 }
 
 fn set(kind: &str, name: &str, value: &str) -> io::Result<()> {

@@ -140,7 +140,7 @@ impl Supervisor {
         let (address, why) = match (search.taken, search.phase) {
             (Some((address, by)), _) => {
                 let who = by.map_or_else(|| "somebody else".to_owned(), show_mac);
-                (address, format!("{who} on {lower} has already ({place})"))
+                (address, format!("{who} on {lower} has already (network.address, {place})"))
             }
             (None, Phase::Asks { .. }) => {
                 (first, format!("somebody else on {lower} may have: that is being asked"))
