@@ -73,7 +73,7 @@ unit-test: ## all tests that need no VM
 	@$(phase) unit-test cargo test --locked --workspace --exclude qemu-tests
 
 vm-test: image setup-clients ## the VM tests on the real image; T=NAME runs those whose name holds NAME
-	@$(phase) vm-test cargo test --locked --no-fail-fast --package qemu-tests $(T)
+	@$(phase) vm-test $(if $(T),cargo test --locked --no-fail-fast --package qemu-tests $(T),qemu-tests/in-two-rows)
 
 bench: image ## measure the image; a table, and target/bench/results.json
 	@$(phase) setup image/setup bench
