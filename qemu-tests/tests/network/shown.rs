@@ -95,10 +95,9 @@ fn a_lease_is_shown_with_its_server_and_its_end() {
     // One that waits says so.
     let near = &mut hosts.near;
     near.put("waits", &asks(""));
-    let waits = "/usr/bin/jailctl why waits | tr -s '\\n ' ' ' | grep -q 'no DHCP server on eth1'";
-    near.agent().wait_until(waits, SOON).unwrap();
-    let text = on_one_line(&near.ctl(&["net"]));
-    assert!(text.contains("waits waits for an address, which no DHCP server on eth1"), "{text}");
+    let waits = "waits waits for an address, which no DHCP server on eth1";
+    let shown = format!("/usr/bin/jailctl net | tr -s '\\n ' ' ' | grep -q '{waits}'");
+    near.agent().wait_until(&shown, SOON).unwrap();
     near.remove("waits");
 }
 

@@ -260,20 +260,22 @@ fn published_ranges_lead_to_other_ports_and_to_the_same() {
     network(near, "out", "forward = \"nat\"");
     let published = |ports: &str| redis("out", "") + &format!("publish = [{ports}]\n");
     let ping = "PING\\r\\nQUIT\\r\\n";
-    near.put_up("db", &published("\"6000-7023:5978-7001\", \"6378-6380:6378-6380/udp\""));
-    near.agent().wait_until("/usr/bin/jailctl logs db | grep -q 'Ready to accept'", SOON).unwrap();
+    near.put_up("ranged", &published("\"6000-7023:5978-7001\", \"6378-6380:6378-6380/udp\""));
+    near.agent()
+        .wait_until("/usr/bin/jailctl logs ranged | grep -q 'Ready to accept'", SOON)
+        .unwrap();
     for (host, port, leads) in [(0, 6401, true), (1, 6401, true), (0, 6400, false)] {
         let said = talk(far, "outside", (HOST[host], port), ping);
         assert_eq!(said.contains("PONG"), leads, "{} {port}", HOST[host]);
     }
-    near.put("db", &published("\"10.9.0.1:6370-6390:6370-6390\""));
+    near.put("ranged", &published("\"10.9.0.1:6370-6390:6370-6390\""));
     near.ctl(&["apply"]);
-    let seen = near.agent().inspect("db").unwrap();
+    let seen = near.agent().inspect("ranged").unwrap();
     assert_eq!(seen.publish, ["10.9.0.1:6370-6390:6370-6390/tcp"]);
     assert!(talk(far, "outside", (HOST[0], 6379), ping).contains("PONG"));
     assert!(!talk(far, "outside", (HOST[1], 6379), ping).contains("PONG"), "of IPv4 only");
     assert!(!talk(far, "outside", (HOST[0], 6401), ping).contains("PONG"), "not any more");
-    leave(&mut hosts, &["db"]);
+    leave(&mut hosts, &["ranged"]);
 }
 
 #[test]
