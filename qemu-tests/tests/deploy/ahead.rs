@@ -129,6 +129,7 @@ fn restart_that_waits_for_an_image_is_answered_when_someone_stops_the_jail() {
 }
 
 #[test]
+#[ignore = "half a minute without KVM: make test-long"]
 fn start_does_not_fail_for_an_import_that_a_stop_has_ended() {
     let mut guest = guest();
     restarting(&mut guest, "resumed", "[restart]\npolicy = \"no\"");
@@ -161,6 +162,7 @@ fn jail_that_goes_while_its_image_is_imported_leaves_nothing() {
 }
 
 #[test]
+#[ignore = "half a minute without KVM: make test-long"]
 fn import_goes_on_over_the_hook_after_an_end() {
     let mut guest = guest();
     let hook =
@@ -182,6 +184,7 @@ fn import_goes_on_over_the_hook_after_an_end() {
 }
 
 #[test]
+#[ignore = "half a minute without KVM: make test-long"]
 fn restart_imports_the_image_of_the_version_on_trial_that_it_puts_in_place() {
     let mut guest = guest();
     put_from_archive(&mut guest, "tried", "strategy = \"start-first\"");
@@ -223,6 +226,7 @@ fn crash_is_known_though_jailsupd_dies_while_the_next_start_waits_for_its_image(
 }
 
 #[test]
+#[ignore = "a minute without KVM: make test-long"]
 fn imports_ahead_take_turns_and_one_archive_is_imported_once() {
     let mut guest = guest();
     // Another path is another archive.

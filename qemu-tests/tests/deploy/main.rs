@@ -418,6 +418,7 @@ fn archive_is_imported_before_the_jail_ends_though_jailsupd_dies_meanwhile() {
 }
 
 #[test]
+#[ignore = "half a minute without KVM: make test-long"]
 fn stop_does_not_wait_for_an_image_that_is_imported_ahead() {
     let mut guest = guest();
     put_from_archive(&mut guest, "base", "");

@@ -120,6 +120,7 @@ fn a_power_cut_after_jailsupds_death_costs_at_most_the_last_second_too() {
 }
 
 #[test]
+#[ignore = "a minute without KVM: make test-long"]
 fn a_power_cut_just_after_a_rotation_costs_no_more() {
     let unit = printer(&["count", "1000000", "500"], "size_max = \"256K\"");
     let printing = jails().unit("ticks", &unit).unwrap();

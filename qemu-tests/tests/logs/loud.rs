@@ -193,6 +193,7 @@ fn offered(guest: &mut Guest<'_>, jail: &str) -> (u64, f64) {
 }
 
 #[test]
+#[ignore = "three minutes without KVM: make test-long"]
 fn jails_that_offer_all_they_can_lose_what_their_units_say_and_no_more() {
     const JAILS: [&str; 2] = ["torrent", "dammed"];
     let mut guest = guest();
